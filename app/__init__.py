@@ -1,0 +1,1 @@
+"""Orchard: crop yields from region weather, with how far to trust each number."""

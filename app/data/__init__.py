@@ -1,0 +1,1 @@
+"""Where rows come from: tables that people send, and the observations that are kept."""

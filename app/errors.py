@@ -1,0 +1,128 @@
+"""Every error that Orchard raises on purpose. Plain Python: nothing here knows HTTP.
+
+OrchardError
+├── InputError                  you gave something wrong
+│   ├── MalformedInput            not readable as what it claims to be; NaN or infinity in a number
+│   ├── InvalidInput              readable, but a field is missing, unknown, of the wrong type or out of bounds
+│   │   ├── TooFewRows              not enough rows to fit any crop
+│   │   └── Diverged                descent left the finite numbers: the learning rate is too large
+│   ├── TooLarge                  more bytes or rows than the limit
+│   ├── UnknownMediaType          a content type that is not understood
+│   ├── NotAcceptable             no content type that the client accepts
+│   ├── Unauthorized              a write without a token, or with a wrong one
+│   └── NotFound                  no such version, batch or path
+├── Conflict                    not now, or not with what is already there
+│   ├── RetrainRunning            another retrain holds the lock
+│   └── KeyReused                 the idempotency key was used for another body
+└── ServiceError                what Orchard needs has failed
+    ├── NotReady                  no model is live
+    ├── StoreDamaged              a stored file is not what was written
+    ├── StoreUnavailable          the store or the database cannot be written or read
+    ├── TrainingUnavailable       torch is not installed here
+    └── TrainingFailed            the training process died
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One fault of one value: where it is, what is wrong with it, and a stable word for it."""
+
+    loc: tuple[str | int, ...]
+    message: str
+    code: str
+
+
+class OrchardError(Exception):
+    """The root of the tree. ``errors`` lists the single faults where there are several."""
+
+    def __init__(self, detail: str, errors: Sequence[FieldError] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = tuple(errors)
+
+
+class InputError(OrchardError):
+    """You gave something wrong."""
+
+
+class MalformedInput(InputError):
+    """Not readable as what it claims to be, or NaN or infinity in a number."""
+
+
+class InvalidInput(InputError):
+    """Readable, but a field is missing, unknown, of the wrong type or out of bounds."""
+
+
+class TooFewRows(InvalidInput):
+    """Not enough rows to fit any crop."""
+
+
+class Diverged(InvalidInput):
+    """Descent left the finite numbers: the learning rate is too large."""
+
+
+class TooLarge(InputError):
+    """More bytes or rows than the limit."""
+
+
+class UnknownMediaType(InputError):
+    """A content type that is not understood."""
+
+
+class NotAcceptable(InputError):
+    """No content type that the client accepts."""
+
+
+class Unauthorized(InputError):
+    """A write without a token, or with a wrong one."""
+
+
+class NotFound(InputError):
+    """No such version, batch or path."""
+
+
+class Conflict(OrchardError):
+    """Not now, or not with what is already there."""
+
+
+class RetrainRunning(Conflict):
+    """Another retrain holds the lock."""
+
+
+class KeyReused(Conflict):
+    """The idempotency key was used for another body."""
+
+
+class ServiceError(OrchardError):
+    """What Orchard needs has failed."""
+
+
+class NotReady(ServiceError):
+    """No model is live."""
+
+
+class StoreDamaged(ServiceError):
+    """A stored file is not what was written."""
+
+
+class StoreUnavailable(ServiceError):
+    """The store or the database cannot be written or read."""
+
+
+class TrainingUnavailable(ServiceError):
+    """Torch is not installed here."""
+
+
+class TrainingFailed(ServiceError):
+    """The training process died."""
+
+
+def subclasses(root: type[OrchardError] = OrchardError) -> dict[str, type[OrchardError]]:
+    """Every class of the tree by its name: how an error crosses a process boundary."""
+    found = {root.__name__: root}
+    for child in root.__subclasses__():
+        found |= subclasses(child)
+    return found

@@ -1,0 +1,90 @@
+"""One crop's rows as moments per fold: what makes cross-validation cost one pass, and merging exact.
+
+The fold of a row depends on its region's name (or, unnamed, on its weather), never on its place in the table.
+"""
+
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.model.design import outermost
+from app.model.moments import Array, Moments
+
+FOLDS = 5
+FRONTIER = 64
+"""How many of a batch's outermost rows are kept, from which the largest leverage is found after merging."""
+
+
+def assign_folds(regions: Sequence[str | None], weather: Array) -> NDArray[np.int64]:
+    """Return the fold, 0 to 4, of each row: shape (n,).
+
+    ``weather``, shape (n, features), stands in for a missing name.
+    """
+    keys = (name.encode() if name else row.tobytes() for name, row in zip(regions, weather + 0.0, strict=True))
+    return np.fromiter((zlib.crc32(key) % FOLDS for key in keys), dtype=np.int64, count=len(weather))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class FoldedMoments:
+    """Moments of one crop's rows, fold by fold, and the frontier: the features of their outermost rows, shape (m, k - 1)."""
+
+    folds: tuple[Moments, ...]
+    frontier: Array
+
+    @classmethod
+    def of(cls, rows: Array, fold: NDArray[np.int64]) -> Self:
+        """Compute them from ``rows``, shape (n, k) with the yield last, and each row's ``fold``, shape (n,)."""
+        folds = tuple(Moments.of(rows[fold == number]) for number in range(FOLDS))
+        total = Moments.merge(folds, columns=rows.shape[1])
+        return cls(folds, outermost(rows[:, :-1], total, FRONTIER))
+
+    @classmethod
+    def merge(cls, parts: Iterable[Self]) -> Self:
+        """Merge those of disjoint sets of rows; at least one part."""
+        present = list(parts)
+        columns = present[0].folds[0].columns
+        folds = tuple(
+            Moments.merge((part.folds[number] for part in present), columns) for number in range(FOLDS)
+        )
+        return cls(folds, np.concatenate([part.frontier for part in present]))
+
+    def trimmed(self) -> Self:
+        """Keep only the outermost rows of the frontier."""
+        return type(self)(self.folds, outermost(self.frontier, self.total, FRONTIER))
+
+    @property
+    def total(self) -> Moments:
+        """The moments of all the rows."""
+        return Moments.merge(self.folds, self.folds[0].columns)
+
+    def without(self, fold: int) -> Moments:
+        """The moments of the rows outside one fold: merged from the others, not subtracted."""
+        others = self.folds[:fold] + self.folds[fold + 1 :]
+        return Moments.merge(others, self.folds[0].columns)
+
+    def to_arrays(self, prefix: str) -> dict[str, Array]:
+        """Return named float64 arrays, for a file: ``prefix`` + count, mean, factor, minimum, maximum, frontier."""
+        arrays = {
+            "count": np.array([part.count for part in self.folds], dtype=np.float64),
+            "mean": np.stack([part.mean for part in self.folds]),
+            "factor": np.stack([part.factor for part in self.folds]),
+            "minimum": np.stack([part.minimum for part in self.folds]),
+            "maximum": np.stack([part.maximum for part in self.folds]),
+            "frontier": self.frontier,
+        }
+        return {prefix + name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+    @classmethod
+    def from_arrays(cls, prefix: str, arrays: Mapping[str, Array]) -> Self:
+        """Read back what `to_arrays` returned.
+
+        Raises:
+            KeyError: an array is missing.
+        """
+        stacks = (arrays[prefix + name] for name in ("mean", "factor", "minimum", "maximum"))
+        folds = zip(arrays[prefix + "count"], *stacks, strict=True)
+        return cls(tuple(Moments(int(count), *parts) for count, *parts in folds), arrays[prefix + "frontier"])

@@ -1,0 +1,178 @@
+"""A fitted model as it is served: yields, prediction intervals, leverage and contributions.
+
+Every formula is written once and works on one region (plain floats) and on many (float64 arrays) alike, operation by
+operation in the same order, so that both give the same bits.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self, TypeVar
+
+import numpy as np
+
+from app.model.design import design, leverages, whitener
+from app.model.folds import FoldedMoments
+from app.model.moments import Array, Moments
+from app.model.student import t_quantile
+
+Number = TypeVar("Number", float, Array)
+
+LEVERAGE_SLACK = 1e-9
+"""Relative: the outermost training row itself is inside, whatever the last bit of its leverage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How the training rows of one or more crops spread over the features.
+
+    ``rows``: how many. ``center``, ``minimum``, ``maximum``: per feature, in its unit. ``whitener``: T with
+    |T(x - x̄)|² = (x - x̄)ᵀ S⁻¹ (x - x̄). ``largest_leverage``: the largest of the training rows. ``rank``: the directions they span.
+    """
+
+    rows: int
+    center: tuple[float, ...]
+    minimum: tuple[float, ...]
+    maximum: tuple[float, ...]
+    whitener: tuple[tuple[float, ...], ...]
+    largest_leverage: float
+    rank: int
+
+    @classmethod
+    def of(cls, folded: FoldedMoments) -> Self:
+        """Take it from a crop's moments and the frontier of its rows."""
+        total = folded.total
+        _, _, rank = design(total)
+        return cls(
+            total.count,
+            tuple(total.mean[:-1].tolist()),
+            tuple(total.minimum[:-1].tolist()),
+            tuple(total.maximum[:-1].tolist()),
+            tuple(map(tuple, whitener(total).tolist())),
+            float(leverages(folded.frontier, total).max()),
+            rank,
+        )
+
+    def leverage(self, weather: Sequence[Number]) -> Number:
+        """Return h(x) = 1/n + (x - x̄)ᵀ S⁻¹ (x - x̄): ``weather`` holds one float or one array, shape (n,), per feature."""
+        away = [value - middle for value, middle in zip(weather, self.center, strict=True)]
+        distance = 0.0 * away[0]
+        for row in self.whitener:
+            along = row[0] * away[0]
+            for weight, value in zip(row[1:], away[1:], strict=True):
+                along = along + weight * value
+            distance = distance + along * along
+        return 1.0 / self.rows + distance
+
+
+@dataclass(frozen=True)
+class CropModel:
+    """One crop's line: ``weights`` in tons per unit, ``intercept`` in tons, ``squared_error`` in tons² over its training rows.
+
+    ``mean``: the mean yield in training, tons.
+    """
+
+    crop: str
+    intercept: float
+    weights: tuple[float, ...]
+    mean: float
+    squared_error: float
+    spread: Spread
+
+    @classmethod
+    def of(cls, crop: str, weights: Array, intercept: float, moments: Moments, spread: Spread) -> Self:
+        """Build it from a fit's numbers and the moments of the rows it was fitted on."""
+        error = moments.squared_error(weights, intercept)
+        return cls(crop, float(intercept), tuple(weights.tolist()), float(moments.mean[-1]), error, spread)
+
+    @cached_property
+    def degrees_of_freedom(self) -> int:
+        """Rows less coefficients that they determine: n - rank - 1."""
+        return self.spread.rows - self.spread.rank - 1
+
+    @cached_property
+    def residual_sd(self) -> float | None:
+        """s = √(squared error / degrees of freedom), tons; None without degrees of freedom."""
+        if self.degrees_of_freedom < 1:
+            return None
+        return math.sqrt(self.squared_error / self.degrees_of_freedom)
+
+    def tons(self, weather: Sequence[Number]) -> Number:
+        """Return intercept + Σ weight · value, not clipped: ``weather`` holds one float or one array per feature."""
+        total = self.intercept + self.weights[0] * weather[0]
+        for weight, value in zip(self.weights[1:], weather[1:], strict=True):
+            total = total + weight * value
+        return total
+
+    def margin(self, leverage: Number, level: float, root: Callable[[Number], Number]) -> Number | None:
+        """Return half the width of the prediction interval, t(level, n - p) · s · √(1 + h), tons.
+
+        ``root`` is the square root for the type of ``leverage``. None without degrees of freedom.
+        """
+        if self.residual_sd is None:
+            return None
+        return (t_quantile(level, self.degrees_of_freedom) * self.residual_sd) * root(1.0 + leverage)
+
+    def contributions(self, weather: Sequence[Number]) -> list[Number]:
+        """Return weight · (value - its training mean) per feature, tons: added to ``baseline`` they are the prediction."""
+        triples = zip(self.weights, weather, self.spread.center, strict=True)
+        return [weight * (value - middle) for weight, value, middle in triples]
+
+    @cached_property
+    def baseline(self) -> float:
+        """The prediction at the mean weather of training, tons: the mean yield, for a least-squares fit."""
+        return self.tons(self.spread.center)
+
+
+@dataclass(frozen=True)
+class LinearModel:
+    """All crops' lines over the same ``features``, in order."""
+
+    features: tuple[str, ...]
+    crops: tuple[CropModel, ...]
+
+    @classmethod
+    def of(
+        cls,
+        features: Sequence[str],
+        lines: Mapping[str, tuple[Array, float]],
+        moments: Mapping[str, FoldedMoments],
+    ) -> Self:
+        """Build it from each crop's (weights, intercept) and moments. Crops reported by the same rows share their spread."""
+        shared: dict[Spread, Spread] = {}
+        crops = []
+        for crop, (weights, intercept) in lines.items():
+            spread = Spread.of(moments[crop])
+            spread = shared.setdefault(spread, spread)
+            crops.append(CropModel.of(crop, weights, intercept, moments[crop].total, spread))
+        return cls(tuple(features), tuple(crops))
+
+    @cached_property
+    def spreads(self) -> tuple[Spread, ...]:
+        """The different spreads of its crops' training rows: one, when every row reports every crop."""
+        return tuple(dict.fromkeys(crop.spread for crop in self.crops))
+
+    def yields(self, weather: Sequence[Array], level: float) -> "Yields":
+        """Predict for n regions: ``weather`` holds one array, shape (n,), per feature."""
+        leverage = {spread: spread.leverage(weather) for spread in self.spreads}
+        outside = np.zeros(len(weather[0]), dtype=np.bool_)
+        for spread, values in leverage.items():
+            outside |= values > spread.largest_leverage * (1.0 + LEVERAGE_SLACK)
+            for value, low, high in zip(weather, spread.minimum, spread.maximum, strict=True):
+                outside |= (value < low) | (value > high)
+        tons = {crop.crop: crop.tons(weather) for crop in self.crops}
+        margins = {crop.crop: crop.margin(leverage[crop.spread], level, np.sqrt) for crop in self.crops}
+        return Yields(tons, margins, outside)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Yields:
+    """Predictions for n regions by crop, in tons, not clipped: ``tons`` and the interval's half width ``margins``, shape (n,).
+
+    A margin is None where a crop has no degrees of freedom. ``extrapolated``: shape (n,), outside what training has seen.
+    """
+
+    tons: dict[str, Array]
+    margins: dict[str, Array | None]
+    extrapolated: np.ndarray[tuple[int], np.dtype[np.bool_]]

@@ -1,0 +1,73 @@
+"""The model being served: loaded completely, then swapped as one reference."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from app.errors import NotReady, OrchardError
+from app.model.linear import LinearModel
+from app.store.card import Card
+from app.store.registry import Registry
+
+KEPT_VERSIONS = 8
+"""Versions other than the live one that are kept in memory after someone asked for them."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Served:
+    """A version, ready to predict."""
+
+    version: str
+    model: LinearModel
+    card: Card
+
+
+class Live:
+    """The live version of one process. A request takes one reference, `current`, and answers from that alone."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._current: Served | None = None
+        self._line = 0
+        self._reason = "no model has been trained yet"
+        self._others: OrderedDict[str, Served] = OrderedDict()
+
+    @property
+    def current(self) -> Served:
+        """The version to answer from.
+
+        Raises:
+            NotReady: there is none.
+        """
+        if self._current is None:
+            raise NotReady(self._reason)
+        return self._current
+
+    def follow(self) -> None:
+        """Look whether the log has grown, and if so swap to the version that is live now. One ``stat`` when nothing happened."""
+        if self._current is not None and not self._registry.has_line(self._line + 1):
+            return
+        try:
+            last = self._registry.last_number()
+            line, version = self._registry.live()
+        except OrchardError as error:
+            if self._current is None:
+                self._reason = error.detail
+            return
+        self._current = Served(line.version, version.model, version.card)
+        self._line = last
+
+    def version(self, number: str) -> Served:
+        """Return any stored version.
+
+        Raises:
+            NotFound, StoreDamaged: there is none of that number, or its file is damaged.
+        """
+        if self._current is not None and self._current.version == number:
+            return self._current
+        if number not in self._others:
+            version = self._registry.read(number)
+            self._others[number] = Served(number, version.model, version.card)
+        self._others.move_to_end(number)
+        while len(self._others) > KEPT_VERSIONS:
+            self._others.popitem(last=False)
+        return self._others[number]

@@ -1,0 +1,1 @@
+"""What has been learned: version files and the activation log."""

@@ -1,0 +1,95 @@
+"""The model card: what a version says about itself, in words and numbers. Also the answer of ``GET /models/{version}``."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Decision = Literal["accepted", "rejected"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class FeatureCard(_Part):
+    """A feature as training saw it; ``minimum``, ``maximum`` and ``mean`` in ``unit``, over all the rows."""
+
+    name: str
+    unit: str
+    minimum: float
+    maximum: float
+    mean: float
+
+
+class CropCard(_Part):
+    """One crop's line: ``weights`` in tons per unit of each feature, ``intercept``, ``mean_yield`` and ``residual_sd`` in tons."""
+
+    intercept: float
+    weights: dict[str, float]
+    rows: int
+    rank: int
+    degrees_of_freedom: int
+    residual_sd: float | None
+    mean_yield: float
+    largest_leverage: float
+
+
+class FitCard(_Part):
+    """How fitting went; losses are mean squared errors over all elements, tons²."""
+
+    epochs: int
+    converged: bool
+    loss: float
+    least_squares_loss: float
+    relative_gap: float
+
+
+class RmsePair(_Part):
+    """Out-of-fold RMSE of the candidate and RMSE of the current model on the same rows, tons; None where there is none."""
+
+    candidate_rmse: float | None
+    current_rmse: float | None
+
+
+class CropScores(_Part):
+    """A crop's errors on the rows that the current model has never seen, and on those it was trained on."""
+
+    new: RmsePair
+    old: RmsePair
+
+
+class RowCounts(_Part):
+    """Rows that came with this training, and rows it was trained on in all."""
+
+    received: int
+    total: int
+
+
+class EpochLoss(_Part):
+    """A point of the loss curve."""
+
+    epoch: int
+    loss: float
+
+
+class Card(_Part):
+    """What a version was trained on, how, and what came of it."""
+
+    created: datetime
+    recipe: Literal["descent", "tutorial"]
+    parent: str | None
+    note: str
+    source: str
+    seed: int | None
+    features: list[FeatureCard]
+    crops: dict[str, CropCard]
+    rows: RowCounts
+    fit: FitCard
+    loss_curve: list[EpochLoss]
+    decision: Decision
+    reasons: list[str]
+    scores: dict[str, CropScores]
+    left_out: list[str]
+    batches: list[str]
+    data_digest: str

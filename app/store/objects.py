@@ -1,0 +1,105 @@
+"""Files that are created once and never changed: the only room that writes files.
+
+Every write is all or nothing and on the disk when it returns: a temporary file is filled and fsynced, then linked to its
+name, which fails if the name is taken.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from app.errors import NotFound, OrchardError, StoreUnavailable
+
+TEMPORARY = "tmp"
+
+
+class NameTaken(OrchardError):
+    """An object of this name exists already; it is left as it is."""
+
+
+class Objects:
+    """The objects below a local folder, by their path in it (``versions/1.safetensors``). The folder is made by the first write."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def create(self, name: str, content: bytes, mode: int = 0o644) -> None:
+        """Store ``content`` under a new name, durably.
+
+        Raises:
+            NameTaken: the name exists.
+            StoreUnavailable: the disk is full, read-only or broken; nothing is left behind.
+        """
+        target = self.root / name
+        with _reported("written"):
+            _make_folder(target.parent)
+            _make_folder(self.root / TEMPORARY)
+            handle, temporary = tempfile.mkstemp(dir=self.root / TEMPORARY)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fchmod(file.fileno(), mode)
+                    os.fsync(file.fileno())
+                os.link(temporary, target)
+            except FileExistsError as error:
+                raise NameTaken(f"{name} exists") from error
+            finally:
+                Path(temporary).unlink()
+            _sync_folder(target.parent)
+
+    def read(self, name: str) -> bytes:
+        """Return an object's content.
+
+        Raises:
+            NotFound: there is no such object.
+            StoreUnavailable: it cannot be read.
+        """
+        with _reported("read"):
+            try:
+                return (self.root / name).read_bytes()
+            except FileNotFoundError as error:
+                raise NotFound(f"there is no {name}") from error
+
+    def exists(self, name: str) -> bool:
+        """Say whether there is an object of this name."""
+        return (self.root / name).exists()
+
+    def numbers(self, folder: str, suffix: str) -> list[int]:
+        """Return, ascending, the n of all the objects ``folder/<n><suffix>``."""
+        with _reported("read"):
+            try:
+                names = os.listdir(self.root / folder)
+            except FileNotFoundError:
+                return []
+        stems = (name.removesuffix(suffix) for name in names if name.endswith(suffix))
+        return sorted(int(stem) for stem in stems if stem.isascii() and stem.isdigit())
+
+    def discard(self, name: str) -> None:
+        """Take back an object that nothing refers to yet, if it exists."""
+        with _reported("written"):
+            (self.root / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _reported(verb: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailable(f"the model store cannot be {verb}: {error.strerror}") from error
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

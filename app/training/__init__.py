@@ -1,0 +1,1 @@
+"""One retrain as one transaction, and the process that it runs in."""

@@ -1,0 +1,86 @@
+"""The training process: ``python -m app.training``. Takes orders on standard input, one at a time, and answers on standard output.
+
+An order is a pickle behind its length, from the parent process only; what comes back are JSON lines: ``{"progress": …}`` any
+number of times, then ``{"report": …}`` or ``{"error": …}``. At the end of its input it ends.
+"""
+
+import json
+import os
+import pickle
+import sys
+import time
+from typing import Any, BinaryIO
+
+from app.errors import FieldError, OrchardError
+from app.settings import Settings
+from app.training.order import Order
+from app.training.process import LENGTH
+
+REPORT_EVERY_S = 0.05
+"""At most one progress line in this time, besides those that start a stage."""
+
+
+def main() -> None:
+    """Carry out orders until the input ends."""
+    # The parent reads only JSON lines: whatever else prints goes to standard error.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    os.nice(10)
+    import torch  # noqa: PLC0415 - after the redirection, and only in this process
+
+    torch.set_num_threads(1)
+    from app.training.job import Job  # noqa: PLC0415 - imports torch
+
+    job = Job(Settings())
+    _answer(answers, {"ready": True})
+    while (order := _next_order(sys.stdin.buffer)) is not None:
+        _carry_out(job, order, answers)
+    job.close()
+
+
+def _next_order(orders: BinaryIO) -> Order | None:
+    size = orders.read(LENGTH.size)
+    if len(size) < LENGTH.size:
+        return None
+    content = orders.read(LENGTH.unpack(size)[0])
+    order = pickle.loads(content)  # noqa: S301 - the pipe's other end is the process that started this one
+    return order if isinstance(order, Order) else None
+
+
+def _carry_out(job: Any, order: Order, answers: BinaryIO) -> None:
+    last = ("", 0.0)
+
+    def progress(stage: str, epoch: int, epochs: int, loss: float | None) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if stage != last[0] or now - last[1] >= REPORT_EVERY_S:
+            last = (stage, now)
+            _answer(answers, {"progress": {"stage": stage, "epoch": epoch, "epochs": epochs, "loss": loss}})
+
+    try:
+        report = job.run(order, progress).report
+    except OrchardError as error:
+        _answer(answers, {"error": _described(error)})
+    else:
+        _answer(answers, {"report": report.model_dump(mode="json")})
+
+
+def _described(error: OrchardError) -> dict[str, Any]:
+    faults: list[FieldError] = list(error.errors)
+    return {
+        "kind": type(error).__name__,
+        "detail": error.detail,
+        "errors": [{"loc": fault.loc, "message": fault.message, "code": fault.code} for fault in faults],
+    }
+
+
+def _answer(answers: BinaryIO, message: dict[str, Any]) -> None:
+    try:
+        answers.write(json.dumps(message).encode() + b"\n")
+        answers.flush()
+    except BrokenPipeError:
+        """The parent has gone: the transaction is carried through all the same."""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""What a training is asked to do. Crosses from the serving process to the training process."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from app.data.tables import Table
+
+Activate = Literal["if_better", "always", "never"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to fit: None takes the recipe's own default."""
+
+    name: Literal["descent", "tutorial"] = "descent"
+    epochs: int | None = None
+    learning_rate: float | None = None
+    batch_size: int | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One training.
+
+    ``table``: the rows that come with it, if any. ``alone``: train on these rows only, and withdraw all other batches once the
+    version is kept; otherwise they are added to what is stored. ``who``, ``source`` and ``note`` are for the records. With a
+    ``key``, ``digest`` tells whether a repeated call is the same request.
+    """
+
+    source: str
+    who: str
+    table: Table | None = None
+    alone: bool = False
+    activate: Activate = "if_better"
+    dry_run: bool = False
+    note: str = ""
+    recipe: Recipe = Recipe()
+    key: str | None = None
+    digest: str = ""

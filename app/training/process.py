@@ -1,0 +1,156 @@
+"""Runs trainings in a process of their own, and reports their progress. This side serves, and does not import torch."""
+
+import asyncio
+import contextlib
+import importlib.util
+import json
+import os
+import pickle
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from app.errors import FieldError, OrchardError, RetrainRunning, TrainingFailed, TrainingUnavailable, subclasses
+from app.settings import Settings
+from app.training.order import Order
+from app.training.report import Report
+
+LENGTH = struct.Struct("!Q")
+"""What stands before an order: its length in bytes."""
+LINE_LIMIT = 64 * 2**20
+"""The longest line the training process may answer, bytes: a report that lists every row of a body fits."""
+
+ProgressMessage = dict[str, Any]
+"""``{"stage": str, "epoch": int, "epochs": int, "loss": float | None}``."""
+
+
+class Trainer:
+    """Carries out orders, one at a time, in a child process that is kept for a while so that the next one starts at once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._child: asyncio.subprocess.Process | None = None
+        self._running = False
+        self._idle: asyncio.TimerHandle | None = None
+
+    async def run(self, order: Order, progress: Callable[[ProgressMessage], None] | None = None) -> Report:
+        """Carry out one order and return its report.
+
+        Raises:
+            RetrainRunning: one is being carried out.
+            TrainingUnavailable: torch is not installed here.
+            TrainingFailed: the process died or took too long; nothing was changed, or a repeated call says what was.
+            OrchardError: whatever the job raises.
+        """
+        if self._running:
+            raise RetrainRunning("another training is running: try again when it is done")
+        self._running = True
+        try:
+            async with asyncio.timeout(self._settings.retrain_timeout_s):
+                return await self._exchange(order, progress)
+        except TimeoutError as error:
+            await self._kill()
+            raise TrainingFailed(f"training took longer than {self._settings.retrain_timeout_s:g} s") from error
+        except asyncio.CancelledError:
+            await self._kill()
+            raise
+        finally:
+            self._running = False
+            self._await_idle()
+
+    async def _exchange(self, order: Order, progress: Callable[[ProgressMessage], None] | None) -> Report:
+        child = await self._ready_child()
+        content = await asyncio.to_thread(pickle.dumps, order)
+        assert child.stdin is not None  # noqa: S101 - it was started with pipes
+        try:
+            child.stdin.write(LENGTH.pack(len(content)) + content)
+            await child.stdin.drain()
+        except ConnectionError as error:
+            raise await self._died() from error
+        while True:
+            message = await self._message(child)
+            if "progress" in message:
+                if progress is not None:
+                    progress(message["progress"])
+            elif "error" in message:
+                raise _error(message["error"])
+            else:
+                return Report.model_validate(message["report"])
+
+    async def _ready_child(self) -> asyncio.subprocess.Process:
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        if self._child is None or self._child.returncode is not None:
+            if importlib.util.find_spec("torch") is None:
+                raise TrainingUnavailable("this installation serves only: torch, which training needs, is not installed")
+            self._child = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "app.training",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=LINE_LIMIT,
+                start_new_session=True,  # a Ctrl-C in the terminal is the server's to handle
+                env=self._environment(),
+            )
+            await self._message(self._child)
+        return self._child
+
+    def _environment(self) -> dict[str, str]:
+        """The parent's environment and settings; one thread, since the other cores serve."""
+        settings = {
+            "ORCHARD_MODEL_STORE": str(self._settings.model_store),
+            "ORCHARD_DATABASE_URL": self._settings.database,
+            "OMP_NUM_THREADS": "1",
+        }
+        inherited = {name: value for name, value in os.environ.items() if name != "ORCHARD_TOKEN"}
+        return inherited | settings
+
+    async def _message(self, child: asyncio.subprocess.Process) -> dict[str, Any]:
+        assert child.stdout is not None  # noqa: S101 - it was started with pipes
+        line = await child.stdout.readline()
+        if not line.endswith(b"\n"):
+            raise await self._died()
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    async def _died(self) -> TrainingFailed:
+        await self._kill()
+        return TrainingFailed("the training process died: the live model and what was stored are as they were")
+
+    async def _kill(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+            await child.wait()
+
+    def _await_idle(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._idle = loop.call_later(self._settings.trainer_idle_s, self._dismiss)
+
+    def _dismiss(self) -> None:
+        if self._child is not None and self._child.stdin is not None and not self._running:
+            self._child.stdin.close()
+            self._child = None
+
+    async def close(self, grace_s: float = 10.0) -> None:
+        """End the child process: at once when it is idle, after ``grace_s`` seconds at most when it is at work."""
+        if self._idle is not None:
+            self._idle.cancel()
+        child = self._child
+        if child is None:
+            return
+        if child.stdin is not None:
+            child.stdin.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(child.wait(), grace_s)
+        await self._kill()
+
+
+def _error(described: dict[str, Any]) -> OrchardError:
+    kind = subclasses()[described["kind"]]
+    faults = [FieldError(tuple(fault["loc"]), fault["message"], fault["code"]) for fault in described["errors"]]
+    return kind(described["detail"], faults)

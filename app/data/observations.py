@@ -1,7 +1,9 @@
-"""The observation table: what regions reported, in batches. SQLite by default, PostgreSQL where several machines write.
+"""The observation table: what regions reported, in batches.
 
-A batch is stored whole or not at all, carries the moments of its rows, and can be withdrawn from training; nothing is erased.
-Knows nothing of models or versions.
+SQLite by default, PostgreSQL where several machines write.
+
+A batch is stored whole or not at all, carries the moments of its rows, and can be withdrawn from training; nothing is
+erased. Knows nothing of models or versions.
 """
 
 import json
@@ -139,7 +141,10 @@ class Observations:
             if not sql.inspect(self._engine).has_table(OBSERVATIONS.name):
                 with self.transaction():
                     """Makes the schema."""
-            with self._engine.connect().execution_options(**{_READING: True}) as connection, connection.begin():
+            with (
+                self._engine.connect().execution_options(**{_READING: True}) as connection,
+                connection.begin(),
+            ):
                 yield Transaction(connection)
 
 
@@ -190,9 +195,7 @@ class Transaction:
 
     def find(self, digest: str) -> Batch | None:
         """Return the newest batch with this content, withdrawn or not."""
-        query = (
-            sql.select(*_BATCH_COLUMNS).where(BATCHES.c.digest == digest).order_by(BATCHES.c.sequence.desc())
-        )
+        query = sql.select(*_BATCH_COLUMNS).where(BATCHES.c.digest == digest).order_by(BATCHES.c.sequence.desc())
         row = self._connection.execute(query.limit(1)).first()
         return Batch(*row) if row else None
 
@@ -246,8 +249,7 @@ class Transaction:
         if after is not None:
             sequence, row = _cursor(after)
             query = query.where(
-                (OBSERVATIONS.c.batch > sequence)
-                | ((OBSERVATIONS.c.batch == sequence) & (OBSERVATIONS.c.row > row))
+                (OBSERVATIONS.c.batch > sequence) | ((OBSERVATIONS.c.batch == sequence) & (OBSERVATIONS.c.row > row))
             )
         return [_observation(row) for row in self._connection.execute(query)]
 
@@ -282,9 +284,11 @@ class Transaction:
         self._connection.execute(sql.delete(ANSWERS).where(ANSWERS.c.key == key))
 
 
-
 def moments_of(table: Table) -> dict[str, FoldedMoments]:
-    """Return the moments of a table's rows by crop, each over the rows that report it; crops nobody reports are absent."""
+    """Return the moments of a table's rows by crop, each over the rows that report it.
+
+    Crops nobody reports are absent.
+    """
     fold = assign_folds(table.regions, table.weather)
     learned = {}
     for number, crop in enumerate(table.crops):

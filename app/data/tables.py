@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.errors import FieldError, InvalidInput, MalformedInput, TooLarge
 from app.model.moments import Array
 from app.model.weather import NAMES, REGION_LENGTH, WEATHER, YIELD, Feature
+
+Mask = NDArray[np.bool_]
 
 LABELS = ("region", "season")
 MAX_CROPS = 100
@@ -26,8 +29,10 @@ NUMBER_CHARACTERS = frozenset("0123456789+-.eE")
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Table:
-    """n observations or regions: ``regions`` and ``seasons`` (None where unnamed), ``weather`` of shape (n, 3) in the
-    order and units of WEATHER, ``yields`` of shape (n, crops) in tons, NaN where a crop is not reported.
+    """n observations or regions.
+
+    ``regions`` and ``seasons``: None where unnamed. ``weather``: shape (n, 3), in the order and units of WEATHER.
+    ``yields``: shape (n, crops), tons, NaN where a crop is not reported.
     """
 
     regions: tuple[str | None, ...]
@@ -74,14 +79,12 @@ def parse_observations(content: bytes, max_rows: int | None = None) -> Table:
     sheet = _Sheet(content, max_rows)
     crops = tuple(name for name in sheet.header if name not in (*LABELS, *NAMES))
     if not crops:
-        raise InvalidInput(
-            "no crop column: besides region, season and the weather there must be one column per crop"
-        )
+        raise InvalidInput("no crop column: besides region, season and the weather there must be one column per crop")
     check_crop_names(crops)
     weather = _weather(sheet)
     yields = np.column_stack([sheet.numbers(crop, YIELD, optional=True) for crop in crops])
     sheet.raise_faults()
-    reported = ~np.isnan(yields).all(axis=1)
+    reported: Mask = np.logical_not(np.isnan(yields).all(axis=1))
     if not reported.any():
         raise InvalidInput("no crop column holds a number: every yield is empty")
     missing = int(np.sum(~reported))
@@ -97,11 +100,11 @@ def parse_observations(content: bytes, max_rows: int | None = None) -> Table:
     return table
 
 
-def parse_regions(content: bytes, max_rows: int | None = None) -> tuple[Table, list[str], list[list[str]]]:
+def parse_regions(content: bytes, max_rows: int | None = None) -> tuple[Table, tuple[str, ...]]:
     """Parse CSV to predict for: region (optional) and the weather columns; other columns are refused by name.
 
     Returns:
-        The table (without crops), and the header and rows as they were sent, for an answer that repeats them.
+        The regions (without crops), and the names of the columns in the order they came in.
 
     Raises:
         MalformedInput, InvalidInput, TooLarge: as `parse_observations`.
@@ -114,7 +117,7 @@ def parse_regions(content: bytes, max_rows: int | None = None) -> tuple[Table, l
     regions = sheet.labels("region")
     sheet.raise_faults()
     nothing = (None,) * len(regions)
-    return Table(regions, nothing, weather, (), np.empty((len(regions), 0))), sheet.header, sheet.rows
+    return Table(regions, nothing, weather, (), np.empty((len(regions), 0))), tuple(sheet.header)
 
 
 def check_crop_names(crops: Iterable[str]) -> None:
@@ -155,7 +158,12 @@ def number_problem(value: float, feature: Feature) -> str | None:
     return None
 
 
-def _kept(labels: Sequence[str | None], keep: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> tuple[str | None, ...]:
+def safe_cell(text: str) -> str:
+    """Return a text that no spreadsheet takes for a formula (OWASP, "CSV injection")."""
+    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def _kept(labels: Sequence[str | None], keep: Mask) -> tuple[str | None, ...]:
     return tuple(label for label, kept in zip(labels, keep.tolist(), strict=True) if kept)
 
 
@@ -256,8 +264,8 @@ class _Sheet:
             self.fault(FieldError((row, name), f"{where}: {shown} is not finite", "not_finite"), malformed=True)
         elif not NUMBER_CHARACTERS.issuperset(cell):
             self.fault(FieldError((row, name), f"{where}: {shown!r} is not a plain decimal number", "not_a_number"))
-        elif problem := number_problem(value, bounds):
-            self.fault(FieldError((row, name), f"{where}: {problem}", "out_of_bounds"))
+        elif broken := number_problem(value, bounds):
+            self.fault(FieldError((row, name), f"{where}: {broken}", "out_of_bounds"))
         return value
 
 

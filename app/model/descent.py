@@ -28,7 +28,10 @@ def _silent(epoch: int, epochs: int, loss: float) -> None:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Problem:
-    """The standardised problem, minimise ½|A w - q|² per crop: AᵀA is the correlation matrix, yields have deviation 1."""
+    """The standardised problem, minimise ½|A w - q|² per crop.
+
+    AᵀA is the correlation matrix, yields have deviation 1.
+    """
 
     matrix: Array  # A, shape (crops, d, d)
     target: Array  # q, shape (crops, d)
@@ -48,9 +51,10 @@ def descend(
     """Fit one line per crop by full-batch gradient descent on the moments of its rows, down to rounding level.
 
     Starts at zero with step 1/L and Nesterov's constant momentum (Nesterov 2004, "Introductory Lectures on Convex
-    Optimization", 2.2.22), on standardised features and yields. Whenever the gradient has become ROUND times smaller, the
-    residual is computed exactly and descent goes on from there (iterative refinement, Wilkinson 1963), which is what
-    carries ill-conditioned problems to full precision. With ``learning_rate`` (standardised units) it is plain descent.
+    Optimization", 2.2.22), on standardised features and yields. Whenever the gradient has become ROUND times smaller,
+    the residual is computed exactly and descent goes on from there (iterative refinement, Wilkinson 1963), which is
+    what carries ill-conditioned problems to full precision. With ``learning_rate`` (standardised units) it is plain
+    descent.
 
     Raises:
         Diverged: ``learning_rate`` is larger than 2/L.
@@ -93,7 +97,10 @@ def _standardise_crop(moments: Moments) -> tuple[Array, Array, Array, Array, Arr
 def _refine(
     problem: _Problem, closed: list[CropFit], epochs: int, learning_rate: float | None, progress: Progress
 ) -> tuple[Array, list[float]]:
-    """Run rounds of descent until each weight is right to EXACT or ``epochs`` are used up; return weights and losses."""
+    """Run rounds of descent until each weight is right to EXACT or ``epochs`` are used up.
+
+    Return weights and losses.
+    """
     corrections: list[Array] = []
     weights = np.zeros_like(problem.target)
     losses: list[float] = []
@@ -117,9 +124,7 @@ def _residual(problem: _Problem, corrections: list[Array]) -> Array:
     for crop in range(len(result)):
         weights = [sum((Fraction(w) for w in column), Fraction()) for column in _columns(corrections, crop)]
         for row, target in enumerate(problem.target[crop]):
-            products = (
-                Fraction(a) * w for a, w in zip(problem.matrix[crop, row].tolist(), weights, strict=False)
-            )
+            products = (Fraction(a) * w for a, w in zip(problem.matrix[crop, row].tolist(), weights, strict=False))
             result[crop, row] = float(Fraction(float(target)) - sum(products, Fraction()))
     return result
 
@@ -131,9 +136,7 @@ def _columns(corrections: list[Array], crop: int) -> list[tuple[float, ...]]:
 class _Round:
     """One round of descent with autograd: from zero, on what is left of the target."""
 
-    def __init__(
-        self, problem: _Problem, residual: Array, closed: list[CropFit], learning_rate: float | None
-    ) -> None:
+    def __init__(self, problem: _Problem, residual: Array, closed: list[CropFit], learning_rate: float | None) -> None:
         self._matrix = torch.from_numpy(problem.matrix)
         self._target = torch.from_numpy(residual)
         root = np.sqrt(problem.smallest / problem.largest)
@@ -158,7 +161,7 @@ class _Round:
             ahead = (weights + self._momentum * (weights - previous)).requires_grad_()
             left = (self._matrix @ ahead[..., None])[..., 0] - self._target
             error = left.square().sum(dim=1)
-            (0.5 * error.sum()).backward()
+            (0.5 * error.sum()).backward()  # type: ignore[no-untyped-call]
             gradient = ahead.grad
             assert gradient is not None  # noqa: S101 - backward has just filled it
             with torch.no_grad():
@@ -242,11 +245,8 @@ def follow_tutorial(
             loss = mse(model(x), y)
             loss.backward()  # type: ignore[no-untyped-call]
             with torch.no_grad():
-                for parameter in (w, b):
-                    gradient = parameter.grad
-                    assert gradient is not None  # noqa: S101 - backward has just filled it
-                    parameter -= gradient * recipe.learning_rate
-                    gradient.zero_()
+                _update(w, recipe.learning_rate)
+                _update(b, recipe.learning_rate)
         with torch.no_grad():
             whole = float(mse(model(inputs), wanted))
         if not np.isfinite(whole):
@@ -258,6 +258,13 @@ def follow_tutorial(
     with torch.no_grad():
         predictions = model(inputs).numpy().astype(np.float64)
     return _tutorial_fit(w.detach().numpy(), b.detach().numpy(), crops, losses), predictions
+
+
+def _update(parameter: torch.Tensor, learning_rate: float) -> None:
+    gradient = parameter.grad
+    assert gradient is not None  # noqa: S101 - backward has just filled it
+    parameter -= gradient * learning_rate
+    gradient.zero_()
 
 
 def _tutorial_fit(w: Array, b: Array, crops: Mapping[str, Moments], losses: list[float]) -> Fit:
@@ -273,7 +280,7 @@ def _tutorial_fit(w: Array, b: Array, crops: Mapping[str, Moments], losses: list
 
 
 def largest_stable_rate(features: Array, crops: int) -> float:
-    """Return 2 / λ, λ the largest eigenvalue of the loss's Hessian, (2 / crops) · XᵀX / n with a column of ones in X."""
+    """Return 2 / λ, λ the largest eigenvalue of the Hessian (2 / crops) · XᵀX / n, with a column of ones in X."""
     design_matrix = np.column_stack([features, np.ones(len(features))])
     largest = np.linalg.svd(design_matrix, compute_uv=False)[0] ** 2 / len(features)
     return float(crops / largest)

@@ -9,10 +9,12 @@ RANK_TOLERANCE = 1e-10
 
 
 def design(moments: Moments) -> tuple[Array, Array, int]:
-    """Return (A, scale, rank): the standardised features' factor, the features' scale and how many directions they span.
+    """Return (A, scale, rank).
 
-    A, shape (k - 1, k - 1), has AᵀA = correlation matrix; ``scale``, shape (k - 1,), holds standard deviations, and 1 for a
-    constant column, whose column of A is zero.
+    The standardised features' factor, the features' scale and how many directions they span.
+
+    A, shape (k - 1, k - 1), has AᵀA = correlation matrix; ``scale``, shape (k - 1,), holds standard deviations, and 1
+    for a constant column, whose column of A is zero.
     """
     constant = moments.constant[:-1]
     scale = np.where(constant, 1.0, moments.deviations[:-1])
@@ -23,18 +25,21 @@ def design(moments: Moments) -> tuple[Array, Array, int]:
 
 
 def whitener(moments: Moments) -> Array:
-    """Return T, shape (k - 1, k - 1), with |T(x - x̄)|² = (x - x̄)ᵀ S⁺ (x - x̄); directions the rows do not span count as zero."""
+    """Return T, shape (k - 1, k - 1), with |T(x - x̄)|² = (x - x̄)ᵀ S⁺ (x - x̄).
+
+    Directions the rows do not span count as zero.
+    """
     matrix, scale, rank = design(moments)
     root_n = np.sqrt(max(moments.count, 1))
     if rank == len(scale):
-        return np.asarray(np.tril(np.linalg.inv(matrix).T)) / (scale * root_n)
-    return np.asarray(np.linalg.pinv(matrix, rcond=RANK_TOLERANCE).T) / (scale * root_n)
+        return np.asarray(np.tril(np.linalg.inv(matrix).T) / (scale * root_n))
+    return np.asarray(np.linalg.pinv(matrix, rcond=RANK_TOLERANCE).T / (scale * root_n))
 
 
 def leverages(features: Array, moments: Moments) -> Array:
     """Return h(x) = 1/n + (x - x̄)ᵀ S⁻¹ (x - x̄) for each row of ``features``, shape (n, k - 1), as shape (n,)."""
     away = (features - moments.mean[:-1]) @ whitener(moments).T
-    return 1.0 / moments.count + np.einsum("ij,ij->i", away, away)
+    return np.asarray(1.0 / moments.count + np.einsum("ij,ij->i", away, away))
 
 
 def outermost(features: Array, moments: Moments, most: int) -> Array:

@@ -18,7 +18,9 @@ ROUNDING = 1e-15
 
 @dataclass(frozen=True, eq=False, slots=True)
 class CropFit:
-    """One crop's line: ``weights`` in tons per unit of each feature, shape (k - 1,), ``intercept`` in tons, losses in tons².
+    """One crop's line.
+
+    ``weights`` in tons per unit of each feature, shape (k - 1,), ``intercept`` in tons, losses in tons².
 
     ``moments`` are those of the rows it was fitted on; ``rank`` is how many of the features they can tell apart.
     """
@@ -44,8 +46,8 @@ class CropFit:
 class Fit:
     """All crops' lines, fitted together.
 
-    ``losses``: the loss after each epoch. ``excess``: what the loss has above the least-squares loss, in tons², computed
-    without cancellation where the recipe can.
+    ``losses``: the loss after each epoch. ``excess``: what the loss has above the least-squares loss, in tons²,
+    computed without cancellation where the recipe can.
     """
 
     recipe: str
@@ -71,7 +73,7 @@ class Fit:
 
     @property
     def relative_gap(self) -> float:
-        """(loss - least-squares loss) / least-squares loss, the divisor at least rounding level of the yields' variance."""
+        """(loss - least-squares loss) / least-squares loss; the divisor at least ROUNDING of the yields' variance."""
         variance = sum(float(np.sum(crop.moments.factor[:, -1] ** 2)) for crop in self.crops.values()) / self.rows
         unit = max(self.least_squares_loss, ROUNDING * variance)
         return self.excess / unit if unit else 0.0

@@ -30,7 +30,10 @@ def assign_folds(regions: Sequence[str | None], weather: Array) -> NDArray[np.in
 
 @dataclass(frozen=True, eq=False, slots=True)
 class FoldedMoments:
-    """Moments of one crop's rows, fold by fold, and the frontier: the features of their outermost rows, shape (m, k - 1)."""
+    """Moments of one crop's rows, fold by fold, and the frontier.
+
+    The features of their outermost rows, shape (m, k - 1).
+    """
 
     folds: tuple[Moments, ...]
     frontier: Array
@@ -47,9 +50,7 @@ class FoldedMoments:
         """Merge those of disjoint sets of rows; at least one part."""
         present = list(parts)
         columns = present[0].folds[0].columns
-        folds = tuple(
-            Moments.merge((part.folds[number] for part in present), columns) for number in range(FOLDS)
-        )
+        folds = tuple(Moments.merge((part.folds[number] for part in present), columns) for number in range(FOLDS))
         return cls(folds, np.concatenate([part.frontier for part in present]))
 
     def trimmed(self) -> Self:

@@ -27,8 +27,9 @@ LEVERAGE_SLACK = 1e-9
 class Spread:
     """How the training rows of one or more crops spread over the features.
 
-    ``rows``: how many. ``center``, ``minimum``, ``maximum``: per feature, in its unit. ``whitener``: T with
-    |T(x - x̄)|² = (x - x̄)ᵀ S⁻¹ (x - x̄). ``largest_leverage``: the largest of the training rows. ``rank``: the directions they span.
+    ``rows``: how many. ``center``, ``minimum``, ``maximum``: per feature, in its unit. ``whitener``: T with |T(x -
+    x̄)|² = (x - x̄)ᵀ S⁻¹ (x - x̄). ``largest_leverage``: the largest of the training rows. ``rank``: the directions
+    they span.
     """
 
     rows: int
@@ -55,7 +56,10 @@ class Spread:
         )
 
     def leverage(self, weather: Sequence[Number]) -> Number:
-        """Return h(x) = 1/n + (x - x̄)ᵀ S⁻¹ (x - x̄): ``weather`` holds one float or one array, shape (n,), per feature."""
+        """Return h(x) = 1/n + (x - x̄)ᵀ S⁻¹ (x - x̄).
+
+        ``weather`` holds one float or one array, shape (n,), per feature.
+        """
         away = [value - middle for value, middle in zip(weather, self.center, strict=True)]
         distance = 0.0 * away[0]
         for row in self.whitener:
@@ -68,7 +72,9 @@ class Spread:
 
 @dataclass(frozen=True)
 class CropModel:
-    """One crop's line: ``weights`` in tons per unit, ``intercept`` in tons, ``squared_error`` in tons² over its training rows.
+    """One crop's line.
+
+    ``weights`` in tons per unit, ``intercept`` in tons, ``squared_error`` in tons² over its training rows.
 
     ``mean``: the mean yield in training, tons.
     """
@@ -93,7 +99,7 @@ class CropModel:
 
     @cached_property
     def residual_sd(self) -> float | None:
-        """s = √(squared error / degrees of freedom), tons; None without degrees of freedom."""
+        """The residual deviation √(squared error / degrees of freedom), tons; None without degrees of freedom."""
         if self.degrees_of_freedom < 1:
             return None
         return math.sqrt(self.squared_error / self.degrees_of_freedom)
@@ -115,7 +121,10 @@ class CropModel:
         return (t_quantile(level, self.degrees_of_freedom) * self.residual_sd) * root(1.0 + leverage)
 
     def contributions(self, weather: Sequence[Number]) -> list[Number]:
-        """Return weight · (value - its training mean) per feature, tons: added to ``baseline`` they are the prediction."""
+        """Return weight · (value - its training mean) per feature, tons.
+
+        Added to ``baseline`` they are the prediction.
+        """
         triples = zip(self.weights, weather, self.spread.center, strict=True)
         return [weight * (value - middle) for weight, value, middle in triples]
 
@@ -139,7 +148,10 @@ class LinearModel:
         lines: Mapping[str, tuple[Array, float]],
         moments: Mapping[str, FoldedMoments],
     ) -> Self:
-        """Build it from each crop's (weights, intercept) and moments. Crops reported by the same rows share their spread."""
+        """Build it from each crop's (weights, intercept) and moments.
+
+        Crops reported by the same rows share their spread.
+        """
         shared: dict[Spread, Spread] = {}
         crops = []
         for crop, (weights, intercept) in lines.items():
@@ -168,9 +180,12 @@ class LinearModel:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Yields:
-    """Predictions for n regions by crop, in tons, not clipped: ``tons`` and the interval's half width ``margins``, shape (n,).
+    """Predictions for n regions by crop, in tons, not clipped.
 
-    A margin is None where a crop has no degrees of freedom. ``extrapolated``: shape (n,), outside what training has seen.
+    ``tons`` and the interval's half width ``margins``, shape (n,).
+
+    A margin is None where a crop has no degrees of freedom. ``extrapolated``: shape (n,), outside what training has
+    seen.
     """
 
     tons: dict[str, Array]

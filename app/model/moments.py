@@ -93,12 +93,12 @@ class Moments:
     @property
     def comoments(self) -> Array:
         """The centred co-moment matrix S, shape (k, k)."""
-        return self.factor.T @ self.factor
+        return np.asarray(self.factor.T @ self.factor)
 
     @property
     def deviations(self) -> Array:
         """Standard deviations of the columns, shape (k,), with divisor n."""
-        return np.linalg.norm(self.factor, axis=0) / np.sqrt(max(self.count, 1))
+        return np.asarray(np.linalg.norm(self.factor, axis=0) / np.sqrt(max(self.count, 1)))
 
     @property
     def constant(self) -> NDArray[np.bool_]:
@@ -106,7 +106,10 @@ class Moments:
         return ~(self.maximum > self.minimum)
 
     def squared_error(self, weights: Array, intercept: float) -> float:
-        """Σ (yield - prediction)² over the rows, of any linear model: ``weights`` of shape (k - 1,), per unit of the features."""
+        """Σ (yield - prediction)² over the rows, of any linear model.
+
+        ``weights`` of shape (k - 1,), per unit of the features.
+        """
         if not self.count:
             return 0.0
         direction = np.append(-weights, 1.0)
@@ -122,9 +125,10 @@ def triangle(rows: Array) -> Array:
     """
     columns = rows.shape[1]
     with np.errstate(over="ignore", invalid="ignore"):
-        factor = np.linalg.qr(rows, mode="r")
+        factor: Array = np.asarray(np.linalg.qr(rows, mode="r"))
     if not np.isfinite(factor).all():
         raise OverflowError("the squares of the values are larger than float64 holds (1.8e308)")
     if len(factor) < columns:
         factor = np.concatenate([factor, np.zeros((columns - len(factor), columns))])
-    return np.where(np.diag(factor) < 0, -1.0, 1.0)[:, None] * factor
+    signs: Array = np.where(np.diag(factor) < 0, -1.0, 1.0)
+    return np.asarray(signs[:, None] * factor)

@@ -40,7 +40,7 @@ def _series(z: float, df: int) -> float:
 
 
 def _bisected(level: float, df: int) -> float:
-    """Bisect on y = df / (df + t²), whose distribution is the regularised incomplete beta function, I_y(df/2, 1/2) = 1 - level."""
+    """Bisect on y = df / (df + t²): I_y(df/2, 1/2), the regularised incomplete beta function, is 1 - level there."""
     low, high = 0.0, 1.0
     while True:
         y = 0.5 * (low + high)

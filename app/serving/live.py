@@ -43,7 +43,10 @@ class Live:
         return self._current
 
     def follow(self) -> None:
-        """Look whether the log has grown, and if so swap to the version that is live now. One ``stat`` when nothing happened."""
+        """Look whether the log has grown, and if so swap to the version that is live now.
+
+        One ``stat`` when nothing happened.
+        """
         if self._current is not None and not self._registry.has_line(self._line + 1):
             return
         try:

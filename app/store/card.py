@@ -1,4 +1,7 @@
-"""The model card: what a version says about itself, in words and numbers. Also the answer of ``GET /models/{version}``."""
+"""The model card: what a version says about itself, in words and numbers.
+
+Also the answer of ``GET /models/{version}``.
+"""
 
 from datetime import datetime
 from typing import Literal
@@ -23,7 +26,10 @@ class FeatureCard(_Part):
 
 
 class CropCard(_Part):
-    """One crop's line: ``weights`` in tons per unit of each feature, ``intercept``, ``mean_yield`` and ``residual_sd`` in tons."""
+    """One crop's line.
+
+    ``weights`` in tons per unit of each feature, ``intercept``, ``mean_yield`` and ``residual_sd`` in tons.
+    """
 
     intercept: float
     weights: dict[str, float]
@@ -46,7 +52,10 @@ class FitCard(_Part):
 
 
 class RmsePair(_Part):
-    """Out-of-fold RMSE of the candidate and RMSE of the current model on the same rows, tons; None where there is none."""
+    """Out-of-fold RMSE of the candidate and RMSE of the current model on the same rows, tons.
+
+    None where there is none.
+    """
 
     candidate_rmse: float | None
     current_rmse: float | None

@@ -1,7 +1,7 @@
 """Files that are created once and never changed: the only room that writes files.
 
-Every write is all or nothing and on the disk when it returns: a temporary file is filled and fsynced, then linked to its
-name, which fails if the name is taken.
+Every write is all or nothing and on the disk when it returns: a temporary file is filled and fsynced, then linked to
+its name, which fails if the name is taken.
 """
 
 import os
@@ -20,7 +20,10 @@ class NameTaken(OrchardError):
 
 
 class Objects:
-    """The objects below a local folder, by their path in it (``versions/1.safetensors``). The folder is made by the first write."""
+    """The objects below a local folder, by their path in it (``versions/1.safetensors``).
+
+    The folder is made by the first write.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -71,7 +74,7 @@ class Objects:
         """Return, ascending, the n of all the objects ``folder/<n><suffix>``."""
         with _reported("read"):
             try:
-                names = os.listdir(self.root / folder)
+                names = [path.name for path in (self.root / folder).iterdir()]
             except FileNotFoundError:
                 return []
         stems = (name.removesuffix(suffix) for name in names if name.endswith(suffix))

@@ -133,10 +133,11 @@ class Registry:
             raise StoreDamaged(f"line {number} of the log is damaged") from error
 
     def log(self, limit: int, before: int | None = None) -> list[LogLine]:
-        """Return up to ``limit`` lines, newest first, those with a number below ``before``; damaged ones are left out."""
-        numbers = [
-            n for n in reversed(self._objects.numbers(LOG, LOG_SUFFIX)) if before is None or n < before
-        ]
+        """Return up to ``limit`` lines, newest first, those with a number below ``before``.
+
+        Damaged ones are left out.
+        """
+        numbers = [n for n in reversed(self._objects.numbers(LOG, LOG_SUFFIX)) if before is None or n < before]
         lines = []
         for number in numbers[:limit]:
             try:

@@ -1,4 +1,6 @@
-"""A version's file: weights, intercepts and moments as float64 tensors, the card in the header, and a checksum of it all.
+"""A version's file.
+
+Weights, intercepts and moments as float64 tensors, the card in the header, and a checksum of it all.
 
 The format is safetensors, which executes nothing when it is read.
 """
@@ -26,7 +28,10 @@ LENGTH_BYTES = 8
 
 @dataclass(frozen=True, eq=False)
 class Version:
-    """What is stored under a version's number: ``weights`` of shape (crops, features), ``intercepts`` of shape (crops,)."""
+    """What is stored under a version's number.
+
+    ``weights`` of shape (crops, features), ``intercepts`` of shape (crops,).
+    """
 
     card: Card
     weights: Array
@@ -37,8 +42,7 @@ class Version:
     def model(self) -> LinearModel:
         """The model to serve."""
         lines = {
-            crop: (self.weights[number], float(self.intercepts[number]))
-            for number, crop in enumerate(self.card.crops)
+            crop: (self.weights[number], float(self.intercepts[number])) for number, crop in enumerate(self.card.crops)
         }
         return LinearModel.of([feature.name for feature in self.card.features], lines, self.moments)
 
@@ -65,8 +69,7 @@ class Version:
             if _checksum(metadata["card"], tensors) != metadata["sha256"]:
                 raise StoreDamaged("the checksum is wrong")
             moments = {
-                crop: FoldedMoments.from_arrays(f"moments/{number}/", tensors)
-                for number, crop in enumerate(card.crops)
+                crop: FoldedMoments.from_arrays(f"moments/{number}/", tensors) for number, crop in enumerate(card.crops)
             }
             return cls(card, tensors["weights"], tensors["intercepts"], moments)
         except (ValueError, KeyError, TypeError, SafetensorError, ValidationError) as error:

@@ -1,7 +1,9 @@
-"""The training process: ``python -m app.training``. Takes orders on standard input, one at a time, and answers on standard output.
+"""The training process: ``python -m app.training``.
 
-An order is a pickle behind its length, from the parent process only; what comes back are JSON lines: ``{"progress": …}`` any
-number of times, then ``{"report": …}`` or ``{"error": …}``. At the end of its input it ends.
+Takes orders on standard input, one at a time, and answers on standard output.
+
+An order is a pickle behind its length, from the parent process only; what comes back are JSON lines: ``{"progress":
+…}`` any number of times, then ``{"report": …}`` or ``{"error": …}``. At the end of its input it ends.
 """
 
 import json

@@ -1,8 +1,8 @@
 """One training as one transaction: validate, keep, fit, score, gate, publish, activate.
 
-Runs in a process that does not serve. The order of the writes is what makes it safe: the version's file (which nothing refers
-to yet), then the commit of the observations, then the line of the log. Whatever fails before that line leaves the live model
-and the stored observations as they were.
+Runs in a process that does not serve. The order of the writes is what makes it safe: the version's file (which
+nothing refers to yet), then the commit of the observations, then the line of the log. Whatever fails before that line
+leaves the live model and the stored observations as they were.
 """
 
 import hashlib
@@ -47,10 +47,13 @@ def _silent(stage: str, epoch: int, epochs: int, loss: float | None) -> None:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Outcome:
-    """A training's report, and what a caller in the same process may want to show: the version and the rows with predictions."""
+    """A training's report, and what a caller in the same process may want to show.
+
+    The version and the rows with predictions.
+    """
 
     report: Report
-    version: Version | None
+    version: Version
     predictions: tuple[Array, Array] | None
     """Targets and the tutorial recipe's predictions beside them, shape (n, crops), tons."""
 
@@ -77,20 +80,21 @@ class Job:
             with self._observations.transaction() as transaction:
                 earlier = transaction.answer(order.key, order.digest) if order.key else None
             if earlier is not None:
-                return Outcome(self._resumed(Report.model_validate_json(earlier), order), None, None)
+                return self._resumed(Report.model_validate_json(earlier), order)
             return self._train(order, progress)
 
     def close(self) -> None:
         """Close the database."""
         self._observations.close()
 
-    def _resumed(self, report: Report, order: Order) -> Report:
+    def _resumed(self, report: Report, order: Order) -> Outcome:
         """Finish what a crash between commit and activation has left open, and repeat the answer."""
-        if report.activated and report.version is not None:
+        assert report.version is not None  # noqa: S101 - the answer of a dry run is not kept
+        if report.activated:
             lines = self._registry.log(limit=self._registry.last_number() or 1)
             if all(line.version != report.version for line in lines):
                 self._registry.activate(report.version, order.who, order.note)
-        return report
+        return Outcome(report, self._registry.read(report.version), None)
 
     def _train(self, order: Order, progress: Progress) -> Outcome:
         published: str | None = None
@@ -102,7 +106,7 @@ class Job:
                 version = candidate.version(order, kept.batches, self._parent())
                 report = _report(version, order)
                 if order.dry_run:
-                    raise _DryRun(Outcome(report, version, candidate.predictions))
+                    raise _DryRun(Outcome(report, version, candidate.predictions))  # noqa: TRY301 - leaves the transaction
                 progress("publishing", 0, 0, None)
                 published = self._registry.publish(version)
                 report = report.model_copy(update={"version": published})
@@ -135,7 +139,7 @@ class Job:
             return None
 
 
-class _DryRun(Exception):  # noqa: N818 - not an error: it leaves the transaction without committing
+class _DryRun(Exception):
     def __init__(self, outcome: Outcome) -> None:
         super().__init__()
         self.outcome = outcome
@@ -172,8 +176,8 @@ class _Kept:
         if order.table is None:
             return cls(transaction.active(), [], [])
         if not order.alone:
-            added = transaction.add(order.table, source=order.source, note=order.note, who=order.who)
-            return cls(transaction.active(), [added], [])
+            new = transaction.add(order.table, source=order.source, note=order.note, who=order.who)
+            return cls(transaction.active(), [new], [])
         known = transaction.find(order.table.digest)
         batch = known or transaction.add(order.table, source=order.source, note=order.note, who=order.who)
         others = [other for other in transaction.active() if other.id != batch.id]

@@ -23,9 +23,9 @@ class Recipe:
 class Order:
     """One training.
 
-    ``table``: the rows that come with it, if any. ``alone``: train on these rows only, and withdraw all other batches once the
-    version is kept; otherwise they are added to what is stored. ``who``, ``source`` and ``note`` are for the records. With a
-    ``key``, ``digest`` tells whether a repeated call is the same request.
+    ``table``: the rows that come with it, if any. ``alone``: train on these rows only, and withdraw all other batches
+    once the version is kept; otherwise they are added to what is stored. ``who``, ``source`` and ``note`` are for the
+    records. With a ``key``, ``digest`` tells whether a repeated call is the same request.
     """
 
     source: str

@@ -11,7 +11,14 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from app.errors import FieldError, OrchardError, RetrainRunning, TrainingFailed, TrainingUnavailable, subclasses
+from app.errors import (
+    FieldError,
+    OrchardError,
+    RetrainRunning,
+    TrainingFailed,
+    TrainingUnavailable,
+    subclasses,
+)
 from app.settings import Settings
 from app.training.order import Order
 from app.training.report import Report
@@ -26,7 +33,7 @@ ProgressMessage = dict[str, Any]
 
 
 class Trainer:
-    """Carries out orders, one at a time, in a child process that is kept for a while so that the next one starts at once."""
+    """Carries out orders, one at a time, in a child process that is kept a while, so that the next starts at once."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -84,7 +91,9 @@ class Trainer:
             self._idle = None
         if self._child is None or self._child.returncode is not None:
             if importlib.util.find_spec("torch") is None:
-                raise TrainingUnavailable("this installation serves only: torch, which training needs, is not installed")
+                raise TrainingUnavailable(
+                    "this installation serves only: torch, which training needs, is not installed"
+                )
             self._child = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",

@@ -1,0 +1,47 @@
+"""Bodies with observations, JSON or CSV: read, validated and made into a table."""
+
+import hashlib
+from typing import TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+
+from app.api import problems
+from app.api.schemas import ReportedSeason, to_table
+from app.data.tables import Table, check_crop_names
+from app.errors import TooLarge
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def parse(model: type[Body], content: bytes) -> Body:
+    """Validate a JSON body; an empty one is an empty object.
+
+    Raises:
+        MalformedInput: not JSON, or a number that is not finite.
+        InvalidInput: well-formed and invalid.
+    """
+    try:
+        return model.model_validate_json(content or b"{}")
+    except ValidationError as error:
+        raise problems.invalid(error.errors(include_url=False)) from error
+
+
+def table_of(rows: list[ReportedSeason], max_rows: int) -> Table:
+    """Turn reported seasons into a table.
+
+    Raises:
+        TooLarge: there are more than ``max_rows``.
+        InvalidInput: they name too many crops.
+    """
+    if len(rows) > max_rows:
+        raise TooLarge(f"{len(rows)} observations: the limit is {max_rows}")
+    table = to_table(rows)
+    check_crop_names(table.crops)
+    return table
+
+
+def digest_of(request: Request, content: bytes) -> str:
+    """Return what tells, under one idempotency key, a repeated request from another one."""
+    line = f"{request.method} {request.url.path}?{request.url.query} {request.headers.get('content-type', '')}\n"
+    return hashlib.sha256(line.encode() + content).hexdigest()

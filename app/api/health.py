@@ -1,0 +1,21 @@
+"""Whether the process answers, and whether it has a model to answer with."""
+
+from fastapi import APIRouter
+
+from app.api import problems
+from app.api.schemas import Liveness, Readiness
+from app.api.services import Used
+
+router = APIRouter(prefix="/health", tags=["health"])
+
+
+@router.get("/live", summary="The process answers")
+async def live() -> Liveness:
+    """Return 200 as long as the process answers at all."""
+    return Liveness(status="live")
+
+
+@router.get("/ready", summary="A model is live", responses=problems.documented(503))
+async def ready(used: Used) -> Readiness:
+    """Return 200 and the live version, or 503 with the reason."""
+    return Readiness(status="ready", model_version=used.live.current.version)

@@ -1,0 +1,155 @@
+"""The observation calls: store a batch, page through what is stored, withdraw a batch."""
+
+import asyncio
+import csv
+import io
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request
+from pydantic_core import to_json
+from starlette.responses import Response
+
+from app.api import bodies, problems
+from app.api.negotiation import CSV, JSON, answer_type, body_type
+from app.api.schemas import (
+    BatchStored,
+    BatchWithdrawn,
+    ObservationEntry,
+    ObservationPage,
+    ObservationsRequest,
+)
+from app.api.security import Writer, idempotency_key, read_body
+from app.api.services import Services, Used
+from app.data.tables import LABELS, Table, parse_observations, safe_cell
+from app.model.weather import NAMES
+
+router = APIRouter(tags=["observations"])
+
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            JSON: {"schema": {"$ref": "#/components/schemas/ObservationsRequest"}},
+            CSV: {"schema": {"type": "string"}},
+        },
+    }
+}
+
+
+@router.post(
+    "/observations",
+    summary="Store a batch of observations without retraining",
+    status_code=201,
+    response_model=BatchStored,
+    responses=problems.documented(400, 401, 406, 409, 413, 415, 422, 503),
+    openapi_extra=_BODY,
+)
+async def store(
+    request: Request,
+    used: Used,
+    who: Writer,
+    note: Annotated[str, Query(max_length=1_000, description="CSV only: why, for the records.")] = "",
+) -> Response:
+    """Store a batch whole or not at all; the next retrain learns from it."""
+    answer_type(request, (JSON,))
+    sent = body_type(request, (JSON, CSV))
+    content = await read_body(request, used.settings.max_body_bytes)
+    if sent == CSV:
+        table = await asyncio.to_thread(parse_observations, content, used.settings.max_rows)
+    else:
+        body = bodies.parse(ObservationsRequest, content)
+        table, note = bodies.table_of(body.observations, used.settings.max_rows), body.note
+    key, digest = idempotency_key(request), bodies.digest_of(request, content)
+    answer = await asyncio.to_thread(_store, used, table, note, who, key, digest)
+    return Response(answer, 201, media_type=JSON)
+
+
+def _store(used: Services, table: Table, note: str, who: str, key: str | None, digest: str) -> str:
+    with used.observations.transaction() as transaction:
+        if key and (earlier := transaction.answer(key, digest)):
+            return earlier
+        batch = transaction.add(table, source="POST /observations", note=note, who=who)
+        answer = BatchStored(batch=batch.id, rows=batch.rows).model_dump_json()
+        if key:
+            transaction.keep_answer(key, digest, answer)
+    return answer
+
+
+@router.get(
+    "/observations",
+    summary="Page through the stored observations",
+    response_model=ObservationPage,
+    responses=problems.documented(404, 406, 422, 503),
+)
+async def page(
+    request: Request,
+    used: Used,
+    limit: Annotated[int, Query(ge=1, le=10_000, description="Rows in a page.")] = 1_000,
+    after: Annotated[str | None, Query(description="The `next` of the page before.")] = None,
+) -> Response:
+    """Return stored rows, oldest first, withdrawn ones marked.
+
+    As CSV the ones in use, in the form that /observations takes.
+    """
+    wanted = answer_type(request, (JSON, CSV))
+    answer = await asyncio.to_thread(_page, used, limit, after)
+    if wanted == CSV:
+        headers = {"X-Next": answer.next} if answer.next else {}
+        return Response(_csv(answer.observations), headers=headers, media_type=f"{CSV}; charset=utf-8")
+    return Response(to_json(answer), media_type=JSON)
+
+
+def _page(used: Services, limit: int, after: str | None) -> ObservationPage:
+    with used.observations.reading() as transaction:
+        rows = transaction.page(limit + 1, after)
+    entries = [
+        ObservationEntry(
+            batch=row.batch,
+            row=row.row,
+            region=row.region,
+            season=row.season,
+            **dict(zip(NAMES, row.weather, strict=True)),
+            yields=row.yields,
+            withdrawn=row.withdrawn,
+        )
+        for row in rows[:limit]
+    ]
+    return ObservationPage(observations=entries, next=rows[limit - 1].cursor if len(rows) > limit else None)
+
+
+def _csv(rows: list[ObservationEntry]) -> str:
+    used = [row for row in rows if not row.withdrawn]
+    crops = sorted({crop for row in used for crop in row.yields})
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow([*LABELS, *NAMES, *map(safe_cell, crops)])
+    for row in used:
+        labels = [safe_cell(label or "") for label in (row.region, row.season)]
+        weather = [getattr(row, name) for name in NAMES]
+        writer.writerow([*labels, *weather, *(row.yields.get(crop, "") for crop in crops)])
+    return text.getvalue()
+
+
+@router.delete(
+    "/observations/batches/{batch}",
+    summary="Withdraw a batch from future training",
+    response_model=BatchWithdrawn,
+    responses=problems.documented(401, 404, 406, 422, 503),
+)
+async def withdraw(
+    request: Request,
+    used: Used,
+    who: Writer,
+    batch: Annotated[str, Path(max_length=100, description="The batch's id.")],
+) -> Response:
+    """Take a batch out of training from the next one on; nothing is erased."""
+    answer_type(request, (JSON,))
+    answer = await asyncio.to_thread(_withdraw, used, batch, who)
+    return Response(to_json(answer), media_type=JSON)
+
+
+def _withdraw(used: Services, batch: str, who: str) -> BatchWithdrawn:
+    with used.observations.transaction() as transaction:
+        entry = transaction.withdraw(batch, f"withdrawn by {who}")
+    assert entry.withdrawn is not None  # noqa: S101 - it has just been set, or was before
+    return BatchWithdrawn(batch=entry.id, rows=entry.rows, withdrawn=entry.withdrawn)

@@ -1,0 +1,203 @@
+"""Errors as RFC 9457 problems: one table gives each error class its status, code and title."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict
+from pydantic_core import ErrorDetails, to_json
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from app import errors
+from app.errors import FieldError, InvalidInput, MalformedInput, OrchardError
+from app.model.weather import WEATHER, YIELD
+
+MEDIA_TYPE = "application/problem+json"
+MAX_ERRORS = 100
+"""Faults that an answer lists; its detail counts them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What an error class is over HTTP."""
+
+    status: int
+    code: str
+    title: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+KINDS: dict[type[OrchardError], Kind] = {
+    errors.InputError: Kind(400, "bad_request", "The request cannot be answered"),
+    errors.MalformedInput: Kind(400, "malformed", "The body cannot be read"),
+    errors.Unauthorized: Kind(401, "unauthorized", "A valid token is needed", (("WWW-Authenticate", "Bearer"),)),
+    errors.NotFound: Kind(404, "not_found", "There is no such thing"),
+    errors.NotAcceptable: Kind(406, "not_acceptable", "No acceptable content type"),
+    errors.Conflict: Kind(409, "conflict", "The request conflicts with another one"),
+    errors.RetrainRunning: Kind(409, "retrain_running", "A retrain is running", (("Retry-After", "1"),)),
+    errors.KeyReused: Kind(409, "key_reused", "The idempotency key was used for another request"),
+    errors.TooLarge: Kind(413, "too_large", "The body is too large"),
+    errors.UnknownMediaType: Kind(415, "unknown_media_type", "The content type is not understood"),
+    errors.InvalidInput: Kind(422, "invalid", "The input is invalid"),
+    errors.TooFewRows: Kind(422, "too_few_rows", "There are too few rows to fit"),
+    errors.Diverged: Kind(422, "diverged", "Descent diverged"),
+    errors.OrchardError: Kind(500, "internal", "Something went wrong"),
+    errors.ServiceError: Kind(503, "unavailable", "The service is not available"),
+    errors.NotReady: Kind(503, "not_ready", "No model is live", (("Retry-After", "5"),)),
+    errors.StoreDamaged: Kind(503, "store_damaged", "A stored file is damaged"),
+    errors.StoreUnavailable: Kind(503, "store_unavailable", "The store is not available", (("Retry-After", "5"),)),
+    errors.TrainingUnavailable: Kind(503, "training_unavailable", "This installation cannot train"),
+    errors.TrainingFailed: Kind(503, "training_failed", "Training failed", (("Retry-After", "5"),)),
+}
+HTTP_CODES = {
+    404: ("not_found", "There is no such path"),
+    405: ("method_not_allowed", "This path has other methods"),
+}
+
+
+def kind_of(error: OrchardError) -> Kind:
+    """Return the table's entry for an error's class, or for the nearest class above it."""
+    return next(KINDS[kind] for kind in type(error).__mro__ if kind in KINDS)
+
+
+class FieldProblem(BaseModel):
+    """One fault of one value: where, what, and a stable word."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    loc: list[str | int]
+    message: str
+    code: str
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem. ``errors`` is there for invalid input only."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    errors: list[FieldProblem] | None = None
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the ``responses`` of an operation that can end in these statuses."""
+    titles: dict[int, str] = {}
+    for kind in KINDS.values():
+        titles.setdefault(kind.status, kind.title)
+    schema = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": titles[status], "content": schema} for status in statuses}
+
+
+def response(request: Request, error: OrchardError) -> Response:
+    """Return the problem for an error."""
+    kind = kind_of(error)
+    return _response(request, kind, error.detail, error.errors)
+
+
+def _response(request: Request, kind: Kind, detail: str, faults: Iterable[FieldError] = ()) -> Response:
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        "code": kind.code,
+        "request_id": request.scope.get("state", {}).get("request_id", ""),
+    }
+    listed = [
+        {"loc": list(fault.loc), "message": fault.message, "code": fault.code} for fault in list(faults)[:MAX_ERRORS]
+    ]
+    if listed:
+        body["errors"] = listed
+    return Response(to_json(body), kind.status, dict(kind.headers), MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error that leaves a route with a problem."""
+
+    async def orchard(request: Request, error: Exception) -> Response:
+        assert isinstance(error, OrchardError)  # noqa: S101 - it is registered for this class
+        return response(request, error)
+
+    async def parameters(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101 - it is registered for this class
+        return response(request, invalid(error.errors()))
+
+    async def http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for this class
+        code, title = HTTP_CODES.get(error.status_code, ("http_error", str(error.detail)))
+        kind = Kind(error.status_code, code, title, tuple((error.headers or {}).items()))
+        return _response(request, kind, f"{request.method} {request.url.path[:200]}: {title.lower()}")
+
+    async def unexpected(request: Request, _error: Exception) -> Response:
+        return _response(request, KINDS[OrchardError], "an unexpected error happened; the log has it")
+
+    app.add_exception_handler(OrchardError, orchard)
+    app.add_exception_handler(RequestValidationError, parameters)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(Exception, unexpected)
+
+
+def invalid(faults: Iterable[ErrorDetails] | Iterable[Mapping[str, Any]]) -> OrchardError:
+    """Turn pydantic's errors into ours.
+
+    Malformed where the bytes are at fault or a number is not finite, else invalid.
+    """
+    listed = [_field_error(fault) for fault in faults]
+    first = listed[0]
+    more = f" (and {len(listed) - 1} more)" if len(listed) > 1 else ""
+    malformed = any(fault.code in ("not_json", "not_finite") for fault in listed)
+    kind = MalformedInput if malformed else InvalidInput
+    place = ".".join(map(str, first.loc))
+    return kind(f"{place}: {first.message}{more}" if place else first.message + more, listed)
+
+
+SHAPES = frozenset({"one", "several", "columns"})
+"""Tags of the union of request shapes, which pydantic adds to the location and a client never sent."""
+_SHOWN = 40
+"""Characters of a rejected value that a message repeats: enough to recognise it by."""
+
+
+def _field_error(fault: Mapping[str, Any]) -> FieldError:
+    loc = tuple(part for part in fault["loc"] if part not in SHAPES)
+    kind = fault["type"]
+    code, message = _WORDS.get(kind, (kind, "{msg}"))
+    context = fault.get("ctx") or {}
+    words = {**context, "msg": fault["msg"], "input": _shown(fault.get("input")), "unit": _unit(loc)}
+    text = message.format_map(words).rstrip()
+    return FieldError(loc, text, code)
+
+
+_WORDS = {
+    "json_invalid": ("not_json", "the body is not JSON: {error}"),
+    "finite_number": ("not_finite", "{input} is not finite"),
+    "missing": ("missing", "is missing"),
+    "extra_forbidden": ("unknown", "is unknown here"),
+    "greater_than_equal": ("out_of_bounds", "{input} is below {ge:g} {unit}"),
+    "less_than_equal": ("out_of_bounds", "{input} is above {le:g} {unit}"),
+    "float_type": ("not_a_number", "{input} is not a number"),
+    "float_parsing": ("not_a_number", "{input} is not a number"),
+    "string_type": ("not_a_string", "{input} is not a string"),
+    "string_too_long": ("too_long", "is longer than {max_length} characters"),
+    "model_attributes_type": ("not_an_object", "is not an object"),
+    "model_type": ("not_an_object", "is not an object"),
+    "list_type": ("not_a_list", "is not a list"),
+    "too_short": ("too_short", "has {actual_length} entries, at least {min_length} are needed"),
+    "value_error": ("invalid", "{error}"),
+}
+
+
+def _unit(loc: tuple[str | int, ...]) -> str:
+    """The unit of the field at ``loc``, or nothing."""
+    units = {feature.name: feature.unit for feature in WEATHER} | {"yields": YIELD.unit}
+    return next((units[part] for part in loc if isinstance(part, str) and part in units), "")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

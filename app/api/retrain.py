@@ -1,0 +1,102 @@
+"""POST /retrain: learn from new observations, or again from what is stored, as one safe transaction."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic_core import to_json
+from starlette.responses import Response, StreamingResponse
+
+from app.api import bodies, problems
+from app.api.negotiation import CSV, EVENTS, JSON, answer_type, body_type
+from app.api.schemas import RetrainRequest
+from app.api.security import Writer, idempotency_key, read_body
+from app.api.services import Services, Used
+from app.data.tables import Table, parse_observations
+from app.errors import OrchardError
+from app.training.order import Activate, Order
+from app.training.report import Report
+
+router = APIRouter(tags=["retrain"])
+
+ActivateQuery = Annotated[Activate, Query(description="CSV only: whether the new version becomes live.")]
+DryRunQuery = Annotated[bool, Query(description="CSV only: store and publish nothing.")]
+NoteQuery = Annotated[str, Query(max_length=1_000, description="CSV only: why, for the records.")]
+
+_BODY = {
+    "requestBody": {
+        "content": {
+            JSON: {"schema": {"$ref": "#/components/schemas/RetrainRequest"}},
+            CSV: {"schema": {"type": "string"}},
+        },
+    }
+}
+
+
+@router.post(
+    "/retrain",
+    summary="Retrain on new observations and all that is stored",
+    response_model=Report,
+    responses=problems.documented(400, 401, 406, 409, 413, 415, 422, 503),
+    openapi_extra=_BODY,
+)
+async def retrain(
+    request: Request,
+    used: Used,
+    who: Writer,
+    activate: ActivateQuery = "if_better",
+    dry_run: DryRunQuery = False,
+    note: NoteQuery = "",
+) -> Response:
+    """Store the observations, fit a new version on all of them, and make it live if it may be.
+
+    Without observations it retrains on what is stored. What fails leaves the live model and the stored observations
+    as they were. With `Accept: text/event-stream` it streams `progress` events and ends with `result` or `error`.
+    """
+    wanted = answer_type(request, (JSON, EVENTS))
+    sent = body_type(request, (JSON, CSV))
+    content = await read_body(request, used.settings.max_body_bytes)
+    table: Table | None
+    if sent == CSV:
+        table = await asyncio.to_thread(parse_observations, content, used.settings.max_rows)
+    else:
+        body = bodies.parse(RetrainRequest, content)
+        activate, dry_run, note = body.activate, body.dry_run, body.note
+        table = bodies.table_of(body.observations, used.settings.max_rows) if body.observations else None
+    order = Order(
+        source="POST /retrain",
+        who=who,
+        table=table,
+        activate=activate,
+        dry_run=dry_run,
+        note=note,
+        key=idempotency_key(request),
+        digest=bodies.digest_of(request, content),
+    )
+    if wanted == EVENTS:
+        return StreamingResponse(_events(request, used, order), media_type=EVENTS)
+    return Response(to_json(await _carried_out(used, order)), media_type=JSON)
+
+
+async def _carried_out(used: Services, order: Order, events: asyncio.Queue[Any] | None = None) -> Report:
+    report = await used.trainer.run(order, events.put_nowait if events is not None else None)
+    await asyncio.to_thread(used.live.follow)
+    return report
+
+
+async def _events(request: Request, used: Services, order: Order) -> AsyncIterator[bytes]:
+    """Yield the training's progress as server-sent events. It is carried through even if the client goes away."""
+    events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+    training = asyncio.create_task(_carried_out(used, order, events))
+    training.add_done_callback(lambda _done: events.put_nowait(None))
+    while (message := await events.get()) is not None:
+        yield _event("progress", to_json(message))
+    try:
+        yield _event("result", to_json(await training))
+    except OrchardError as error:
+        yield _event("error", bytes(problems.response(request, error).body))
+
+
+def _event(name: str, data: bytes) -> bytes:
+    return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"

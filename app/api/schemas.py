@@ -1,0 +1,290 @@
+"""Request and response shapes.
+
+Numbers are strict: no strings, no booleans, finite; unknown fields are refused by name.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Self
+
+import numpy as np
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    model_validator,
+)
+
+from app.data.tables import Table, crop_name_problem
+from app.model.weather import REGION_LENGTH, WEATHER, YIELD, Feature
+from app.store.card import Card, Decision
+from app.store.registry import LogLine
+from app.training.order import Activate
+
+
+def _number(feature: Feature) -> Any:
+    description = f"{feature.meaning}, {feature.unit}"
+    return Field(ge=feature.low, le=feature.high, allow_inf_nan=False, description=description)
+
+
+Temperature = Annotated[float, _number(WEATHER[0])]
+Rainfall = Annotated[float, _number(WEATHER[1])]
+Humidity = Annotated[float, _number(WEATHER[2])]
+Tons = Annotated[float, _number(YIELD)]
+Label = Annotated[str, Field(max_length=REGION_LENGTH)]
+
+
+def _crop_name(name: str) -> str:
+    if problem := crop_name_problem(name):
+        raise ValueError(problem)
+    return name
+
+
+CropName = Annotated[str, AfterValidator(_crop_name)]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class RegionWeather(_Request):
+    """One region's season."""
+
+    region: Label | None = None
+    temperature: Temperature
+    rainfall: Rainfall
+    humidity: Humidity
+
+
+class SeveralRegions(_Request):
+    """Several regions, answered in the same order."""
+
+    regions: Annotated[list[RegionWeather], Field(min_length=1)]
+
+
+class WeatherColumns(_Request):
+    """Several regions as columns of equal length, answered as columns."""
+
+    temperature: Annotated[list[Temperature], Field(min_length=1)]
+    rainfall: list[Rainfall]
+    humidity: list[Humidity]
+    region: list[Label | None] | None = None
+
+    @model_validator(mode="after")
+    def _equal_lengths(self) -> Self:
+        rows = len(self.temperature)
+        columns = {"rainfall": self.rainfall, "humidity": self.humidity, "region": self.region}
+        for name, column in columns.items():
+            if column is not None and len(column) != rows:
+                raise ValueError(f"{name} has {len(column)} values, temperature {rows}")
+        return self
+
+
+def _shape(body: Any) -> str:
+    if isinstance(body, dict):
+        if "regions" in body:
+            return "several"
+        if any(isinstance(body.get(feature.name), list) for feature in WEATHER):
+            return "columns"
+    return "one"
+
+
+PredictRequest = Annotated[
+    Annotated[RegionWeather, Tag("one")]
+    | Annotated[SeveralRegions, Tag("several")]
+    | Annotated[WeatherColumns, Tag("columns")],
+    Discriminator(_shape),
+]
+PREDICT_REQUEST: TypeAdapter[RegionWeather | SeveralRegions | WeatherColumns] = TypeAdapter(PredictRequest)
+
+
+class ReportedSeason(_Request):
+    """What a region reports after harvest: its weather and the yield of one crop or more, in tons."""
+
+    region: Label | None = None
+    season: Label | None = None
+    temperature: Temperature
+    rainfall: Rainfall
+    humidity: Humidity
+    yields: Annotated[dict[CropName, Tons], Field(min_length=1, max_length=100)]
+
+
+class ObservationsRequest(_Request):
+    """A batch to store."""
+
+    observations: Annotated[list[ReportedSeason], Field(min_length=1)]
+    note: Annotated[str, Field(max_length=1_000)] = ""
+
+
+class RetrainRequest(_Request):
+    """A retrain, on new observations and all that is stored, or on what is stored alone."""
+
+    observations: Annotated[list[ReportedSeason], Field(min_length=1)] | None = None
+    activate: Activate = "if_better"
+    dry_run: bool = False
+    note: Annotated[str, Field(max_length=1_000)] = ""
+
+
+class ActivateRequest(_Request):
+    """Why a version is made live."""
+
+    note: Annotated[str, Field(max_length=1_000)] = ""
+
+
+def to_table(observations: list[ReportedSeason]) -> Table:
+    """Turn reported seasons into columns; a crop that one does not report is NaN there."""
+    crops = tuple(dict.fromkeys(crop for row in observations for crop in row.yields))
+    yields = [[row.yields.get(crop, np.nan) for crop in crops] for row in observations]
+    weather = [(row.temperature, row.rainfall, row.humidity) for row in observations]
+    return Table(
+        tuple(row.region for row in observations),
+        tuple(row.season for row in observations),
+        np.array(weather, dtype=np.float64),
+        crops,
+        np.array(yields, dtype=np.float64),
+    )
+
+
+class CropYield(BaseModel):
+    """A crop's yield in tons with its prediction interval.
+
+    ``baseline`` and ``contributions`` with ``explain=true`` only.
+    """
+
+    tons: float
+    low: float | None
+    high: float | None
+    baseline: float | None = None
+    contributions: dict[str, float] | None = None
+
+
+class Prediction(BaseModel):
+    """One region's answer, within a list of them."""
+
+    region: str | None
+    yields: dict[str, CropYield]
+    extrapolated: bool
+    warnings: list[str]
+
+
+class OnePrediction(Prediction):
+    """The answer for one region."""
+
+    model_version: str
+
+
+class SeveralPredictions(BaseModel):
+    """The answer for several regions, in their order."""
+
+    model_version: str
+    predictions: list[Prediction]
+
+
+class CropYieldColumns(BaseModel):
+    """A crop's columns, in tons."""
+
+    tons: list[float]
+    low: list[float] | list[None]
+    high: list[float] | list[None]
+    baseline: float | None = None
+    contributions: dict[str, list[float]] | None = None
+
+
+class PredictionColumns(BaseModel):
+    """The answer for columns."""
+
+    model_version: str
+    region: list[str | None] | None
+    yields: dict[str, CropYieldColumns]
+    extrapolated: list[bool]
+    warnings: list[list[str]]
+
+
+class VersionEntry(BaseModel):
+    """A version in the list; what cannot be read of a damaged one is null."""
+
+    version: str
+    live: bool
+    damaged: bool
+    created: datetime | None
+    recipe: str | None
+    rows: int | None
+    crops: list[str] | None
+    decision: Decision | None
+    loss: float | None
+    source: str | None
+    note: str | None
+
+
+class VersionPage(BaseModel):
+    """Versions, newest first; ``next`` is the ``before`` of the next page, null on the last one."""
+
+    live: str | None
+    versions: list[VersionEntry]
+    next: str | None
+
+
+class VersionCard(Card):
+    """A version's card, with its number and whether it is live."""
+
+    version: str
+    live: bool
+
+
+class LogPage(BaseModel):
+    """Lines of the activation log, newest first; ``next`` is the ``before`` of the next page, null on the last one."""
+
+    log: list[LogLine]
+    next: int | None
+
+
+class BatchStored(BaseModel):
+    """The answer to stored observations."""
+
+    batch: str
+    rows: int
+
+
+class BatchWithdrawn(BaseModel):
+    """The answer to a withdrawn batch: it takes no part in training from the next one on."""
+
+    batch: str
+    rows: int
+    withdrawn: datetime
+
+
+class ObservationEntry(BaseModel):
+    """A stored observation, yields in tons."""
+
+    batch: str
+    row: int
+    region: str | None
+    season: str | None
+    temperature: float
+    rainfall: float
+    humidity: float
+    yields: dict[str, float]
+    withdrawn: bool
+
+
+class ObservationPage(BaseModel):
+    """Stored observations, oldest first; ``next`` is the ``after`` of the next page, null on the last one."""
+
+    observations: list[ObservationEntry]
+    next: str | None
+
+
+class Liveness(BaseModel):
+    """The process answers."""
+
+    status: str
+
+
+class Readiness(BaseModel):
+    """A model is live."""
+
+    status: str
+    model_version: str

@@ -1,0 +1,47 @@
+"""What request code works with, made once per process and handed in by FastAPI."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Depends, Request
+
+from app.serving.live import Live
+from app.settings import Settings
+from app.store.registry import Registry
+from app.training.process import Trainer
+
+if TYPE_CHECKING:
+    from app.data.observations import Observations
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of a running service."""
+
+    settings: Settings
+    token: str
+    registry: Registry
+    live: Live
+    trainer: Trainer
+
+    @cached_property
+    def observations(self) -> "Observations":
+        """The observation table; SQLAlchemy is imported when it is first needed, so that a start is quick."""
+        from app.data.observations import Observations  # noqa: PLC0415
+
+        return Observations(self.settings.database)
+
+    async def close(self) -> None:
+        """End the training process and close the database."""
+        await self.trainer.close()
+        if "observations" in self.__dict__:
+            self.observations.close()
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+Used = Annotated[Services, Depends(_services)]

@@ -1,0 +1,62 @@
+"""The application: everything is put together here, and nothing happens at import."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from app.api import health, models, observations, predict, problems, retrain
+from app.api.document import DocumentedAPI
+from app.api.security import RequestId, token_of
+from app.api.services import Services
+from app.serving.live import Live
+from app.settings import Settings
+from app.store.objects import Objects
+from app.store.registry import Registry
+from app.training.process import Trainer
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Return the ASGI application; without ``settings``, they come from the environment."""
+    app = DocumentedAPI(
+        title="Orchard",
+        version=version("orchard"),
+        summary="Crop yields from region weather, with how far to trust each number.",
+        lifespan=_lifespan(settings or Settings()),
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.add_middleware(RequestId)
+    problems.install(app)
+    for resource in (predict, retrain, observations, models, health):
+        app.include_router(resource.router)
+    return app
+
+
+def _lifespan(settings: Settings) -> Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]:
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        registry = Registry(Objects(settings.model_store))
+        live = Live(registry)
+        live.follow()
+        services = Services(settings, token_of(settings), registry, live, Trainer(settings))
+        app.state.services = services
+        follower = asyncio.create_task(_follow(live, settings.follow_interval_s))
+        try:
+            yield
+        finally:
+            follower.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await follower
+            await services.close()
+
+    return lifespan
+
+
+async def _follow(live: Live, interval_s: float) -> None:
+    """Look for activations by other processes, for as long as the service runs."""
+    while True:
+        await asyncio.sleep(interval_s)
+        await asyncio.to_thread(live.follow)

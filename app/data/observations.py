@@ -208,6 +208,21 @@ class Transaction:
                 learned.setdefault(crop, []).append(moments)
         return learned
 
+    def region_means(self, batches: Iterable[Batch]) -> dict[str | None, Array]:
+        """Return the mean weather of each region's rows in these batches, shape (3,).
+
+        Unnamed rows count as one region.
+        """
+        means = [sql.func.avg(OBSERVATIONS.c[name]) for name in NAMES]
+        query = (
+            sql.select(OBSERVATIONS.c.region, *means)
+            .join(BATCHES, OBSERVATIONS.c.batch == BATCHES.c.sequence)
+            .where(BATCHES.c.id.in_([batch.id for batch in batches]))
+            .group_by(OBSERVATIONS.c.region)
+            .order_by(OBSERVATIONS.c.region)
+        )
+        return {row[0]: np.array(row[1:], dtype=np.float64) for row in self._connection.execute(query)}
+
     def withdraw(self, batch: str, why: str) -> Batch:
         """Take a batch out of future training; a batch that is out already stays as it is.
 

@@ -6,6 +6,7 @@ Weather that training has not seen, likely unit mistakes, yields below zero.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from app.model.figures import figure
 from app.model.linear import LEVERAGE_SLACK, LinearModel, Spread
 from app.model.weather import NAMES, WEATHER
 
@@ -72,7 +73,7 @@ def yield_cautions(model: LinearModel, tons: Mapping[str, float], lows: Mapping[
                 f"for {crop.spread.rank + 1} coefficients"
             )
         if tons[crop.crop] < 0:
-            sentences.append(f"{crop.crop}: {tons[crop.crop]:.4g} tons is below 0 and is reported as 0")
+            sentences.append(f"{crop.crop}: {figure(tons[crop.crop])} tons is below 0 and is reported as 0")
         elif low is not None and low < 0:
-            sentences.append(f"{crop.crop}: the lower bound {low:.4g} tons is below 0 and is reported as 0")
+            sentences.append(f"{crop.crop}: the lower bound {figure(low)} tons is below 0 and is reported as 0")
     return sentences

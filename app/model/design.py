@@ -48,3 +48,29 @@ def outermost(features: Array, moments: Moments, most: int) -> Array:
         return features
     order = np.argpartition(leverages(features, moments), -most)
     return features[order[-most:]]
+
+
+def undetermined(moments: Moments) -> tuple[list[int], list[int]]:
+    """Return which features are constant, and which of the others depend linearly on each other, as column numbers."""
+    matrix, _, _ = design(moments)
+    constant = np.flatnonzero(moments.constant[:-1]).tolist()
+    _, singular, directions = np.linalg.svd(matrix)
+    null = directions[singular <= RANK_TOLERANCE * max(singular.max(initial=0.0), 1.0)]
+    involved = np.flatnonzero((np.abs(null) > _INVOLVED).any(axis=0)).tolist()
+    return constant, [column for column in involved if column not in constant]
+
+
+_INVOLVED = 1e-6
+"""A column takes part in a dependence if its share of the null direction is larger than this."""
+
+
+def condition_number(moments: Moments) -> float | None:
+    """Return the largest over the smallest singular value of the standardised features.
+
+    None where they are dependent.
+    """
+    matrix, _, rank = design(moments)
+    if rank < len(matrix):
+        return None
+    singular = np.linalg.svd(matrix, compute_uv=False)
+    return float(singular.max() / singular.min())

@@ -3,7 +3,7 @@
 The fold of a row depends on its region's name (or, unnamed, on its weather), never on its place in the table.
 """
 
-import zlib
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -25,7 +25,11 @@ def assign_folds(regions: Sequence[str | None], weather: Array) -> NDArray[np.in
     ``weather``, shape (n, features), stands in for a missing name.
     """
     keys = (name.encode() if name else row.tobytes() for name, row in zip(regions, weather + 0.0, strict=True))
-    return np.fromiter((zlib.crc32(key) % FOLDS for key in keys), dtype=np.int64, count=len(weather))
+    return np.fromiter(map(_fold, keys), dtype=np.int64, count=len(weather))
+
+
+def _fold(key: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little") % FOLDS
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -129,6 +129,19 @@ class CropModel:
         return [weight * (value - middle) for weight, value, middle in triples]
 
     @cached_property
+    def standard_errors(self) -> tuple[float, ...] | None:
+        """Standard errors of the intercept and of each weight, s · √((XᵀX)⁻¹ⱼⱼ) with a column of ones in X.
+
+        In the coefficients' units; None without degrees of freedom, or where the rows do not determine every weight.
+        """
+        if self.residual_sd is None or self.spread.rank < len(self.weights):
+            return None
+        inverse_root = np.array(self.spread.whitener)
+        center = inverse_root @ np.array(self.spread.center)
+        variances = [1.0 / self.spread.rows + center @ center, *np.sum(inverse_root**2, axis=0)]
+        return tuple(self.residual_sd * math.sqrt(variance) for variance in variances)
+
+    @cached_property
     def baseline(self) -> float:
         """The prediction at the mean weather of training, tons: the mean yield, for a least-squares fit."""
         return self.tons(self.spread.center)

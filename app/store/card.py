@@ -25,6 +25,24 @@ class FeatureCard(_Part):
     mean: float
 
 
+class StandardErrors(_Part):
+    """Standard errors of the coefficients, in the coefficients' units."""
+
+    intercept: float
+    weights: dict[str, float]
+
+
+class OutOfFold(_Part):
+    """Errors in five-fold cross-validation by region, tons.
+
+    ``mean_absolute_error`` is None where the rows were not at hand, ``r_squared`` where all yields are the same.
+    """
+
+    rmse: float
+    mean_absolute_error: float | None
+    r_squared: float | None
+
+
 class CropCard(_Part):
     """One crop's line.
 
@@ -38,7 +56,13 @@ class CropCard(_Part):
     degrees_of_freedom: int
     residual_sd: float | None
     mean_yield: float
+    r_squared: float | None
+    standard_errors: StandardErrors | None
+    condition_number: float | None
+    constant_features: list[str]
+    collinear_features: list[str]
     largest_leverage: float
+    out_of_fold: OutOfFold
 
 
 class FitCard(_Part):

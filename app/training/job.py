@@ -1,41 +1,30 @@
 """One training as one transaction: validate, keep, fit, score, gate, publish, activate.
 
-Runs in a process that does not serve. The order of the writes is what makes it safe: the version's file (which
-nothing refers to yet), then the commit of the observations, then the line of the log. Whatever fails before that line
-leaves the live model and the stored observations as they were.
+Runs in a process that does not serve. The order of the writes is what makes it safe: the version's file (which nothing
+refers to yet), then the commit of the observations, then the line of the log. Whatever fails before that line leaves
+the live model and the stored observations as they were.
 """
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 
 import filelock
-import numpy as np
 
-from app.data.observations import Batch, Observations, Transaction, moments_of
-from app.data.tables import Table
-from app.errors import InvalidInput, NotReady, OrchardError, RetrainRunning, StoreUnavailable, TooFewRows
-from app.model.descent import TutorialRecipe, descend, follow_tutorial
-from app.model.fit import Fit
+from app.data.observations import Batch, Observations, Transaction
+from app.errors import NotReady, OrchardError, RetrainRunning, StoreUnavailable
+from app.model import scores
 from app.model.folds import FoldedMoments
-from app.model.linear import CropModel, LinearModel
-from app.model.moments import Array, Moments
-from app.model.weather import NAMES, WEATHER
+from app.model.moments import Array
 from app.settings import Settings
-from app.store.card import Card, CropCard, EpochLoss, FeatureCard, FitCard, RowCounts
 from app.store.objects import Objects
 from app.store.registry import Registry
 from app.store.version import Version
-from app.training.order import Order, Recipe
-from app.training.report import Report
-
-MIN_ROWS = 6
-"""A crop with fewer rows is left out: four coefficients and two degrees of freedom."""
-CURVE_POINTS = 200
-"""The loss curve in the card has about this many points, the first and the last epoch among them."""
+from app.training import review
+from app.training.candidate import Candidate, Rows
+from app.training.order import Order
+from app.training.report import Changes, Report
 
 Progress = Callable[[str, int, int, float | None], None]
 """Called with (stage, epoch, epochs at most, loss in tons² or None)."""
@@ -98,45 +87,65 @@ class Job:
 
     def _train(self, order: Order, progress: Progress) -> Outcome:
         published: str | None = None
+        live = self._live()
         try:
             with self._observations.transaction() as transaction:
                 progress("storing", 0, 0, None)
                 kept = _Kept.by(order, transaction)
-                candidate = _Candidate.of(order, kept.batches, transaction, progress)
-                version = candidate.version(order, kept.batches, self._parent())
-                report = _report(version, order)
+                attempt = _Attempt.of(order, kept, live, transaction, progress)
                 if order.dry_run:
-                    raise _DryRun(Outcome(report, version, candidate.predictions))  # noqa: TRY301 - leaves the transaction
+                    raise _DryRun(attempt.outcome(None))  # noqa: TRY301 - leaves the transaction
+                if not attempt.wanted:
+                    kept.undo(transaction, f"its training was rejected: {attempt.verdict.failed[0]}")
                 progress("publishing", 0, 0, None)
-                published = self._registry.publish(version)
-                report = report.model_copy(update={"version": published})
+                published = self._registry.publish(attempt.version)
+                outcome = attempt.outcome(published)
                 if order.key:
-                    transaction.keep_answer(order.key, order.digest, report.model_dump_json())
+                    transaction.keep_answer(order.key, order.digest, outcome.report.model_dump_json())
         except _DryRun as stop:
             return stop.outcome
         except BaseException:
             if published is not None:
                 self._registry.discard(published)
             raise
-        if report.activated:
-            self._activate(published, order, kept, progress)
-        return Outcome(report, version, candidate.predictions)
+        if outcome.report.activated:
+            progress("activating", 0, 0, None)
+            self._activate(published, attempt)
+        return outcome
 
-    def _activate(self, version: str, order: Order, kept: "_Kept", progress: Progress) -> None:
-        progress("activating", 0, 0, None)
+    def _activate(self, version: str, attempt: "_Attempt") -> None:
+        order = attempt.order
+        why = order.note
+        if attempt.verdict.failed:
+            why = f"{why} (activated although the gate rejects it: {attempt.verdict.failed[0]})".strip()
         try:
-            self._registry.activate(version, order.who, order.note)
+            self._registry.activate(version, order.who, why)
         except OrchardError:
             with self._observations.transaction() as transaction:
-                kept.undo(order, transaction)
+                attempt.kept.undo(transaction, "its training could not be completed")
+                if order.key:
+                    transaction.forget_answer(order.key)
             self._registry.discard(version)
             raise
 
-    def _parent(self) -> str | None:
+    def _live(self) -> "_Live | None":
         try:
-            return self._registry.live()[0].version
+            line, version = self._registry.live()
         except NotReady:
             return None
+        return _Live(line.version, version)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Live:
+    """The version that is live while a training runs."""
+
+    number: str
+    version: Version
+
+    def current(self) -> scores.Current:
+        recorded = {name: crop.out_of_fold.rmse for name, crop in self.version.card.crops.items()}
+        return scores.Current(self.version.model, recorded)
 
 
 class _DryRun(Exception):
@@ -186,199 +195,76 @@ class _Kept:
         added = [batch] if known is None or known.withdrawn else []
         return cls([transaction.restore(batch.id)], added, others)
 
-    def undo(self, order: Order, transaction: Transaction) -> None:
-        """Take the changes back, after their transaction was committed."""
+    def undo(self, transaction: Transaction, why: str) -> None:
+        """Take the changes back: what was added is kept, but withdrawn from training."""
         for batch in self.added:
-            transaction.withdraw(batch.id, "its training could not be completed")
+            transaction.withdraw(batch.id, why)
         for batch in self.replaced:
             transaction.restore(batch.id)
-        if order.key:
-            transaction.forget_answer(order.key)
+
+    def rows(self, transaction: Transaction, live: _Live | None) -> Rows:
+        """Return the moments of the rows to train on, split into what the live model has learned and has not."""
+        learned = set(live.version.card.batches) if live is not None else set()
+        old = transaction.moments(batch for batch in self.batches if batch.id in learned)
+        new = transaction.moments(batch for batch in self.batches if batch.id not in learned)
+        return Rows(_merged(old), _merged(new))
+
+
+def _merged(parts: dict[str, list[FoldedMoments]]) -> dict[str, FoldedMoments]:
+    return {crop: FoldedMoments.merge(moments) for crop, moments in parts.items()}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Candidate:
-    """A fitted model, before anything is said about it."""
+class _Attempt:
+    """A candidate with the gate's verdict and the report on it."""
 
-    fit: Fit
-    moments: dict[str, FoldedMoments]
-    left_out: list[str]
-    predictions: tuple[Array, Array] | None
-
-    @classmethod
-    def of(cls, order: Order, batches: list[Batch], transaction: Transaction, progress: Progress) -> "_Candidate":
-        """Fit the crops that have rows enough."""
-
-        def fitting(epoch: int, epochs: int, loss: float) -> None:
-            progress("fitting", epoch, epochs, loss)
-
-        try:
-            if order.recipe.name == "tutorial":
-                return cls._by_tutorial(order, fitting)
-            learned = transaction.moments(batches)
-            moments = {crop: FoldedMoments.merge(parts) for crop, parts in learned.items()}
-            usable, left_out = _usable(moments)
-            if order.table is not None:
-                left_out += order.table.left_out
-            fit = _descend(order.recipe, {crop: part.total for crop, part in usable.items()}, fitting)
-        except OverflowError as error:
-            raise InvalidInput(f"the rows cannot be fitted: {error}") from error
-        return cls(fit, usable, left_out, None)
+    order: Order
+    kept: _Kept
+    live: _Live | None
+    candidate: Candidate
+    verdict: scores.Verdict
+    version: Version
+    changes: Changes | None
 
     @classmethod
-    def _by_tutorial(cls, order: Order, fitting: Callable[[int, int, float], None]) -> "_Candidate":
-        table = order.table
-        if table is None:
-            raise InvalidInput("the tutorial recipe needs a table: it goes through the rows themselves")
-        complete, left_out = _complete(table)
-        usable, few = _usable(moments_of(complete))
-        columns = [complete.crops.index(crop) for crop in usable]
-        targets = complete.yields[:, columns]
-        recipe = _tutorial(order.recipe)
-        totals = {crop: moments.total for crop, moments in usable.items()}
-        fit, predictions = follow_tutorial(complete.weather, targets, totals, recipe, fitting)
-        return cls(fit, usable, [*table.left_out, *left_out, *few], (targets, predictions))
+    def of(
+        cls, order: Order, kept: _Kept, live: _Live | None, transaction: Transaction, progress: Progress
+    ) -> "_Attempt":
+        """Fit and judge a candidate."""
+        rows = kept.rows(transaction, live)
+        candidate = Candidate.of(order, rows, lambda *epoch: progress("fitting", *epoch))
+        progress("scoring", 0, 0, None)
+        current = live.current() if live is not None else None
+        moments = candidate.moments
+        verdict = scores.judge(candidate.fit, moments, rows.old, rows.new, current, may_drop=order.alone)
+        version = candidate.version(order, kept.batches, live.number if live is not None else None, verdict)
+        changes = None
+        if order.dry_run:
+            before = live.version.model if live is not None else None
+            changes = review.changes(before, version.model, transaction.region_means(kept.batches))
+        return cls(order, kept, live, candidate, verdict, version, changes)
 
-    def version(self, order: Order, batches: list[Batch], parent: str | None) -> Version:
-        """Return what is stored of it."""
-        moments = {crop: part.trimmed() for crop, part in self.moments.items()}
-        lines = {crop: (line.weights, line.intercept) for crop, line in self.fit.crops.items()}
-        model = LinearModel.of(NAMES, lines, moments)
-        card = Card(
-            created=datetime.now(UTC),
-            recipe="tutorial" if self.fit.recipe == "tutorial" else "descent",
-            parent=parent,
-            note=order.note,
-            source=order.source,
-            seed=order.recipe.seed,
-            features=_feature_cards({crop: part.total for crop, part in moments.items()}),
-            crops={crop.crop: _crop_card(crop) for crop in model.crops},
-            rows=RowCounts(
-                received=len(order.table) if order.table is not None else 0,
-                total=sum(batch.rows for batch in batches),
-            ),
-            fit=_fit_card(self.fit),
-            loss_curve=_curve(self.fit.losses),
-            decision="accepted",
-            reasons=[],
-            scores={},
-            left_out=self.left_out,
-            batches=[batch.id for batch in batches],
-            data_digest=hashlib.sha256("".join(batch.digest for batch in batches).encode()).hexdigest(),
+    @property
+    def wanted(self) -> bool:
+        """Whether the rows that came with it stay in training."""
+        return self.verdict.accepted or self.order.activate == "always"
+
+    def outcome(self, published: str | None) -> Outcome:
+        """Return the report under the version's number, None if it was not published."""
+        card, order, live = self.version.card, self.order, self.live
+        found = review.suspicious(order.table, live.version.model) if order.table is not None and live else []
+        report = Report(
+            version=published,
+            batch=self.kept.added[0].id if self.kept.added and not order.dry_run else None,
+            decision=card.decision,
+            activated=published is not None and self.wanted and order.activate != "never",
+            reasons=card.reasons,
+            dry_run=order.dry_run,
+            rows=card.rows,
+            fit=card.fit,
+            scores=card.scores,
+            suspicious=found,
+            left_out=card.left_out,
+            changes=self.changes,
         )
-        weights = np.stack([weights for weights, _ in lines.values()])
-        intercepts = np.array([intercept for _, intercept in lines.values()])
-        return Version(card, weights, intercepts, moments)
-
-
-def _usable(moments: Mapping[str, FoldedMoments]) -> tuple[dict[str, FoldedMoments], list[str]]:
-    """Split off, with a sentence each, the crops with too few rows."""
-    counts = {crop: part.total.count for crop, part in moments.items()}
-    few = [
-        f"{crop} has {count} row{'s' * (count != 1)} and is left out: a crop needs at least {MIN_ROWS}"
-        for crop, count in counts.items()
-        if count < MIN_ROWS
-    ]
-    usable = {crop: part for crop, part in sorted(moments.items()) if counts[crop] >= MIN_ROWS}
-    if not usable:
-        raise TooFewRows("too few rows: " + ("; ".join(few) or "no observation is stored"))
-    return usable, few
-
-
-def _complete(table: Table) -> tuple[Table, list[str]]:
-    """Keep the rows that report every crop: the tutorial's tensors have no gaps."""
-    complete = ~np.isnan(table.yields).any(axis=1)
-    missing = int(np.sum(~complete))
-    if not missing:
-        return table, []
-    kept = np.flatnonzero(complete).tolist()
-    rows = Table(
-        tuple(table.regions[row] for row in kept),
-        tuple(table.seasons[row] for row in kept),
-        table.weather[complete],
-        table.crops,
-        table.yields[complete],
-    )
-    return rows, [f"{missing} of {len(table)} rows do not report every crop and are left out by the tutorial recipe"]
-
-
-def _descend(recipe: Recipe, crops: dict[str, Moments], progress: Callable[[int, int, float], None]) -> Fit:
-    if recipe.batch_size is not None:
-        raise InvalidInput("a batch size belongs to the tutorial recipe: descent takes all rows at once")
-    if recipe.epochs is None:
-        return descend(crops, learning_rate=recipe.learning_rate, progress=progress)
-    return descend(crops, epochs=recipe.epochs, learning_rate=recipe.learning_rate, progress=progress)
-
-
-def _tutorial(recipe: Recipe) -> TutorialRecipe:
-    given = {
-        name: value
-        for name in ("epochs", "learning_rate", "batch_size", "seed")
-        if (value := getattr(recipe, name)) is not None
-    }
-    return replace(TutorialRecipe(), **given)
-
-
-def _fit_card(fit: Fit) -> FitCard:
-    return FitCard(
-        epochs=fit.epochs,
-        converged=fit.converged,
-        loss=fit.loss,
-        least_squares_loss=fit.least_squares_loss,
-        relative_gap=fit.relative_gap,
-    )
-
-
-def _curve(losses: tuple[float, ...]) -> list[EpochLoss]:
-    last = len(losses)
-    step = max(1, last // CURVE_POINTS)
-    epochs = sorted({*range(1, last + 1, step), last} - {0})
-    return [EpochLoss(epoch=epoch, loss=losses[epoch - 1]) for epoch in epochs]
-
-
-def _feature_cards(crops: Mapping[str, Moments]) -> list[FeatureCard]:
-    """Range and mean of each feature over the rows of all crops; a row counts once for each crop it reports."""
-    parts = list(crops.values())
-    minimum = np.min([part.minimum for part in parts], axis=0)
-    maximum = np.max([part.maximum for part in parts], axis=0)
-    mean = np.average([part.mean for part in parts], axis=0, weights=[part.count for part in parts])
-    return [
-        FeatureCard(
-            name=feature.name,
-            unit=feature.unit,
-            minimum=float(minimum[number]),
-            maximum=float(maximum[number]),
-            mean=float(mean[number]),
-        )
-        for number, feature in enumerate(WEATHER)
-    ]
-
-
-def _crop_card(crop: CropModel) -> CropCard:
-    return CropCard(
-        intercept=crop.intercept,
-        weights=dict(zip(NAMES, crop.weights, strict=True)),
-        rows=crop.spread.rows,
-        rank=crop.spread.rank,
-        degrees_of_freedom=crop.degrees_of_freedom,
-        residual_sd=crop.residual_sd,
-        mean_yield=crop.mean,
-        largest_leverage=crop.spread.largest_leverage,
-    )
-
-
-def _report(version: Version, order: Order) -> Report:
-    card = version.card
-    activated = order.activate == "always" or (order.activate == "if_better" and card.decision == "accepted")
-    return Report(
-        version=None,
-        decision=card.decision,
-        activated=activated and not order.dry_run,
-        reasons=card.reasons,
-        dry_run=order.dry_run,
-        rows=card.rows,
-        fit=card.fit,
-        scores=card.scores,
-        suspicious=[],
-        left_out=card.left_out,
-    )
+        return Outcome(report, self.version, self.candidate.predictions)

@@ -5,10 +5,15 @@ from pydantic import BaseModel, ConfigDict
 from app.store.card import CropScores, Decision, FitCard, RowCounts
 
 
-class SuspiciousYield(BaseModel):
-    """An observation that lies more than 6 standard errors of prediction from what the live model says, in tons."""
-
+class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SuspiciousYield(_Part):
+    """An observation that lies more than 6 standard errors of prediction from what the live model says, in tons.
+
+    ``row`` counts from 0, as the location of an error does.
+    """
 
     row: int
     region: str | None
@@ -18,12 +23,46 @@ class SuspiciousYield(BaseModel):
     standard_errors: float
 
 
-class Report(BaseModel):
-    """A training's outcome; ``version`` is None when nothing was published."""
+class Change(_Part):
+    """A number before and after."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    old: float | None
+    new: float | None
+
+
+class CoefficientChanges(_Part):
+    """A crop's coefficients in the live version and in the candidate; None where a version has no such crop."""
+
+    intercept: Change
+    weights: dict[str, Change]
+
+
+class RegionChanges(_Part):
+    """A region's average weather in training, and its predictions in tons by the live version and by the candidate."""
+
+    region: str | None
+    temperature: float
+    rainfall: float
+    humidity: float
+    yields: dict[str, Change]
+
+
+class Changes(_Part):
+    """What activating the candidate would change."""
+
+    coefficients: dict[str, CoefficientChanges]
+    regions: list[RegionChanges]
+
+
+class Report(_Part):
+    """A training's outcome.
+
+    ``version`` and ``batch``, where the rows are kept, are None when nothing was published or stored; ``changes`` is
+    None but for a dry run.
+    """
 
     version: str | None
+    batch: str | None
     decision: Decision
     activated: bool
     reasons: list[str]
@@ -33,3 +72,4 @@ class Report(BaseModel):
     scores: dict[str, CropScores]
     suspicious: list[SuspiciousYield]
     left_out: list[str]
+    changes: Changes | None

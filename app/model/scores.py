@@ -1,0 +1,239 @@
+"""How good a model is on rows it has not seen, and whether a candidate may take the current model's place.
+
+Everything is computed from moments: cross-validation costs one pass over the rows, and none over those learned before.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.model.chi_square import chi_square_quantile
+from app.model.figures import figure
+from app.model.fit import Fit, least_squares
+from app.model.folds import FOLDS, FoldedMoments
+from app.model.linear import CropModel, LinearModel
+from app.model.moments import Array, Moments
+
+CONFIDENCE = 0.99
+"""Honest noise on the new rows stays below its bound with this probability."""
+NOT_WORSE = 1.02
+"""On new rows, the candidate's error may be this many times the current model's."""
+NOT_FORGOTTEN = 1.25
+"""On old rows, the candidate's error may be this many times the error recorded for the current model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rmse:
+    """A root mean squared error over ``rows`` rows, tons."""
+
+    rows: int
+    tons: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A crop's errors on some rows: the candidate's out of fold, and the current model's; None where there is none."""
+
+    candidate: Rmse | None
+    current: Rmse | None
+
+
+@dataclass(frozen=True, slots=True)
+class CropVerdict:
+    """What the gate says about a crop."""
+
+    new: Comparison
+    old: Comparison
+    passed: tuple[str, ...]
+    failed: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Current:
+    """The model to compare with, and its crops' out-of-fold RMSE as its card records it, tons."""
+
+    model: LinearModel
+    recorded: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What speaks for and against the candidate, as sentences with numbers, and the scores behind them."""
+
+    passed: tuple[str, ...]
+    failed: tuple[str, ...]
+    crops: dict[str, CropVerdict]
+
+    @property
+    def accepted(self) -> bool:
+        """Whether nothing speaks against it."""
+        return not self.failed
+
+    @property
+    def reasons(self) -> list[str]:
+        """All the sentences, those against it first."""
+        return [*self.failed, *self.passed]
+
+
+def fold_fits(training: FoldedMoments) -> list[tuple[Array, float]]:
+    """Return, per fold, (weights, intercept) fitted on the rows outside it.
+
+    Where those outside are too few to fit, as when all rows are of one region, all rows are taken: an error in sample
+    is better than none.
+    """
+    coefficients = training.folds[0].columns
+    fits = []
+    for fold in range(FOLDS):
+        outside = training.without(fold)
+        fit = least_squares(outside if outside.count > coefficients else training.total)
+        fits.append((fit.weights, fit.intercept))
+    return fits
+
+
+def out_of_fold(training: FoldedMoments, tested: FoldedMoments) -> Rmse | None:
+    """Return the error on ``tested`` rows, each predicted by the fit on the ``training`` rows outside its fold."""
+    rows = tested.total.count
+    if not rows:
+        return None
+    parts = zip(tested.folds, fold_fits(training), strict=True)
+    error = math.fsum(moments.squared_error(weights, intercept) for moments, (weights, intercept) in parts)
+    return Rmse(rows, math.sqrt(error / rows))
+
+
+def judge(
+    fit: Fit,
+    all_rows: Mapping[str, FoldedMoments],
+    old: Mapping[str, FoldedMoments],
+    new: Mapping[str, FoldedMoments],
+    current: Current | None,
+    *,
+    may_drop: bool,
+) -> Verdict:
+    """Decide whether the candidate may go live.
+
+    Args:
+        fit: the candidate.
+        all_rows: the moments it was fitted on, by crop.
+        old: those of them that the current model was trained on.
+        new: those that it has never seen.
+        current: the live model, None where there is none.
+        may_drop: whether a crop that the current model predicts may be missing.
+    """
+    failed = list(_fit_faults(fit))
+    passed: list[str] = []
+    if current is None and not failed:
+        passed.append("there is no current model to compare with, and the fit is sound")
+    known = {crop.crop: crop for crop in current.model.crops} if current is not None else {}
+    recorded = current.recorded if current is not None else {}
+    crops = {
+        crop: _judge_known(known[crop], moments, old.get(crop), new.get(crop), recorded.get(crop))
+        if crop in known
+        else _judge_unknown(crop, moments)
+        for crop, moments in all_rows.items()
+    }
+    lost = [crop for crop in known if crop not in all_rows]
+    if lost:
+        sentence = f"{_listed(lost)}: no longer predicted, since too few of the rows to train on report it"
+        (passed if may_drop else failed).append(sentence)
+    for verdict in crops.values():
+        passed += verdict.passed
+        failed += verdict.failed
+    return Verdict(tuple(passed), tuple(failed), crops)
+
+
+def _fit_faults(fit: Fit) -> Iterable[str]:
+    if not fit.converged:
+        yield (
+            f"the fit did not converge: its loss {fit.loss:.6g} tons² is {fit.relative_gap:.3g} times the "
+            f"least-squares loss {fit.least_squares_loss:.6g} above it, after {fit.epochs} epochs"
+        )
+    for crop, line in fit.crops.items():
+        if not line.full_rank:
+            yield f"{crop}: its rows determine only {line.rank} of {len(line.weights)} weights"
+
+
+def _judge_unknown(crop: str, all_rows: FoldedMoments) -> CropVerdict:
+    score = out_of_fold(all_rows, all_rows)
+    assert score is not None  # noqa: S101 - a crop that was fitted has rows
+    sentence = f"{crop} is new: its out-of-fold error is {figure(score.tons)} tons on {score.rows} rows"
+    return CropVerdict(Comparison(score, None), Comparison(None, None), (sentence,), ())
+
+
+def _judge_known(
+    known: CropModel,
+    all_rows: FoldedMoments,
+    old: FoldedMoments | None,
+    new: FoldedMoments | None,
+    recorded: float | None,
+) -> CropVerdict:
+    line = np.array(known.weights), known.intercept
+    news, olds = _compare(all_rows, new, line), _compare(all_rows, old, line)
+    checks = [_check_new(known.crop, news, recorded), _check_old(known.crop, olds, recorded)]
+    said = [check for check in checks if check is not None]
+    passed = tuple(sentence for good, sentence in said if good)
+    return CropVerdict(news, olds, passed, tuple(sentence for good, sentence in said if not good))
+
+
+def _compare(all_rows: FoldedMoments, rows: FoldedMoments | None, line: tuple[Array, float]) -> Comparison:
+    if rows is None or not rows.total.count:
+        return Comparison(None, None)
+    total = rows.total
+    current = Rmse(total.count, math.sqrt(total.squared_error(*line) / total.count))
+    return Comparison(out_of_fold(all_rows, rows), current)
+
+
+def _check_new(crop: str, scores: Comparison, recorded: float | None) -> tuple[bool, str] | None:
+    """Not worse than the current model on the rows that it has never seen, or no worse than honest noise can be."""
+    if scores.candidate is None or scores.current is None:
+        return None
+    rows, error = scores.candidate.rows, scores.candidate.tons
+    allowed = NOT_WORSE * scores.current.tons
+    sentence = (
+        f"{crop}: on {rows} new row{'s' * (rows != 1)} its out-of-fold error is {figure(error)} tons, "
+        f"the current model's {figure(scores.current.tons)}"
+    )
+    if recorded is not None:
+        noise = recorded * math.sqrt(chi_square_quantile(CONFIDENCE, rows) / rows)
+        allowed = max(allowed, noise)
+        sentence += f", and honest noise would stay below {figure(noise)}"
+    passed = error <= allowed
+    return passed, sentence if passed else f"{sentence}: more than the {figure(allowed)} that are allowed"
+
+
+def _check_old(crop: str, scores: Comparison, recorded: float | None) -> tuple[bool, str] | None:
+    """Nothing is forgotten: on the rows that the current model learned from, the error stays near the recorded one."""
+    if scores.candidate is None or recorded is None:
+        return None
+    error, allowed = scores.candidate.tons, NOT_FORGOTTEN * recorded
+    rows = scores.candidate.rows
+    sentence = (
+        f"{crop}: on the {rows} old row{'s' * (rows != 1)} its out-of-fold error is {figure(error)} tons, "
+        f"{figure(recorded)} was recorded for the current model"
+    )
+    passed = error <= allowed
+    return passed, sentence if passed else f"{sentence}: more than the {figure(allowed)} that are allowed"
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+
+
+def r_squared(moments: Moments, squared_error: float) -> float | None:
+    """Return 1 - squared error / squared deviation of the yields; None where all yields are the same."""
+    deviation = float(np.sum(moments.factor[:, -1] ** 2))
+    return 1.0 - squared_error / deviation if not moments.constant[-1] else None
+
+
+def mean_absolute_error(training: FoldedMoments, features: Array, tons: Array, fold: NDArray[np.int64]) -> float:
+    """Return the mean absolute out-of-fold error, tons, of rows at hand.
+
+    ``features``: shape (n, d); ``tons`` and ``fold``: shape (n,).
+    """
+    errors = np.empty(len(tons))
+    for number, (weights, intercept) in enumerate(fold_fits(training)):
+        inside = fold == number
+        errors[inside] = tons[inside] - features[inside] @ weights - intercept
+    return float(np.mean(np.abs(errors)))

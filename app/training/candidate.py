@@ -1,0 +1,266 @@
+"""A fitted model before it is judged: which rows it was fitted on, the fit, and what its card says of it."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import numpy as np
+
+from app.data.observations import Batch, moments_of
+from app.data.tables import Table
+from app.errors import InvalidInput, TooFewRows
+from app.model import scores
+from app.model.descent import TutorialRecipe, descend, follow_tutorial
+from app.model.design import condition_number, undetermined
+from app.model.fit import Fit
+from app.model.folds import FoldedMoments, assign_folds
+from app.model.linear import CropModel, LinearModel
+from app.model.moments import Array, Moments
+from app.model.weather import NAMES, WEATHER
+from app.store.card import (
+    Card,
+    CropCard,
+    CropScores,
+    EpochLoss,
+    FeatureCard,
+    FitCard,
+    OutOfFold,
+    RmsePair,
+    RowCounts,
+    StandardErrors,
+)
+from app.store.version import Version
+from app.training.order import Order, Recipe
+
+MIN_ROWS = 6
+"""A crop with fewer rows is left out: four coefficients and two degrees of freedom."""
+CURVE_POINTS = 200
+"""The loss curve in the card has about this many points, the first and the last epoch among them."""
+
+Epochs = Callable[[int, int, float], None]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Rows:
+    """The moments of the rows to train on, by crop: those the live model has learned, and those it has never seen."""
+
+    old: dict[str, FoldedMoments]
+    new: dict[str, FoldedMoments]
+
+    def merged(self) -> dict[str, FoldedMoments]:
+        """Return the moments of all of them, by crop in alphabetical order."""
+        crops = sorted({*self.old, *self.new})
+        parts = {crop: [side[crop] for side in (self.old, self.new) if crop in side] for crop in crops}
+        return {crop: FoldedMoments.merge(sides) for crop, sides in parts.items()}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Candidate:
+    """A fit on ``moments``, by crop.
+
+    ``predictions`` are the tutorial recipe's targets and predictions, (n, crops) tons.
+    """
+
+    fit: Fit
+    moments: dict[str, FoldedMoments]
+    left_out: list[str]
+    predictions: tuple[Array, Array] | None
+
+    @classmethod
+    def of(cls, order: Order, rows: Rows, progress: Epochs) -> "Candidate":
+        """Fit the crops that have rows enough, by the order's recipe.
+
+        Raises:
+            TooFewRows: no crop has.
+            InvalidInput: the numbers are too large, or the recipe does not go with the order.
+            Diverged: the learning rate is too large.
+        """
+        try:
+            if order.recipe.name == "tutorial":
+                return cls._by_tutorial(order, progress)
+            usable, left_out = _usable(rows.merged())
+            if order.table is not None:
+                left_out += order.table.left_out
+            fit = _descend(order.recipe, {crop: part.total for crop, part in usable.items()}, progress)
+        except OverflowError as error:
+            raise InvalidInput(f"the rows cannot be fitted: {error}") from error
+        return cls(fit, usable, left_out, None)
+
+    @classmethod
+    def _by_tutorial(cls, order: Order, progress: Epochs) -> "Candidate":
+        table = order.table
+        if table is None:
+            raise InvalidInput("the tutorial recipe needs a table: it goes through the rows themselves")
+        complete, left_out = _complete(table)
+        usable, few = _usable(moments_of(complete))
+        targets = complete.yields[:, [complete.crops.index(crop) for crop in usable]]
+        totals = {crop: moments.total for crop, moments in usable.items()}
+        recipe = _tutorial(order.recipe)
+        fit, predictions = follow_tutorial(complete.weather, targets, totals, recipe, progress)
+        return cls(fit, usable, [*table.left_out, *left_out, *few], (targets, predictions))
+
+    def version(self, order: Order, batches: list[Batch], parent: str | None, verdict: scores.Verdict) -> Version:
+        """Return what is stored of it, with the gate's verdict in its card."""
+        moments = {crop: part.trimmed() for crop, part in self.moments.items()}
+        lines = {crop: (line.weights, line.intercept) for crop, line in self.fit.crops.items()}
+        model = LinearModel.of(NAMES, lines, moments)
+        at_hand = order.table if order.table is not None and len(batches) == 1 else None
+        card = Card(
+            created=datetime.now(UTC),
+            recipe="tutorial" if self.fit.recipe == "tutorial" else "descent",
+            parent=parent,
+            note=order.note,
+            source=order.source,
+            seed=order.recipe.seed,
+            features=_feature_cards({crop: part.total for crop, part in moments.items()}),
+            crops={crop.crop: _crop_card(crop, moments[crop.crop], at_hand) for crop in model.crops},
+            rows=RowCounts(
+                received=len(order.table) if order.table is not None else 0,
+                total=sum(batch.rows for batch in batches),
+            ),
+            fit=_fit_card(self.fit),
+            loss_curve=_curve(self.fit.losses),
+            decision="accepted" if verdict.accepted else "rejected",
+            reasons=verdict.reasons,
+            scores={
+                crop: CropScores(new=_pair(judged.new), old=_pair(judged.old)) for crop, judged in verdict.crops.items()
+            },
+            left_out=self.left_out,
+            batches=[batch.id for batch in batches],
+            data_digest=hashlib.sha256("".join(batch.digest for batch in batches).encode()).hexdigest(),
+        )
+        weights = np.stack([weights for weights, _ in lines.values()])
+        intercepts = np.array([intercept for _, intercept in lines.values()])
+        return Version(card, weights, intercepts, moments)
+
+
+def _usable(moments: Mapping[str, FoldedMoments]) -> tuple[dict[str, FoldedMoments], list[str]]:
+    """Split off, with a sentence each, the crops with too few rows."""
+    counts = {crop: part.total.count for crop, part in moments.items()}
+    few = [
+        f"{crop} has {count} row{'s' * (count != 1)} and is left out: a crop needs at least {MIN_ROWS}"
+        for crop, count in counts.items()
+        if count < MIN_ROWS
+    ]
+    usable = {crop: part for crop, part in sorted(moments.items()) if counts[crop] >= MIN_ROWS}
+    if not usable:
+        raise TooFewRows("too few rows: " + ("; ".join(few) or "no observation is stored"))
+    return usable, few
+
+
+def _complete(table: Table) -> tuple[Table, list[str]]:
+    """Keep the rows that report every crop: the tutorial's tensors have no gaps."""
+    complete = ~np.isnan(table.yields).any(axis=1)
+    missing = int(np.sum(~complete))
+    if not missing:
+        return table, []
+    kept = np.flatnonzero(complete).tolist()
+    rows = Table(
+        tuple(table.regions[row] for row in kept),
+        tuple(table.seasons[row] for row in kept),
+        table.weather[complete],
+        table.crops,
+        table.yields[complete],
+    )
+    return rows, [f"{missing} of {len(table)} rows do not report every crop and are left out by the tutorial recipe"]
+
+
+def _descend(recipe: Recipe, crops: dict[str, Moments], progress: Epochs) -> Fit:
+    if recipe.batch_size is not None:
+        raise InvalidInput("a batch size belongs to the tutorial recipe: descent takes all rows at once")
+    if recipe.epochs is None:
+        return descend(crops, learning_rate=recipe.learning_rate, progress=progress)
+    return descend(crops, epochs=recipe.epochs, learning_rate=recipe.learning_rate, progress=progress)
+
+
+def _tutorial(recipe: Recipe) -> TutorialRecipe:
+    given = {
+        name: value
+        for name in ("epochs", "learning_rate", "batch_size", "seed")
+        if (value := getattr(recipe, name)) is not None
+    }
+    return replace(TutorialRecipe(), **given)
+
+
+def _fit_card(fit: Fit) -> FitCard:
+    return FitCard(
+        epochs=fit.epochs,
+        converged=fit.converged,
+        loss=fit.loss,
+        least_squares_loss=fit.least_squares_loss,
+        relative_gap=fit.relative_gap,
+    )
+
+
+def _curve(losses: tuple[float, ...]) -> list[EpochLoss]:
+    last = len(losses)
+    step = max(1, last // CURVE_POINTS)
+    epochs = sorted({*range(1, last + 1, step), last} - {0})
+    return [EpochLoss(epoch=epoch, loss=losses[epoch - 1]) for epoch in epochs]
+
+
+def _pair(comparison: scores.Comparison) -> RmsePair:
+    candidate, current = comparison.candidate, comparison.current
+    return RmsePair(
+        candidate_rmse=candidate.tons if candidate is not None else None,
+        current_rmse=current.tons if current is not None else None,
+    )
+
+
+def _feature_cards(crops: Mapping[str, Moments]) -> list[FeatureCard]:
+    """Range and mean of each feature over the rows of all crops; a row counts once for each crop it reports."""
+    parts = list(crops.values())
+    minimum = np.min([part.minimum for part in parts], axis=0)
+    maximum = np.max([part.maximum for part in parts], axis=0)
+    mean = np.average([part.mean for part in parts], axis=0, weights=[part.count for part in parts])
+    return [
+        FeatureCard(
+            name=feature.name,
+            unit=feature.unit,
+            minimum=float(minimum[number]),
+            maximum=float(maximum[number]),
+            mean=float(mean[number]),
+        )
+        for number, feature in enumerate(WEATHER)
+    ]
+
+
+def _crop_card(crop: CropModel, moments: FoldedMoments, at_hand: Table | None) -> CropCard:
+    total = moments.total
+    constant, collinear = undetermined(total)
+    errors = crop.standard_errors
+    return CropCard(
+        intercept=crop.intercept,
+        weights=dict(zip(NAMES, crop.weights, strict=True)),
+        rows=crop.spread.rows,
+        rank=crop.spread.rank,
+        degrees_of_freedom=crop.degrees_of_freedom,
+        residual_sd=crop.residual_sd,
+        mean_yield=crop.mean,
+        r_squared=scores.r_squared(total, crop.squared_error),
+        standard_errors=(
+            StandardErrors(intercept=errors[0], weights=dict(zip(NAMES, errors[1:], strict=True))) if errors else None
+        ),
+        condition_number=condition_number(total),
+        constant_features=[NAMES[column] for column in constant],
+        collinear_features=[NAMES[column] for column in collinear],
+        largest_leverage=crop.spread.largest_leverage,
+        out_of_fold=_out_of_fold(crop.crop, moments, at_hand),
+    )
+
+
+def _out_of_fold(crop: str, moments: FoldedMoments, at_hand: Table | None) -> OutOfFold:
+    score = scores.out_of_fold(moments, moments)
+    assert score is not None  # noqa: S101 - a crop that was fitted has rows
+    absolute = None
+    if at_hand is not None:
+        tons = at_hand.yields[:, at_hand.crops.index(crop)]
+        reported = ~np.isnan(tons)
+        fold = assign_folds(at_hand.regions, at_hand.weather)[reported]
+        absolute = scores.mean_absolute_error(moments, at_hand.weather[reported], tons[reported], fold)
+    return OutOfFold(
+        rmse=score.tons,
+        mean_absolute_error=absolute,
+        r_squared=scores.r_squared(moments.total, score.rows * score.tons**2),
+    )

@@ -1,0 +1,72 @@
+"""What a training's report adds to the gate's verdict: suspicious observations, and what activating would change."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from app.data.tables import Table
+from app.model.linear import LinearModel
+from app.model.moments import Array
+from app.model.weather import NAMES
+from app.training.report import Change, Changes, CoefficientChanges, RegionChanges, SuspiciousYield
+
+SUSPICIOUS = 6.0
+"""Standard errors of prediction beyond which an observation is listed."""
+MOST_LISTED = 1_000
+"""Suspicious observations, and regions in a dry run, that a report lists."""
+
+
+def suspicious(table: Table, model: LinearModel) -> list[SuspiciousYield]:
+    """Return the observations that lie more than 6 standard errors of prediction, s · √(1 + h), off the live model."""
+    found: list[SuspiciousYield] = []
+    weather = list(table.weather.T)
+    for crop in model.crops:
+        if crop.crop not in table.crops or not crop.residual_sd:
+            continue
+        tons = table.yields[:, table.crops.index(crop.crop)]
+        predicted = crop.tons(weather)
+        away = np.abs(tons - predicted) / (crop.residual_sd * np.sqrt(1.0 + crop.spread.leverage(weather)))
+        found += [
+            SuspiciousYield(
+                row=row,
+                region=table.regions[row],
+                crop=crop.crop,
+                tons=float(tons[row]),
+                predicted=float(predicted[row]),
+                standard_errors=float(away[row]),
+            )
+            for row in np.flatnonzero(np.nan_to_num(away) > SUSPICIOUS).tolist()
+        ]
+    return sorted(found, key=lambda item: (item.row, item.crop))[:MOST_LISTED]
+
+
+def changes(old: LinearModel | None, new: LinearModel, regions: Mapping[str | None, Array]) -> Changes:
+    """Return what would change: coefficients, and the prediction for each region's average weather, shape (3,)."""
+    before = {crop.crop: crop for crop in old.crops} if old is not None else {}
+    after = {crop.crop: crop for crop in new.crops}
+    crops = list(dict.fromkeys([*after, *before]))
+    nothing = (None,) * len(NAMES)
+    coefficients = {}
+    for crop in crops:
+        first, second = before.get(crop), after.get(crop)
+        weights = zip(NAMES, first.weights if first else nothing, second.weights if second else nothing, strict=True)
+        coefficients[crop] = CoefficientChanges(
+            intercept=_change(first.intercept if first else None, second.intercept if second else None),
+            weights={name: _change(*pair) for name, *pair in weights},
+        )
+    rows = []
+    for region, average in list(regions.items())[:MOST_LISTED]:
+        weather = average.tolist()
+        yields = {
+            crop: _change(
+                max(0.0, before[crop].tons(weather)) if crop in before else None,
+                max(0.0, after[crop].tons(weather)) if crop in after else None,
+            )
+            for crop in crops
+        }
+        rows.append(RegionChanges(region=region, **dict(zip(NAMES, weather, strict=True)), yields=yields))
+    return Changes(coefficients=coefficients, regions=rows)
+
+
+def _change(old: float | None, new: float | None) -> Change:
+    return Change(old=old, new=new)

@@ -2,20 +2,25 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from app.api import health, models, observations, predict, problems, retrain
+from app.api import health, metrics, models, observations, predict, problems, retrain
 from app.api.document import DocumentedAPI
 from app.api.security import RequestId, token_of
 from app.api.services import Services
+from app.errors import OrchardError
+from app.serving.drift import Asked
 from app.serving.live import Live
 from app.settings import Settings
 from app.store.objects import Objects
 from app.store.registry import Registry
 from app.training.process import Trainer
+
+logger = logging.getLogger("orchard")
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -30,7 +35,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.add_middleware(RequestId)
     problems.install(app)
-    for resource in (predict, retrain, observations, models, health):
+    for resource in (predict, retrain, observations, models, health, metrics):
         app.include_router(resource.router)
     return app
 
@@ -41,9 +46,10 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], contextlib.AbstractAsyn
         registry = Registry(Objects(settings.model_store))
         live = Live(registry)
         live.follow()
-        services = Services(settings, token_of(settings), registry, live, Trainer(settings))
+        asked = Asked(Objects(settings.shared_folder) if settings.shared_folder else None)
+        services = Services(settings, token_of(settings), registry, live, asked, Trainer(settings))
         app.state.services = services
-        follower = asyncio.create_task(_follow(live, settings.follow_interval_s))
+        follower = asyncio.create_task(_follow(services))
         try:
             yield
         finally:
@@ -55,8 +61,12 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], contextlib.AbstractAsyn
     return lifespan
 
 
-async def _follow(live: Live, interval_s: float) -> None:
-    """Look for activations by other processes, for as long as the service runs."""
+async def _follow(services: Services) -> None:
+    """Look for activations by other processes, and sum up the weather asked about, for as long as the service runs."""
     while True:
-        await asyncio.sleep(interval_s)
-        await asyncio.to_thread(live.follow)
+        await asyncio.sleep(services.settings.follow_interval_s)
+        await asyncio.to_thread(services.live.follow)
+        try:
+            await asyncio.to_thread(services.asked.take())
+        except OrchardError:
+            logger.exception("the weather asked about could not be shared")

@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     retrain_timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 600.0
     """How long one retrain may take before it is stopped, seconds."""
 
+    shared_folder: Path | None = None
+    """Where worker processes share their counts; `orchard serve` makes one when there are several workers."""
+
     @property
     def database(self) -> str:
         """The SQLAlchemy URL of the observation table."""

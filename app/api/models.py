@@ -1,6 +1,7 @@
 """The versions and the activation log."""
 
 import asyncio
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
@@ -9,10 +10,19 @@ from starlette.responses import Response
 
 from app.api import bodies, problems
 from app.api.negotiation import JSON, body_type
-from app.api.schemas import ActivateRequest, LogPage, VersionCard, VersionEntry, VersionPage
+from app.api.schemas import (
+    ActivateRequest,
+    DriftReport,
+    FeatureDriftEntry,
+    LogPage,
+    VersionCard,
+    VersionEntry,
+    VersionPage,
+)
 from app.api.security import Writer, read_body
 from app.api.services import Services, Used
 from app.errors import OrchardError
+from app.serving.drift import drift
 from app.store.registry import LogLine
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -87,6 +97,18 @@ async def live(used: Used) -> VersionCard:
     """Return what the live version says about itself."""
     served = used.live.current
     return VersionCard(**dict(served.card), version=served.version, live=True)
+
+
+@router.get(
+    "/live/drift", summary="How far the weather asked about is from training", responses=problems.documented(503)
+)
+async def drift_report(used: Used) -> DriftReport:
+    """Compare the weather asked about since the start, over all workers, with the weather of training."""
+    served = used.live.current
+    await asyncio.to_thread(used.asked.take())
+    found = drift(await asyncio.to_thread(used.asked.moments), served.model.widest_spread)
+    features = {name: FeatureDriftEntry(**asdict(feature)) for name, feature in found.features.items()}
+    return DriftReport(model_version=served.version, asked=found.asked, features=features, distance=found.distance)
 
 
 @router.get("/log", summary="The activation log, newest first", responses=problems.documented(422, 503))

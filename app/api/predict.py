@@ -65,6 +65,7 @@ async def predict(
     body = await read_body(request, used.settings.max_body_bytes)
     served = used.live.current if version is None else used.live.version(version)
     question = _read_csv(body, used) if sent == CSV else _read_json(body, used)
+    used.asked.note_columns(question.weather)
     answer = _Answer(question, served, level, explain)
     if wanted == CSV:
         content, media_type = answer.csv(), f"{CSV}; charset=utf-8"

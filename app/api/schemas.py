@@ -234,6 +234,26 @@ class VersionCard(Card):
     live: bool
 
 
+class FeatureDriftEntry(BaseModel):
+    """A feature's mean in what was asked and in training, in its unit; ``shift``: in training's standard deviations."""
+
+    asked_mean: float
+    training_mean: float
+    shift: float | None
+
+
+class DriftReport(BaseModel):
+    """How far the weather asked about since the start lies from the live version's training.
+
+    ``asked``: regions. ``distance``: Mahalanobis distance of the mean weathers; null where nothing was asked.
+    """
+
+    model_version: str
+    asked: int
+    features: dict[str, FeatureDriftEntry]
+    distance: float | None
+
+
 class LogPage(BaseModel):
     """Lines of the activation log, newest first; ``next`` is the ``before`` of the next page, null on the last one."""
 

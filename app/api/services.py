@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 
+from app.serving.drift import Asked
 from app.serving.live import Live
 from app.settings import Settings
 from app.store.registry import Registry
@@ -23,6 +24,7 @@ class Services:
     token: str
     registry: Registry
     live: Live
+    asked: Asked
     trainer: Trainer
 
     @cached_property

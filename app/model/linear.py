@@ -27,7 +27,8 @@ LEVERAGE_SLACK = 1e-9
 class Spread:
     """How the training rows of one or more crops spread over the features.
 
-    ``rows``: how many. ``center``, ``minimum``, ``maximum``: per feature, in its unit. ``whitener``: T with |T(x -
+    ``rows``: how many. ``center``, ``minimum``, ``maximum``, ``deviations`` (standard, divisor
+    n): per feature, in its unit. ``whitener``: T with |T(x -
     x̄)|² = (x - x̄)ᵀ S⁻¹ (x - x̄). ``largest_leverage``: the largest of the training rows. ``rank``: the directions
     they span.
     """
@@ -36,6 +37,7 @@ class Spread:
     center: tuple[float, ...]
     minimum: tuple[float, ...]
     maximum: tuple[float, ...]
+    deviations: tuple[float, ...]
     whitener: tuple[tuple[float, ...], ...]
     largest_leverage: float
     rank: int
@@ -50,6 +52,7 @@ class Spread:
             tuple(total.mean[:-1].tolist()),
             tuple(total.minimum[:-1].tolist()),
             tuple(total.maximum[:-1].tolist()),
+            tuple(np.where(total.constant, 0.0, total.deviations)[:-1].tolist()),
             tuple(map(tuple, whitener(total).tolist())),
             float(leverages(folded.frontier, total).max()),
             rank,
@@ -177,6 +180,11 @@ class LinearModel:
     def spreads(self) -> tuple[Spread, ...]:
         """The different spreads of its crops' training rows: one, when every row reports every crop."""
         return tuple(dict.fromkeys(crop.spread for crop in self.crops))
+
+    @cached_property
+    def widest_spread(self) -> Spread:
+        """The spread of the crop that the most rows report: what weather asked about is compared with."""
+        return max(self.spreads, key=lambda spread: spread.rows)
 
     def yields(self, weather: Sequence[Array], level: float) -> "Yields":
         """Predict for n regions: ``weather`` holds one array, shape (n,), per feature."""

@@ -19,7 +19,7 @@ from app.model.moments import Array, Moments
 
 CONFIDENCE = 0.99
 """Honest noise on the new rows stays below its bound with this probability."""
-NOT_WORSE = 1.02
+NOT_WORSE = 1.0
 """On new rows, the candidate's error may be this many times the current model's."""
 NOT_FORGOTTEN = 1.25
 """On old rows, the candidate's error may be this many times the error recorded for the current model."""

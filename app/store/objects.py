@@ -53,6 +53,22 @@ class Objects:
                 Path(temporary).unlink()
             _sync_folder(target.parent)
 
+    def replace(self, name: str, content: bytes) -> None:
+        """Store ``content`` under a name, new or not: for what is worth nothing after a crash.
+
+        A reader sees old or new.
+
+        Raises:
+            StoreUnavailable: it could not be written.
+        """
+        target = self.root / name
+        with _reported("written"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=target.parent)
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            Path(temporary).replace(target)
+
     def read(self, name: str) -> bytes:
         """Return an object's content.
 

@@ -1,0 +1,125 @@
+"""The weather that has been asked about since the start, against the weather of training.
+
+Requests leave their weather in a list, which costs them nothing; it becomes moments in the background. Worker processes
+share theirs through files in one folder, so that each can answer for all.
+"""
+
+import math
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError
+
+from app.model.linear import Spread
+from app.model.moments import Array, Moments
+from app.model.weather import NAMES
+from app.store.objects import Objects
+
+FOLDER, SUFFIX = "asked", ".safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureDrift:
+    """A feature's mean among the regions asked about and in training, in its unit, and their distance in deviations."""
+
+    asked_mean: float
+    training_mean: float
+    shift: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """``asked``: regions since the start. ``distance``: the Mahalanobis distance of the two mean weathers."""
+
+    asked: int
+    features: dict[str, FeatureDrift]
+    distance: float | None
+
+
+class Asked:
+    """The weather asked about in this process, and, where ``shared`` is a folder, in those that share it."""
+
+    def __init__(self, shared: Objects | None = None) -> None:
+        self._shared = shared
+        self._pending: list[Sequence[float]] = []
+        self._pending_columns: list[Sequence[Array]] = []
+        self._settled = Moments.empty(len(NAMES))
+        self._written = 0
+        self._settling = threading.Lock()
+
+    def note(self, weather: Sequence[float]) -> None:
+        """Take down one region's weather."""
+        self._pending.append(weather)
+
+    def note_columns(self, weather: Sequence[Array]) -> None:
+        """Take down many regions' weather: one array, shape (n,), per feature."""
+        self._pending_columns.append(weather)
+
+    def take(self) -> Callable[[], None]:
+        """Take what was noted, in the thread that notes, and return the work of settling it, for any other thread."""
+        rows, self._pending = self._pending, []
+        columns, self._pending_columns = self._pending_columns, []
+        return partial(self._settle, rows, columns)
+
+    def _settle(self, rows: list[Sequence[float]], columns: list[Sequence[Array]]) -> None:
+        parts = [Moments.of(np.column_stack(list(weather))) for weather in columns]
+        if rows:
+            parts.append(Moments.of(np.array(rows, dtype=np.float64)))
+        with self._settling:
+            if parts:
+                self._settled = Moments.merge([self._settled, *parts], len(NAMES))
+            if self._shared is not None and self._settled.count > self._written:
+                self._shared.replace(f"{FOLDER}/{os.getpid()}{SUFFIX}", _pack(self._settled))
+                self._written = self._settled.count
+
+    def moments(self) -> Moments:
+        """Return the moments, of 3 columns, of all the weather asked about in all processes that share theirs."""
+        if self._shared is None:
+            return self._settled
+        others = (number for number in self._shared.numbers(FOLDER, SUFFIX) if number != os.getpid())
+        theirs = [_unpack(self._shared.read(f"{FOLDER}/{number}{SUFFIX}")) for number in others]
+        return Moments.merge([self._settled, *theirs], len(NAMES))
+
+
+def drift(asked: Moments, training: Spread) -> Drift:
+    """Compare what was asked about with the rows of training.
+
+    A feature's shift is the difference of the means in training's standard deviations; the distance is
+    √((m - x̄)ᵀ Σ⁻¹ (m - x̄)) with Σ = S / n (Mahalanobis 1936). Both are None where nothing was asked.
+    """
+    if not asked.count:
+        return Drift(0, {}, None)
+    away = asked.mean - np.array(training.center)
+    features = {
+        name: FeatureDrift(float(mean), center, float(difference / deviation) if deviation else None)
+        for name, mean, center, difference, deviation in zip(
+            NAMES, asked.mean, training.center, away, training.deviations, strict=True
+        )
+    }
+    distance = math.sqrt(training.rows) * float(np.linalg.norm(np.array(training.whitener) @ away))
+    return Drift(asked.count, features, distance)
+
+
+def _pack(moments: Moments) -> bytes:
+    arrays = {
+        "count": np.array([moments.count], dtype=np.float64),
+        "mean": moments.mean,
+        "factor": np.ascontiguousarray(moments.factor),
+        "minimum": moments.minimum,
+        "maximum": moments.maximum,
+    }
+    return safetensors.numpy.save(arrays)
+
+
+def _unpack(content: bytes) -> Moments:
+    try:
+        arrays = safetensors.numpy.load(content)
+    except SafetensorError:
+        return Moments.empty(len(NAMES))
+    names = ("mean", "factor", "minimum", "maximum")
+    return Moments(int(arrays["count"][0]), *(arrays[name] for name in names))

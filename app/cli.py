@@ -3,9 +3,11 @@
 Exit codes: 0 done; 2 the input or a setting is wrong; 3 it conflicts with something running; 1 anything else.
 """
 
+import importlib.util
 import os
 import subprocess
 import sys
+import tempfile
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated, Literal
@@ -117,6 +119,9 @@ def serve(
     _ensure_model(settings)
     import uvicorn  # noqa: PLC0415 - other commands start without it
 
+    if settings.workers > 1 and settings.shared_folder is None:
+        shared = tempfile.TemporaryDirectory(prefix="orchard-")
+        os.environ["ORCHARD_SHARED_FOLDER"] = shared.name
     uvicorn.run(
         "app.main:create_app",
         factory=True,
@@ -130,11 +135,18 @@ def serve(
 
 
 def _ensure_model(settings: Settings) -> None:
-    """Train a first model, in a process of its own, if none has ever been activated."""
+    """Train a first model, in a process of its own, if none has ever been activated.
+
+    Without torch the service starts without one: it says so when asked, and serves as soon as one is in the store.
+    """
     from app.store.objects import Objects  # noqa: PLC0415
     from app.store.registry import Registry  # noqa: PLC0415
 
-    if Registry(Objects(settings.model_store)).last_number() == 0:
-        done = subprocess.run([sys.executable, "-m", "app", "train", "--note", "first model"], check=False)
-        if done.returncode not in (0, 3):  # 3: another process is training it
-            raise NotReady("the first model could not be trained; serving without one is no use")
+    if Registry(Objects(settings.model_store)).last_number() > 0:
+        return
+    if importlib.util.find_spec("torch") is None:
+        print("orchard: no model is live, and without torch none can be trained here", file=sys.stderr)
+        return
+    done = subprocess.run([sys.executable, "-m", "app", "train", "--note", "first model"], check=False)
+    if done.returncode not in (0, 3):  # 3: another process is training it
+        raise NotReady("the first model could not be trained; serving without one is no use")

@@ -10,13 +10,16 @@ import sys
 import tempfile
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from pydantic import ValidationError
 
 from app.errors import Conflict, InputError, NotReady, OrchardError
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.store.registry import Registry
 
 CLI = typer.Typer(
     name="orchard",
@@ -100,9 +103,48 @@ def train(
         note=note,
         recipe=Recipe(recipe, epochs, learning_rate, batch_size, seed),
     )
-    from app.training.console import run  # noqa: PLC0415
+    from app.console import run  # noqa: PLC0415
 
     run(Settings(), order)
+
+
+VERSIONS = typer.Typer(invoke_without_command=True, help="List the versions in the model store, or compare two.")
+CLI.add_typer(VERSIONS, name="models")
+
+
+@VERSIONS.callback()
+def models(context: typer.Context) -> None:
+    """List the versions in the model store, newest first."""
+    from app.console import print_versions  # noqa: PLC0415
+
+    if context.invoked_subcommand is None:
+        print_versions(_registry())
+
+
+@VERSIONS.command("show")
+def show(version: Annotated[str, typer.Argument(help="A version's number.")]) -> None:
+    """Show one version's card."""
+    from app.console import print_version  # noqa: PLC0415
+
+    print_version(_registry(), version)
+
+
+@VERSIONS.command("diff")
+def diff(
+    first: Annotated[str, typer.Argument(help="A version's number.")],
+    second: Annotated[str, typer.Argument(help="Another version's number.")],
+) -> None:
+    """Show what changed between two versions."""
+    from app.console import print_difference  # noqa: PLC0415
+
+    print_difference(_registry(), first, second)
+
+
+def _registry() -> "Registry":
+    from app.store.objects import Objects  # noqa: PLC0415
+    from app.store.registry import Registry  # noqa: PLC0415
+
+    return Registry(Objects(Settings().model_store))
 
 
 @CLI.command()
@@ -116,7 +158,7 @@ def serve(
     # The environment is what worker processes inherit.
     os.environ.update({f"ORCHARD_{name}": str(value) for name, value in given.items() if value is not None})
     settings = Settings()
-    _ensure_model(settings)
+    _ensure_model()
     import uvicorn  # noqa: PLC0415 - other commands start without it
 
     if settings.workers > 1 and settings.shared_folder is None:
@@ -134,15 +176,12 @@ def serve(
     )
 
 
-def _ensure_model(settings: Settings) -> None:
+def _ensure_model() -> None:
     """Train a first model, in a process of its own, if none has ever been activated.
 
     Without torch the service starts without one: it says so when asked, and serves as soon as one is in the store.
     """
-    from app.store.objects import Objects  # noqa: PLC0415
-    from app.store.registry import Registry  # noqa: PLC0415
-
-    if Registry(Objects(settings.model_store)).last_number() > 0:
+    if _registry().last_number() > 0:
         return
     if importlib.util.find_spec("torch") is None:
         print("orchard: no model is live, and without torch none can be trained here", file=sys.stderr)

@@ -114,7 +114,7 @@ class Candidate:
             source=order.source,
             seed=order.recipe.seed,
             features=_feature_cards({crop: part.total for crop, part in moments.items()}),
-            crops={crop.crop: _crop_card(crop, moments[crop.crop], at_hand) for crop in model.crops},
+            crops={crop.crop: _crop_card(crop, moments[crop.crop], at_hand, self.fit) for crop in model.crops},
             rows=RowCounts(
                 received=len(order.table) if order.table is not None else 0,
                 total=sum(batch.rows for batch in batches),
@@ -226,10 +226,10 @@ def _feature_cards(crops: Mapping[str, Moments]) -> list[FeatureCard]:
     ]
 
 
-def _crop_card(crop: CropModel, moments: FoldedMoments, at_hand: Table | None) -> CropCard:
+def _crop_card(crop: CropModel, moments: FoldedMoments, at_hand: Table | None, fit: Fit) -> CropCard:
     total = moments.total
     constant, collinear = undetermined(total)
-    errors = crop.standard_errors
+    errors = crop.standard_errors if fit.converged else None  # their formula is that of least squares
     return CropCard(
         intercept=crop.intercept,
         weights=dict(zip(NAMES, crop.weights, strict=True)),

@@ -5,6 +5,7 @@ Exit codes: 0 done; 2 the input or a setting is wrong; 3 it conflicts with somet
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -158,6 +159,8 @@ def serve(
     # The environment is what worker processes inherit.
     os.environ.update({f"ORCHARD_{name}": str(value) for name, value in given.items() if value is not None})
     settings = Settings()
+    # The first process of a container never gets a SIGTERM that it does not handle: not even before the server is up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     _ensure_model()
     import uvicorn  # noqa: PLC0415 - other commands start without it
 

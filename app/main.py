@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from app.api import health, metrics, models, observations, predict, problems, retrain
 from app.api.document import DocumentedAPI
+from app.api.express import Express
 from app.api.security import RequestId, token_of
 from app.api.services import Services
 from app.errors import OrchardError
@@ -49,6 +50,8 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], contextlib.AbstractAsyn
         asked = Asked(Objects(settings.shared_folder) if settings.shared_folder else None)
         services = Services(settings, token_of(settings), registry, live, asked, Trainer(settings))
         app.state.services = services
+        assert isinstance(app, DocumentedAPI)  # noqa: S101 - it is made below
+        app.express = Express(super(DocumentedAPI, app).__call__, services)
         follower = asyncio.create_task(_follow(services))
         try:
             yield

@@ -26,7 +26,7 @@ from app.api.security import read_body
 from app.api.services import Used
 from app.data.tables import parse_regions, safe_cell
 from app.errors import TooLarge
-from app.model.cautions import weather_cautions, yield_cautions
+from app.model.cautions import cautions
 from app.model.linear import LinearModel, Yields
 from app.model.moments import Array
 from app.model.weather import NAMES
@@ -125,6 +125,7 @@ class _Answer:
         self._served = served
         self._model: LinearModel = served.model
         self._yields: Yields = self._model.yields(question.weather, level)
+        self._level = level
         self._explain = explain
 
     def json(self) -> dict[str, Any]:
@@ -146,15 +147,7 @@ class _Answer:
         warnings: list[list[str]] = [[] for _ in doubtful]
         for row in np.flatnonzero(doubtful).tolist():
             weather = [float(column[row]) for column in self._question.weather]
-            tons = {crop: float(values[row]) for crop, values in self._yields.tons.items()}
-            margins = {
-                crop: None if margin is None else float(margin[row]) for crop, margin in self._yields.margins.items()
-            }
-            lows = {crop: None if margin is None else tons[crop] - margin for crop, margin in margins.items()}
-            warnings[row] = [
-                *weather_cautions(self._model, weather),
-                *yield_cautions(self._model, tons, lows),
-            ]
+            warnings[row] = cautions(self._model, weather, self._level)
         return warnings
 
     def _crop_columns(self) -> dict[str, dict[str, Any]]:
@@ -228,5 +221,5 @@ def _row(values: dict[str, Any], row: int) -> dict[str, Any]:
 
 def _clipped(tons: Array) -> list[float]:
     """Tons cannot be negative."""
-    clipped: list[float] = np.maximum(tons, 0.0).tolist()
+    clipped: list[float] = np.where(tons > 0.0, tons, 0.0).tolist()
     return clipped

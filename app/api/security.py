@@ -1,13 +1,13 @@
 """Who may write, how much a body may hold, and the id of each request."""
 
 import hmac
+import itertools
 import re
 import secrets
 from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import InvalidInput, StoreUnavailable, TooLarge, Unauthorized
@@ -16,7 +16,7 @@ from app.store.objects import NameTaken, Objects
 
 TOKEN_NAME = "token"  # noqa: S105 - the file's name
 OWNER_ONLY = 0o600
-REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 KEY_LENGTH = 200
 BEARER = HTTPBearer(auto_error=False, description="The token in the model store's file `token`, or ORCHARD_TOKEN.")
 
@@ -91,6 +91,17 @@ def idempotency_key(request: Request) -> str | None:
     return key
 
 
+_PROCESS = secrets.token_hex(6)
+_COUNT = itertools.count(1)
+
+
+def request_id(given: bytes) -> bytes:
+    """Return the id of a request: the one given, if it is one, else a new one, unique to this process and request."""
+    if given and REQUEST_ID.fullmatch(given):
+        return given
+    return f"{_PROCESS}-{next(_COUNT):x}".encode()
+
+
 class RequestId:
     """Gives each request an id: the client's X-Request-ID, or a new one; it is repeated in the answer's header."""
 
@@ -102,13 +113,13 @@ class RequestId:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"").decode("latin-1")
-        request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-        scope.setdefault("state", {})["request_id"] = request_id
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        identity = request_id(given)
+        scope.setdefault("state", {})["request_id"] = identity.decode()
 
         async def identified(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                message["headers"].append((b"x-request-id", identity))
             await send(message)
 
         await self._app(scope, receive, identified)

@@ -3,6 +3,7 @@
 Weather that training has not seen, likely unit mistakes, yields below zero.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,15 @@ SLIPS = {
     "humidity": _Slip("a share of 1", lambda share: share * 100.0),
 }
 _UNITS = {feature.name: feature.unit for feature in WEATHER}
+
+
+def cautions(model: LinearModel, weather: Sequence[float], level: float) -> list[str]:
+    """Return all the sentences about one region, whose intervals are of ``level``."""
+    leverage = {spread: spread.leverage(weather) for spread in model.spreads}
+    tons = {crop.crop: crop.tons(weather) for crop in model.crops}
+    margins = {crop.crop: crop.margin(leverage[crop.spread], level, math.sqrt) for crop in model.crops}
+    lows = {crop: None if margin is None else tons[crop] - margin for crop, margin in margins.items()}
+    return [*weather_cautions(model, weather), *yield_cautions(model, tons, lows)]
 
 
 def weather_cautions(model: LinearModel, weather: Sequence[float]) -> list[str]:

@@ -4,7 +4,9 @@ Every formula is written once and works on one region (plain floats) and on many
 operation in the same order, so that both give the same bits.
 """
 
+import functools
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -64,13 +66,9 @@ class Spread:
         ``weather`` holds one float or one array, shape (n,), per feature.
         """
         away = [value - middle for value, middle in zip(weather, self.center, strict=True)]
-        distance = 0.0 * away[0]
-        for row in self.whitener:
-            along = row[0] * away[0]
-            for weight, value in zip(row[1:], away[1:], strict=True):
-                along = along + weight * value
-            distance = distance + along * along
-        return 1.0 / self.rows + distance
+        squares = [along * along for along in (_product(row, away) for row in self.whitener)]
+        # added from the left: the order is part of the result
+        return 1.0 / self.rows + functools.reduce(operator.add, squares)
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ class CropModel:
 
     def tons(self, weather: Sequence[Number]) -> Number:
         """Return intercept + Σ weight · value, not clipped: ``weather`` holds one float or one array per feature."""
-        total = self.intercept + self.weights[0] * weather[0]
+        total: Number = self.intercept + self.weights[0] * weather[0]
         for weight, value in zip(self.weights[1:], weather[1:], strict=True):
             total = total + weight * value
         return total
@@ -148,6 +146,10 @@ class CropModel:
     def baseline(self) -> float:
         """The prediction at the mean weather of training, tons: the mean yield, for a least-squares fit."""
         return self.tons(self.spread.center)
+
+
+def _product(row: Sequence[float], values: Sequence[Number]) -> Number:
+    return functools.reduce(operator.add, [weight * value for weight, value in zip(row, values, strict=True)])
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,11 @@ class Live:
         self._others: OrderedDict[str, Served] = OrderedDict()
 
     @property
+    def loaded(self) -> Served | None:
+        """The version to answer from, or None."""
+        return self._current
+
+    @property
     def current(self) -> Served:
         """The version to answer from.
 

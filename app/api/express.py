@@ -1,0 +1,194 @@
+"""The express lane of POST /predict: one region, JSON in and out, the live version, no query.
+
+Most requests are of this kind, and here they cost little more than the server under them: bytes to pydantic to plain
+floats to bytes, with no router, request object or array between. Whatever is not of this kind, or not valid, goes on to
+the general path with nothing lost, so that this room knows no errors; what it answers, the general path would answer
+byte for byte (tests/api/test_express.py).
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.schemas import RegionWeather
+from app.api.security import request_id
+from app.api.services import Services
+from app.model.cautions import cautions
+from app.model.linear import LEVERAGE_SLACK, CropModel, LinearModel, Spread
+from app.model.student import t_quantile
+from app.serving.live import Served
+
+LEVEL = 0.95
+"""The interval's level when the query names none."""
+JSON_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8"})
+ANY_TYPES = frozenset({b"*/*", b"application/json", b"application/json, */*"})
+VALIDATE = TypeAdapter(RegionWeather).validator.validate_json
+
+Answer = Callable[[RegionWeather], dict[str, Any]]
+
+
+class Express:
+    """Answers what it can by itself, and hands everything else to the application behind it."""
+
+    def __init__(self, general: ASGIApp, services: Services) -> None:
+        self._general = general
+        self._services = services
+        self._limit = services.settings.max_body_bytes
+        self._served: Served | None = None
+        self._answer: Answer = _unready
+        self._version = b""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one POST /predict."""
+        given = _plain_request(scope)
+        served = self._services.live.loaded
+        if given is None or served is None:
+            await self._general(scope, receive, send)
+            return
+        message = await receive()
+        body = message.get("body", b"")
+        if message.get("more_body") or message["type"] != "http.request" or len(body) > self._limit:
+            await self._general(scope, _again(message, receive), send)
+            return
+        try:
+            region: RegionWeather = VALIDATE(body)
+        except ValidationError:
+            await self._general(scope, _again(message, receive), send)
+            return
+        if served is not self._served:
+            self._take(served)
+        answer = to_json(self._answer(region))
+        self._services.asked.note((region.temperature, region.rainfall, region.humidity))
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [
+                    (b"x-model-version", self._version),
+                    (b"content-length", b"%d" % len(answer)),
+                    (b"content-type", b"application/json"),
+                    (b"x-request-id", request_id(given)),
+                ],
+            }
+        )
+        await send({"type": "http.response.body", "body": answer})
+
+    def _take(self, served: Served) -> None:
+        """Prepare a version that has just become live."""
+        self._answer = answering(served.version, served.model)
+        self._version = served.version.encode()
+        self._served = served
+
+
+def _unready(_region: RegionWeather) -> dict[str, Any]:
+    raise AssertionError("a version is taken before it answers")
+
+
+def _plain_request(scope: Scope) -> bytes | None:
+    """Return the X-Request-ID given, b"" for none, if the request is one for this lane; None if it is not."""
+    if scope["method"] != "POST" or scope["query_string"]:
+        return None
+    given = b""
+    for name, value in scope["headers"]:
+        if name == b"content-type":
+            if value not in JSON_TYPES:
+                return None
+        elif name == b"accept":
+            if value not in ANY_TYPES:
+                return None
+        elif name == b"x-request-id":
+            given = value
+        elif name == b"expect":
+            return None
+    return given
+
+
+def _again(first: Message, receive: Receive) -> Receive:
+    """Return a receive that repeats a message already taken."""
+    pending = [first]
+
+    async def replay() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return replay
+
+
+def answering(version: str, model: LinearModel) -> Answer:
+    """Return the function that answers one region by a version.
+
+    Its numbers unpacked, its products in linear.py's order.
+    """
+    spreads = {spread: number for number, spread in enumerate(model.spreads)}
+    leverages = tuple(_leverage(spread) for spread in spreads)
+    lines = [
+        (crop.crop, crop.intercept, *_three(crop.weights), spreads[crop.spread], _scale(crop)) for crop in model.crops
+    ]
+    root = math.sqrt
+
+    def answer(region: RegionWeather) -> dict[str, Any]:
+        weather = x0, x1, x2 = float(region.temperature), float(region.rainfall), float(region.humidity)
+        outside = doubtful = False
+        widths = []
+        for leverage in leverages:
+            distance, beyond = leverage(x0, x1, x2)
+            outside = outside or beyond
+            widths.append(root(1.0 + distance))
+        yields = {}
+        for crop, intercept, w0, w1, w2, spread, scale in lines:
+            tons = intercept + w0 * x0 + w1 * x1 + w2 * x2
+            if scale is None:
+                low = high = None
+                doubtful = True
+            else:
+                margin = scale * widths[spread]
+                low, high = tons - margin, tons + margin
+                if low < 0.0:
+                    doubtful = True
+                    low = 0.0
+                    high = max(0.0, high)
+            yields[crop] = {"tons": max(0.0, tons), "low": low, "high": high}
+        return {
+            "model_version": version,
+            "region": region.region,
+            "yields": yields,
+            "extrapolated": outside,
+            "warnings": cautions(model, weather, LEVEL) if outside or doubtful else [],
+        }
+
+    return answer
+
+
+def _scale(crop: CropModel) -> float | None:
+    if crop.residual_sd is None:
+        return None
+    return t_quantile(LEVEL, crop.degrees_of_freedom) * crop.residual_sd
+
+
+def _three(values: tuple[float, ...]) -> tuple[float, float, float]:
+    first, second, third = values
+    return first, second, third
+
+
+def _leverage(spread: Spread) -> Callable[[float, float, float], tuple[float, bool]]:
+    """Return the function of a region's weather that gives its leverage, and whether it lies outside training."""
+    c0, c1, c2 = spread.center
+    (t00, t01, t02), (t10, t11, t12), (t20, t21, t22) = spread.whitener
+    low0, low1, low2 = spread.minimum
+    high0, high1, high2 = spread.maximum
+    base = 1.0 / spread.rows
+    largest = spread.largest_leverage * (1.0 + LEVERAGE_SLACK)
+
+    def leverage(x0: float, x1: float, x2: float) -> tuple[float, bool]:
+        a0, a1, a2 = x0 - c0, x1 - c1, x2 - c2
+        first = t00 * a0 + t01 * a1 + t02 * a2
+        second = t10 * a0 + t11 * a1 + t12 * a2
+        third = t20 * a0 + t21 * a1 + t22 * a2
+        value = base + (first * first + second * second + third * third)
+        within = low0 <= x0 <= high0 and low1 <= x1 <= high1 and low2 <= x2 <= high2
+        return value, value > largest or not within
+
+    return leverage

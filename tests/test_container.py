@@ -1,0 +1,226 @@
+"""The container: what its Dockerfile and .dockerignore promise, read without a container engine."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGETS = ["serve", "whole"]
+SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|API_KEY|CREDENTIAL", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One FROM: its name, what it builds on, and its instructions in order."""
+
+    name: str
+    base: str
+    instructions: list[tuple[str, str]]
+
+
+def _stages() -> dict[str, Stage]:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    without_comments = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+    stages: dict[str, Stage] = {}
+    for line in without_comments.replace("\\\n", " ").splitlines():
+        word, _, rest = line.strip().partition(" ")
+        if word == "FROM":
+            base, _, name = rest.partition(" AS ")
+            stages[name] = Stage(name, base, [])
+        elif word:
+            list(stages.values())[-1].instructions.append((word, rest.strip()))
+    return stages
+
+
+STAGES = _stages()
+
+
+def _lineage(target: str) -> list[Stage]:
+    """Return the stages that a target consists of, the first one first."""
+    stage = STAGES[target]
+    return [*(_lineage(stage.base) if stage.base in STAGES else []), stage]
+
+
+def _all(target: str, word: str) -> list[str]:
+    """Return what a target says in each of its instructions of a kind, in order."""
+    return [rest for stage in _lineage(target) for kind, rest in stage.instructions if kind == word]
+
+
+def _environment(target: str) -> dict[str, str]:
+    return dict(pair.split("=", 1) for rest in _all(target, "ENV") for pair in rest.split())
+
+
+def _ignored(path: str) -> bool:
+    """Say what .dockerignore says of a path: the last pattern that fits it or a folder above it decides."""
+    above = [path, *(str(parent) for parent in Path(path).parents)]
+    ignored = False
+    for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines():
+        pattern = line.removeprefix("!").removeprefix("**/")
+        names = [Path(name).name for name in above] if "**/" in line else above
+        if pattern and not pattern.startswith("#") and any(fnmatch(name, pattern) for name in names):
+            ignored = not line.startswith("!")
+    return ignored
+
+
+def test_the_last_target_is_the_whole_and_serve_is_another() -> None:
+    """A build without --target makes the image that can do everything."""
+    assert list(STAGES)[-1] == "whole"
+    assert "serve" in STAGES
+
+
+def test_only_the_whole_has_torch() -> None:
+    """Both environments are installed by the lock, and only the whole's with the training extra."""
+    copied = {target: re.findall(r"--from=(\S+) /opt/orchard ", " ".join(_all(target, "COPY"))) for target in TARGETS}
+    assert copied == {"serve": ["serve-environment"], "whole": ["environment"]}
+    installs = {
+        name: next(rest for word, rest in STAGES[name].instructions if word == "RUN" and " install " in rest)
+        for name in ("serve-environment", "environment")
+    }
+    assert installs["serve-environment"].endswith("--constraint requirements.lock .")
+    assert installs["environment"].endswith('--constraint requirements.lock ".[train]"')
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_it_builds_on_the_slim_image(target: str) -> None:
+    """Nothing of the build stages is in it but what is copied."""
+    assert _lineage(target)[0].base == "python:3.11-slim"
+    assert not _all(target, "ADD")
+    assert all(rest.startswith("--from=") for rest in _all(target, "COPY"))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_it_does_not_run_as_root(target: str) -> None:
+    """The user is a number other than 0, and the model store in the image is that user's."""
+    user = _all(target, "USER")[-1]
+    uid, gid = user.split(":")
+    assert int(uid) > 0
+    assert int(gid) > 0
+    assert f"--from=environment --chown={user} /first /var/lib/orchard" in _all(target, "COPY")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_one_volume_is_the_model_store(target: str) -> None:
+    """The volume is declared after the first model was copied into it: some builders drop what comes later."""
+    assert _all(target, "VOLUME") == [_environment(target)["ORCHARD_MODEL_STORE"]]
+    assert STAGES[target].instructions[-1] == ("VOLUME", "/var/lib/orchard")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_sigterm_reaches_the_server(target: str) -> None:
+    """Entry point and command are lists: a shell in between would keep the signal to itself."""
+    assert [json.loads(rest) for rest in _all(target, "ENTRYPOINT")] == [["orchard"]]
+    assert [json.loads(rest) for rest in _all(target, "CMD")] == [["serve"]]
+
+
+def test_sigterm_ends_it_while_the_first_model_is_trained(tmp_path: Path) -> None:
+    """Process 1 of a container gets only the signals that it handles, so it does from the start, and ends with 0."""
+    lock = tmp_path / "retrain.lock"
+    environment = os.environ | {"ORCHARD_MODEL_STORE": str(tmp_path)}
+    command = [sys.executable, "-m", "app", "serve", "--port", "0"]
+    with subprocess.Popen(command, cwd=ROOT, env=environment) as server:
+        deadline = time.monotonic() + 60
+        while not lock.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        server.terminate()
+        assert server.wait(60) == 0
+    assert lock.exists()
+
+
+@pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False)])
+@pytest.mark.parametrize("target", TARGETS)
+def test_readiness_is_the_health_check(target: str, status: int, healthy: bool) -> None:
+    """Python asks /health/ready on the port that is set, past any proxy, and its exit code is the answer."""
+    (check,) = _all(target, "HEALTHCHECK")
+    program, *arguments = json.loads(check.partition("CMD ")[2])
+    assert program == "python"
+    with _answering({"/health/ready": status}) as port:
+        environment = os.environ | {"ORCHARD_PORT": str(port), "http_proxy": "http://127.0.0.1:9"}
+        done = subprocess.run([sys.executable, *arguments], env=environment, check=False, timeout=30)
+    assert (done.returncode == 0) is healthy
+
+
+@contextmanager
+def _answering(statuses: dict[str, int]) -> Iterator[int]:
+    """Serve a status for each path, 404 for others, on a free port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(statuses.get(self.path, 404))
+            self.end_headers()
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_it_listens_outside_and_writes_no_bytecode(target: str) -> None:
+    """The environment fits a container: any address, output at once, nothing written beside the sources."""
+    expected = {
+        "ORCHARD_HOST": "0.0.0.0",  # noqa: S104 - of the container
+        "TMPDIR": "/dev/shm",  # noqa: S108 - writable with a read-only root
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    assert expected.items() <= _environment(target).items()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_labels_agree_with_the_project(target: str) -> None:
+    """Version, description and licence are those of pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', _all(target, "LABEL")[0]))
+    expected = {name: project[name] for name in ("version", "description")} | {"licenses": project["license"]}
+    assert expected.items() <= labels.items()
+
+
+def test_no_secret_is_in_the_image() -> None:
+    """No stage sets or takes a secret; the token is made at a volume's first start."""
+    named = [rest for stage in STAGES.values() for word, rest in stage.instructions if word in {"ENV", "ARG"}]
+    assert named
+    assert not [rest for rest in named if SECRET.search(rest)]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".git/config",
+        ".venv/bin/python",
+        "model_store/token",
+        "model_store/versions/1.safetensors",
+        "token",
+        ".env",
+        "app/__pycache__/cli.cpython-311.pyc",
+        "app/model/__pycache__/moments.cpython-311.pyc",
+        "tests/conftest.py",
+    ],
+)
+def test_the_build_does_not_see(path: str) -> None:
+    """History, environments, what has been learned, tokens and bytecode stay out of the build."""
+    assert _ignored(path)
+
+
+def test_the_build_sees_what_it_copies() -> None:
+    """What the first stage copies exists and is let through."""
+    copied = [name for word, rest in STAGES["source"].instructions if word == "COPY" for name in rest.split()[:-1]]
+    assert copied == ["pyproject.toml", "requirements.lock", "README.md", "LICENSE", "app"]
+    assert [name for name in copied if _ignored(name) or not (ROOT / name).exists()] == []
+    assert not _ignored("app/data/tutorial.csv")

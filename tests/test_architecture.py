@@ -1,0 +1,85 @@
+"""The house as ARCHITECTURE.md draws it: imports go one way, torch stays in its room, every room is described."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FILES = sorted((ROOT / "app").rglob("*.py"))
+FLOORS = {
+    "errors": 0,
+    "settings": 0,
+    "model": 1,
+    "data": 2,
+    "store": 2,
+    "training": 3,
+    "serving": 4,
+    "api": 5,
+    "main": 6,
+    "console": 7,
+    "cli": 8,
+    "__main__": 9,
+}
+"""A room may import from its own and lower floors; rooms on the same floor do not know each other."""
+
+
+def _room(module: str) -> str:
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=_module)
+def test_imports_go_one_way(path: Path) -> None:
+    """A module imports only from its own room and the floors below."""
+    mine = _room(_module(path))
+    for name in _imports(path):
+        room = _room(name) if name.startswith("app.") else mine
+        if mine in {room, "__init__"}:
+            continue
+        assert FLOORS[room] < FLOORS[mine], f"{path} imports {name}"
+
+
+def test_torch_is_imported_in_two_places() -> None:
+    """Only the descent and the training process name torch."""
+    found = [_module(path) for path in FILES if any(name.split(".")[0] == "torch" for name in _imports(path))]
+    assert found == ["app.model.descent", "app.training.__main__"]
+
+
+def test_the_serving_process_imports_neither_torch_nor_the_database() -> None:
+    """Importing the whole application loads no torch, SciPy, SQLAlchemy or typer."""
+    code = "import app.main, sys; app.main.create_app(); print([m for m in sys.modules if '.' not in m])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in ("torch", "scipy", "sklearn", "sqlalchemy", "typer", "rich"):
+        assert f"'{name}'" not in done.stdout
+    assert "'numpy'" in done.stdout
+
+
+@pytest.mark.parametrize("path", FILES, ids=_module)
+def test_modules_and_classes_are_described(path: Path) -> None:
+    """Every module and public class has a docstring."""
+    tree = ast.parse(path.read_text())
+    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
+    assert [node for node in (tree, *classes) if not ast.get_docstring(node)] == []
+
+
+def test_every_room_is_on_the_map() -> None:
+    """ARCHITECTURE.md names every file of app/."""
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    missing = [path.name for path in FILES if path.name != "__init__.py" and path.name not in text]
+    assert missing == []

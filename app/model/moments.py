@@ -18,6 +18,9 @@ Array = NDArray[np.float64]
 BLOCK = 16_384
 """Rows that are centred and factored at a time: 16 384 rows of 4 columns are 512 KiB and stay in the cache."""
 
+LARGEST = 1e150
+"""Deviations up to here can be squared and summed."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Moments:
@@ -126,7 +129,7 @@ def triangle(rows: Array) -> Array:
     columns = rows.shape[1]
     with np.errstate(over="ignore", invalid="ignore"):
         factor: Array = np.asarray(np.linalg.qr(rows, mode="r"))
-    if not np.isfinite(factor).all():
+    if not (np.abs(factor) < LARGEST).all():
         raise OverflowError("the squares of the values are larger than float64 holds (1.8e308)")
     if len(factor) < columns:
         factor = np.concatenate([factor, np.zeros((columns - len(factor), columns))])

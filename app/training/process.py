@@ -41,6 +41,11 @@ class Trainer:
         self._running = False
         self._idle: asyncio.TimerHandle | None = None
 
+    @property
+    def child_id(self) -> int | None:
+        """The process id of the training process, None when there is none."""
+        return self._child.pid if self._child is not None else None
+
     async def run(self, order: Order, progress: Callable[[ProgressMessage], None] | None = None) -> Report:
         """Carry out one order and return its report.
 

@@ -1,0 +1,129 @@
+"""The observation table: batches whole or not at all, withdrawn and not erased, answers kept under their keys."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from app.data.observations import Observations, moments_of
+from app.data.tables import Table
+from app.errors import KeyReused, NotFound, StoreUnavailable
+from app.settings import Settings
+
+
+@pytest.fixture
+def observations(settings: Settings) -> Iterator[Observations]:
+    """Return a table that does not exist yet."""
+    table = Observations(settings.database)
+    yield table
+    table.close()
+
+
+def _table(count: int, first: float = 1.0) -> Table:
+    weather = np.array([[60.0 + row, 100.0 * first, 50.0] for row in range(count)])
+    yields = np.array([[first + row, np.nan if row % 2 else 5.0] for row in range(count)])
+    return Table(tuple(f"R{row}" for row in range(count)), (None,) * count, weather, ("corn", "rye"), yields)
+
+
+def test_a_batch_is_read_back_in_order(observations: Observations) -> None:
+    """Rows come back in order, in pages, with their labels, weather and reported yields."""
+    with observations.transaction() as transaction:
+        batch = transaction.add(_table(5), source="test", note="n", who="me")
+    with observations.reading() as transaction:
+        first = transaction.page(3, None)
+        second = transaction.page(3, first[-1].cursor)
+        third = transaction.page(3, second[-1].cursor)
+    rows = first + second
+    assert third == []
+    assert [row.region for row in rows] == ["R0", "R1", "R2", "R3", "R4"]
+    assert [row.yields for row in rows[:2]] == [{"corn": 1.0, "rye": 5.0}, {"corn": 2.0}]
+    assert {row.batch for row in rows} == {batch.id}
+    assert rows[4].weather == (64.0, 100.0, 50.0)
+
+
+def test_a_batch_is_whole_or_not_there(observations: Observations) -> None:
+    """A transaction that raises leaves nothing of its batch."""
+    with pytest.raises(RuntimeError), observations.transaction() as transaction:
+        transaction.add(_table(5), source="test", note="", who="me")
+        raise RuntimeError
+    with observations.reading() as transaction:
+        assert transaction.page(10, None) == []
+        assert transaction.active() == []
+
+
+def test_withdrawing_and_restoring(observations: Observations) -> None:
+    """A withdrawn batch is out of training and still there; it can come back; an unknown one is an error."""
+    with observations.transaction() as transaction:
+        first, second = (transaction.add(_table(2, start), source="t", note="", who="me") for start in (1.0, 2.0))
+        withdrawn = transaction.withdraw(first.id, "wrong")
+        assert (withdrawn.withdrawn is not None, withdrawn.withdrawn_why) == (True, "wrong")
+        assert transaction.withdraw(first.id, "again").withdrawn_why == "wrong"
+        assert [batch.id for batch in transaction.active()] == [second.id]
+        assert [row.withdrawn for row in transaction.page(10, None)] == [True, True, False, False]
+        transaction.restore(first.id)
+        assert [batch.id for batch in transaction.active()] == [first.id, second.id]
+        with pytest.raises(NotFound):
+            transaction.withdraw("none", "")
+
+
+def test_moments_come_back_with_the_batch(observations: Observations) -> None:
+    """A batch's stored moments are those of its rows, crop by crop."""
+    table = _table(9)
+    with observations.transaction() as transaction:
+        batch = transaction.add(table, source="t", note="", who="me")
+        stored = transaction.moments([batch])
+    expected = moments_of(table)
+    assert set(stored) == {"corn", "rye"}
+    for crop, parts in stored.items():
+        assert parts[0].total.count == expected[crop].total.count
+        np.testing.assert_array_equal(parts[0].total.factor, expected[crop].total.factor)
+        np.testing.assert_array_equal(parts[0].frontier, expected[crop].frontier)
+
+
+def test_answers_are_kept_under_their_key(observations: Observations) -> None:
+    """A key gives back its first answer, refuses another request, and can be freed."""
+    with observations.transaction() as transaction:
+        assert transaction.answer("k", "d") is None
+        transaction.keep_answer("k", "d", "{}")
+    with observations.transaction() as transaction:
+        assert transaction.answer("k", "d") == "{}"
+        with pytest.raises(KeyReused):
+            transaction.answer("k", "other")
+        transaction.forget_answer("k")
+        assert transaction.answer("k", "other") is None
+
+
+def test_readers_do_not_wait_for_a_writer(observations: Observations, settings: Settings) -> None:
+    """While a transaction is open, another connection reads what was there before it."""
+    with observations.transaction() as transaction:
+        transaction.add(_table(2), source="t", note="", who="me")
+    other = Observations(settings.database)
+    with observations.transaction() as transaction:
+        transaction.add(_table(3), source="t", note="", who="me")
+        with other.reading() as reader:
+            assert len(reader.page(10, None)) == 2
+    with other.reading() as reader:
+        assert len(reader.page(10, None)) == 5
+    other.close()
+
+
+def test_mean_weather_by_region(observations: Observations) -> None:
+    """Each region's mean weather over the batches asked for."""
+    with observations.transaction() as transaction:
+        batches = [transaction.add(_table(2, start), source="t", note="", who="me") for start in (1.0, 3.0)]
+        means = transaction.region_means(batches)
+    assert {region: mean.tolist() for region, mean in means.items()} == {
+        "R0": [60.0, 200.0, 50.0],
+        "R1": [61.0, 200.0, 50.0],
+    }
+
+
+def test_a_database_that_is_none(settings: Settings) -> None:
+    """A file that is no database is a clear error, which names no path."""
+    settings.model_store.mkdir()
+    (settings.model_store / "observations.db").write_bytes(b"no database" * 100)
+    observations = Observations(settings.database)
+    with pytest.raises(StoreUnavailable) as caught, observations.transaction():
+        """Never reached."""
+    assert caught.value.detail == "the observations cannot be reached: file is not a database"
+    observations.close()

@@ -1,0 +1,167 @@
+"""A training is one transaction: it happens, or nothing has changed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+import pytest
+
+from app.data.observations import Observations
+from app.data.tables import Table, read_table
+from app.errors import Diverged, InvalidInput, KeyReused, RetrainRunning, StoreUnavailable, TooFewRows
+from app.settings import Settings
+from app.store.objects import Objects
+from app.store.registry import Registry
+from app.training.job import Job
+from app.training.order import Order, Recipe
+
+ROWS = [[56.5, 70.2], [81.3, 100.4], [118.7, 133.6]]
+
+
+@pytest.fixture
+def job(settings: Settings, tutorial: Table) -> Iterator[Job]:
+    """Return trainings on a store whose live model is that of the tutorial."""
+    job = Job(settings)
+    job.run(Order("tutorial.csv", "test", tutorial, alone=True))
+    yield job
+    job.close()
+
+
+@pytest.fixture
+def three(tutorial: Table) -> Table:
+    """Return three new rows."""
+    return Table(("K", "L", "M"), (None,) * 3, tutorial.weather[:3] + 0.5, tutorial.crops, np.array(ROWS))
+
+
+def _state(settings: Settings) -> Any:
+    registry = Registry(Objects(settings.model_store))
+    observations = Observations(settings.database)
+    with observations.reading() as transaction:
+        rows = transaction.page(1_000, None)
+        active = transaction.active()
+    observations.close()
+    return registry.versions(), registry.log(100), rows, active
+
+
+def test_three_new_rows_equal_all_eighteen(settings: Settings, job: Job, tutorial: Table, three: Table) -> None:
+    """Retraining with three rows gives the model of all 18 rows from scratch, to 1e-9."""
+    grown = job.run(Order("test", "test", three, activate="always")).version
+    scratch = Job(settings.model_copy(update={"model_store": settings.model_store / "other"}))
+    whole = Table(
+        tutorial.regions + three.regions,
+        tutorial.seasons + three.seasons,
+        np.concatenate([tutorial.weather, three.weather]),
+        tutorial.crops,
+        np.concatenate([tutorial.yields, three.yields]),
+    )
+    fresh = scratch.run(Order("test", "test", whole, alone=True)).version
+    scratch.close()
+    np.testing.assert_allclose(grown.weights, fresh.weights, rtol=1e-9)
+    np.testing.assert_allclose(grown.intercepts, fresh.intercepts, rtol=1e-9)
+    for crop, card in grown.card.crops.items():
+        other = fresh.card.crops[crop]
+        assert card.residual_sd == pytest.approx(other.residual_sd, rel=1e-9)
+        assert card.largest_leverage == pytest.approx(other.largest_leverage, rel=1e-9)
+        assert card.out_of_fold.rmse == pytest.approx(other.out_of_fold.rmse, rel=1e-9)
+
+
+FAILURES: list[tuple[dict[str, Any], type[Exception]]] = [
+    ({"recipe": Recipe("tutorial", learning_rate=1.2e-4, seed=1), "alone": True}, Diverged),
+    ({"recipe": Recipe("descent", learning_rate=5.0)}, Diverged),
+    ({"recipe": Recipe("descent", batch_size=3)}, InvalidInput),
+]
+
+
+@pytest.mark.parametrize(("options", "error"), FAILURES)
+def test_a_failure_changes_nothing(
+    settings: Settings, job: Job, tutorial: Table, options: dict[str, Any], error: type[Exception]
+) -> None:
+    """Diverging and wrong recipes leave versions, log, rows and batches as they were."""
+    before = _state(settings)
+    with pytest.raises(error):
+        job.run(Order("test", "test", tutorial, **options))
+    assert _state(settings) == before
+
+
+def test_too_few_rows_are_named(settings: Settings, three: Table) -> None:
+    """On an empty store, three rows are too few: each crop is named with its count, and nothing is stored."""
+    job = Job(settings)
+    with pytest.raises(
+        TooFewRows, match="too few rows: mango has 3 rows and is left out: a crop needs at least 6; orange"
+    ):
+        job.run(Order("test", "test", three))
+    assert _state(settings) == ([], [], [], [])
+    job.close()
+
+
+def test_numbers_too_large_to_square_are_an_error(settings: Settings, tutorial: Table) -> None:
+    """Yields whose squares leave float64 are invalid input."""
+    job = Job(settings)
+    huge = Table(tutorial.regions, tutorial.seasons, tutorial.weather, tutorial.crops, tutorial.yields * 1e200)
+    with pytest.raises(InvalidInput, match="larger than float64 holds"):
+        job.run(Order("test", "test", huge))
+    job.close()
+
+
+def test_one_training_at_a_time(settings: Settings, job: Job, three: Table) -> None:
+    """While the store's lock is held, a training is refused at once."""
+    with filelock.FileLock(settings.model_store / "retrain.lock"), pytest.raises(RetrainRunning):
+        job.run(Order("test", "test", three))
+
+
+def test_a_repeated_order_is_answered_once(settings: Settings, job: Job, three: Table) -> None:
+    """Under one key a training happens once; another order under it is refused."""
+    first = job.run(Order("test", "test", three, key="k", digest="d")).report
+    before = _state(settings)
+    assert job.run(Order("test", "test", three, key="k", digest="d")).report == first
+    assert _state(settings) == before
+    with pytest.raises(KeyReused):
+        job.run(Order("test", "test", key="k", digest="other"))
+
+
+def test_a_crash_before_activation_is_made_good(settings: Settings, job: Job, three: Table) -> None:
+    """A version that was committed and not activated goes live when its call is repeated with its key."""
+    order = Order("test", "test", three, activate="always", key="k", digest="d")
+    report = job.run(order).report
+    (settings.model_store / "log" / "2.json").unlink()
+    registry = Registry(Objects(settings.model_store))
+    assert registry.live()[0].version == "1"
+    assert job.run(order).report == report
+    assert registry.live()[0].version == "2"
+
+
+def test_an_activation_that_fails_is_taken_back(settings: Settings, job: Job, three: Table) -> None:
+    """If the log cannot be written after the commit, the rows are withdrawn, the answer forgotten, the version gone."""
+    log = settings.model_store / "log"
+    log.rename(settings.model_store / "log away")
+    log.write_text("in the way")
+    with pytest.raises(StoreUnavailable):
+        job.run(Order("test", "test", three, activate="always", key="k", digest="d"))
+    log.unlink()
+    (settings.model_store / "log away").rename(log)
+    versions, lines, rows, active = _state(settings)
+    assert (versions, len(lines), len(active)) == ([1], 1, 1)
+    assert [row.withdrawn for row in rows] == [False] * 15 + [True] * 3
+    assert job.run(Order("test", "test", three, activate="always", key="k", digest="d")).report.version == "2"
+
+
+def test_training_alone_starts_anew(settings: Settings, job: Job, tutorial: Table, tmp_path: Path) -> None:
+    """A table of its own withdraws the others; the same table again is taken up, not stored twice."""
+    lines = ["region,temperature,rainfall,humidity,corn,rye"]
+    lines += [
+        f"R{row},{60 + row % 7},{500 + 37 * row % 101},{70 + row % 5},{100 + row},{row or ''}" for row in range(9)
+    ]
+    path = tmp_path / "corn.csv"
+    path.write_text("\n".join(lines))
+    report = job.run(Order("corn.csv", "test", read_table(path), alone=True, activate="always")).report
+    live = Registry(Objects(settings.model_store)).live()[1]
+    assert set(live.card.crops) == {"corn", "rye"}
+    assert live.card.crops["rye"].rows == 8
+    assert report.rows.total == 9
+    again = job.run(Order("tutorial.csv", "test", tutorial, alone=True)).report
+    assert (again.rows.total, again.activated) == (15, True)
+    rows = _state(settings)[2]
+    assert len(rows) == 15 + 9
+    assert [row.withdrawn for row in rows] == [False] * 15 + [True] * 9

@@ -22,7 +22,7 @@ from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from app.data.tables import Table
-from app.errors import KeyReused, NotFound, StoreUnavailable
+from app.errors import InvalidInput, KeyReused, NotFound, StoreUnavailable
 from app.model.folds import FoldedMoments, assign_folds
 from app.model.moments import Array
 from app.model.weather import NAMES
@@ -138,14 +138,22 @@ class Observations:
             StoreUnavailable: the database is out of reach.
         """
         with _reported():
-            if not sql.inspect(self._engine).has_table(OBSERVATIONS.name):
+            if not self._is_made():
                 with self.transaction():
                     """Makes the schema."""
-            with (
-                self._engine.connect().execution_options(**{_READING: True}) as connection,
-                connection.begin(),
-            ):
+            with self._snapshot() as connection:
                 yield Transaction(connection)
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[Connection]:
+        with self._engine.connect().execution_options(**{_READING: True}) as connection, connection.begin():
+            yield connection
+
+    def _is_made(self) -> bool:
+        if self._url.get_backend_name() == "sqlite" and not Path(self._url.database or "").is_file():
+            return False
+        with self._snapshot() as connection:
+            return sql.inspect(connection).has_table(OBSERVATIONS.name)
 
 
 @contextmanager
@@ -311,7 +319,10 @@ def moments_of(table: Table) -> dict[str, FoldedMoments]:
         reported = ~np.isnan(tons)
         if reported.any():
             rows = np.column_stack([table.weather[reported], tons[reported]])
-            learned[crop] = FoldedMoments.of(rows, fold[reported])
+            try:
+                learned[crop] = FoldedMoments.of(rows, fold[reported])
+            except OverflowError as error:
+                raise InvalidInput(f"the yields of {crop} cannot be fitted: {error}") from error
     return learned
 
 

@@ -43,9 +43,10 @@ def test_a_batch_is_read_back_in_order(observations: Observations) -> None:
 
 def test_a_batch_is_whole_or_not_there(observations: Observations) -> None:
     """A transaction that raises leaves nothing of its batch."""
-    with pytest.raises(RuntimeError), observations.transaction() as transaction:
+    with pytest.raises(KeyReused), observations.transaction() as transaction:  # noqa: PT012 - undone as a whole
         transaction.add(_table(5), source="test", note="", who="me")
-        raise RuntimeError
+        transaction.keep_answer("k", "d", "{}")
+        transaction.answer("k", "other")
     with observations.reading() as transaction:
         assert transaction.page(10, None) == []
         assert transaction.active() == []

@@ -13,7 +13,7 @@ from app.data.tables import Table, read_table
 from app.errors import Diverged, InvalidInput, KeyReused, RetrainRunning, StoreUnavailable, TooFewRows
 from app.settings import Settings
 from app.store.objects import Objects
-from app.store.registry import Registry
+from app.store.registry import LogLine, Registry
 from app.training.job import Job
 from app.training.order import Order, Recipe
 
@@ -132,15 +132,17 @@ def test_a_crash_before_activation_is_made_good(settings: Settings, job: Job, th
     assert registry.live()[0].version == "2"
 
 
-def test_an_activation_that_fails_is_taken_back(settings: Settings, job: Job, three: Table) -> None:
+def _full_disk(_registry: Registry, _version: str, _who: str, _why: str) -> LogLine:
+    raise StoreUnavailable("the model store cannot be written: No space left on device")
+
+
+def test_an_activation_that_fails_is_taken_back(
+    settings: Settings, job: Job, three: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """If the log cannot be written after the commit, the rows are withdrawn, the answer forgotten, the version gone."""
-    log = settings.model_store / "log"
-    log.rename(settings.model_store / "log away")
-    log.write_text("in the way")
-    with pytest.raises(StoreUnavailable):
+    with monkeypatch.context() as full, pytest.raises(StoreUnavailable):
+        full.setattr(Registry, "activate", _full_disk)
         job.run(Order("test", "test", three, activate="always", key="k", digest="d"))
-    log.unlink()
-    (settings.model_store / "log away").rename(log)
     versions, lines, rows, active = _state(settings)
     assert (versions, len(lines), len(active)) == ([1], 1, 1)
     assert [row.withdrawn for row in rows] == [False] * 15 + [True] * 3

@@ -140,7 +140,7 @@ def test_an_activation_that_fails_is_taken_back(
     settings: Settings, job: Job, three: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If the log cannot be written after the commit, the rows are withdrawn, the answer forgotten, the version gone."""
-    with monkeypatch.context() as full, pytest.raises(StoreUnavailable):
+    with monkeypatch.context() as full, pytest.raises(StoreUnavailable):  # noqa: PT012 - only there is the disk full
         full.setattr(Registry, "activate", _full_disk)
         job.run(Order("test", "test", three, activate="always", key="k", digest="d"))
     versions, lines, rows, active = _state(settings)

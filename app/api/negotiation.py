@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from email.message import Message
+from typing import Any
 
 from starlette.requests import Request
 
@@ -10,6 +11,12 @@ from app.errors import NotAcceptable, UnknownMediaType
 JSON = "application/json"
 CSV = "text/csv"
 EVENTS = "text/event-stream"
+
+
+def json_or_csv(schema: str, *, required: bool) -> dict[str, Any]:
+    """Return what the document says of a body that is JSON of a named schema, or CSV."""
+    types = {JSON: {"schema": {"$ref": f"#/components/schemas/{schema}"}}, CSV: {"schema": {"type": "string"}}}
+    return {"requestBody": {"required": required, "content": types}}
 
 
 def body_type(request: Request, offered: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 from app.api import bodies, problems
-from app.api.negotiation import CSV, JSON, answer_type, body_type
+from app.api.negotiation import CSV, JSON, answer_type, body_type, json_or_csv
 from app.api.schemas import (
     BatchStored,
     BatchWithdrawn,
@@ -25,15 +25,7 @@ from app.model.weather import NAMES
 
 router = APIRouter(tags=["observations"])
 
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            JSON: {"schema": {"$ref": "#/components/schemas/ObservationsRequest"}},
-            CSV: {"schema": {"type": "string"}},
-        },
-    }
-}
+_BODY = json_or_csv("ObservationsRequest", required=True)
 
 
 @router.post(

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 from app.api import problems
-from app.api.negotiation import CSV, JSON, answer_type, body_type
+from app.api.negotiation import CSV, JSON, answer_type, body_type, json_or_csv
 from app.api.schemas import (
     PREDICT_REQUEST,
     OnePrediction,
@@ -38,15 +38,7 @@ Level = Annotated[float, Query(ge=0.5, le=0.999, description="The share of harve
 Explain = Annotated[bool, Query(description="Add each crop's baseline and the weather's contributions to it, in tons.")]
 Version = Annotated[str | None, Query(description="Predict with this version; without it, with the live one.")]
 
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            JSON: {"schema": {"$ref": "#/components/schemas/PredictRequest"}},
-            CSV: {"schema": {"type": "string"}},
-        },
-    }
-}
+_BODY = json_or_csv("PredictRequest", required=True)
 
 
 @router.post(

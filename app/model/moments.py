@@ -18,6 +18,10 @@ Array = NDArray[np.float64]
 BLOCK = 16_384
 """Rows that are centred and factored at a time: 16 384 rows of 4 columns are 512 KiB and stay in the cache."""
 
+MANY = 1_024
+"""Rows of a block from which the product is formed, where that is safe."""
+INDEPENDENT = 0.02
+"""Each column must have this share of its deviation of its own: then the product keeps twelve digits."""
 LARGEST = 1e150
 """Deviations up to here can be squared and summed."""
 
@@ -50,13 +54,25 @@ class Moments:
         Raises:
             OverflowError: the squares of the values leave float64.
         """
-        blocks = (rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK))
-        return cls.merge([cls._of_block(block) for block in blocks], columns=rows.shape[1])
+        count, width = rows.shape
+        room = np.ones((width + 1, min(count, BLOCK)))
+        blocks = (rows[start : start + BLOCK] for start in range(0, count, BLOCK))
+        return cls.merge([cls._of_block(block, room[:, : len(block)]) for block in blocks], columns=width)
 
     @classmethod
-    def _of_block(cls, rows: Array) -> Self:
-        mean = rows.mean(axis=0)
-        return cls(len(rows), mean, triangle(rows - mean), rows.min(axis=0), rows.max(axis=0))
+    def _of_block(cls, rows: Array, room: Array) -> Self:
+        """``room``, shape (k + 1, n), is overwritten but for its last row, which holds ones.
+
+        NumPy runs along the last axis several times as fast as across it, and new memory for each block would cost as
+        much as the arithmetic.
+        """
+        columns, ones = room[:-1], room[-1]
+        np.copyto(columns, rows.T)
+        minimum, maximum = columns.min(axis=1), columns.max(axis=1)
+        mean = columns @ ones / len(rows)
+        np.subtract(columns, mean[:, None], out=columns)
+        factor = _triangle_of_many(room) if len(rows) >= MANY else None
+        return cls(len(rows), mean, triangle(columns.T) if factor is None else factor, minimum, maximum)
 
     @classmethod
     def merge(cls, parts: Iterable[Self], columns: int) -> Self:
@@ -118,6 +134,27 @@ class Moments:
         direction = np.append(-weights, 1.0)
         bias = direction @ self.mean - intercept
         return float(self.count * bias**2 + np.sum((self.factor @ direction) ** 2))
+
+
+def _triangle_of_many(room: Array) -> Array | None:
+    """Return what `triangle` returns for ``room[:-1].T``, from the product: a tenth of the time.
+
+    None where the columns are so nearly dependent that forming the product would cost digits.
+    """
+    columns = room[:-1]
+    with np.errstate(over="ignore", invalid="ignore"):
+        # With one row more on the left this is BLAS' gemm; for columns @ columns.T NumPy calls syrk: four times slower.
+        product = (room @ columns.T)[:-1]
+    scale = np.sqrt(np.diag(product))
+    if not (np.isfinite(product).all() and (scale > 0).all()):
+        return None
+    try:
+        lower = np.linalg.cholesky(product / np.outer(scale, scale))
+    except np.linalg.LinAlgError:
+        return None
+    if np.diag(lower).min() < INDEPENDENT:
+        return None
+    return np.asarray((lower * scale[:, None]).T)
 
 
 def triangle(rows: Array) -> Array:

@@ -19,7 +19,8 @@ OrchardError
     ├── StoreDamaged              a stored file is not what was written
     ├── StoreUnavailable          the store or the database cannot be written or read
     ├── TrainingUnavailable       torch is not installed here
-    └── TrainingFailed            the training process died
+    ├── TrainingFailed            the training process died
+    └── AnsweringFailed           the process that answers large questions died
 """
 
 from collections.abc import Sequence
@@ -118,6 +119,10 @@ class TrainingUnavailable(ServiceError):
 
 class TrainingFailed(ServiceError):
     """The training process died."""
+
+
+class AnsweringFailed(ServiceError):
+    """The process that answers large questions died."""
 
 
 def subclasses(root: type[OrchardError] = OrchardError) -> dict[str, type[OrchardError]]:

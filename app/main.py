@@ -9,6 +9,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from app.api import health, metrics, models, observations, predict, problems, retrain
+from app.api.aside import Aside
 from app.api.document import DocumentedAPI
 from app.api.express import Express
 from app.api.security import RequestId, token_of
@@ -48,7 +49,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], contextlib.AbstractAsyn
         live = Live(registry)
         live.follow()
         asked = Asked(Objects(settings.shared_folder) if settings.shared_folder else None)
-        services = Services(settings, token_of(settings), registry, live, asked, Trainer(settings))
+        services = Services(settings, token_of(settings), registry, live, asked, Trainer(settings), Aside())
         app.state.services = services
         assert isinstance(app, DocumentedAPI)  # noqa: S101 - it is made below
         app.express = Express(super(DocumentedAPI, app).__call__, services)

@@ -6,7 +6,7 @@ from typing import TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
-from app.api import problems
+from app.api.faults import invalid
 from app.api.schemas import ReportedSeason, to_table
 from app.data.tables import Table, check_crop_names
 from app.errors import TooLarge
@@ -24,7 +24,7 @@ def parse(model: type[Body], content: bytes) -> Body:
     try:
         return model.model_validate_json(content or b"{}")
     except ValidationError as error:
-        raise problems.invalid(error.errors(include_url=False)) from error
+        raise invalid(error.errors(include_url=False)) from error
 
 
 def table_of(rows: list[ReportedSeason], max_rows: int) -> Table:

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import to_json
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.answers import to_bytes
 from app.api.schemas import RegionWeather
 from app.api.security import request_id
 from app.api.services import Services
@@ -61,7 +61,7 @@ class Express:
             return
         if served is not self._served:
             self._take(served)
-        answer = to_json(self._answer(region))
+        answer = to_bytes(self._answer(region))
         self._services.asked.note((region.temperature, region.rainfall, region.humidity))
         await send(
             {

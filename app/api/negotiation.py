@@ -10,12 +10,15 @@ from app.errors import NotAcceptable, UnknownMediaType
 
 JSON = "application/json"
 CSV = "text/csv"
+ARROW = "application/vnd.apache.arrow.stream"
 EVENTS = "text/event-stream"
 
 
-def json_or_csv(schema: str, *, required: bool) -> dict[str, Any]:
-    """Return what the document says of a body that is JSON of a named schema, or CSV."""
-    types = {JSON: {"schema": {"$ref": f"#/components/schemas/{schema}"}}, CSV: {"schema": {"type": "string"}}}
+def json_or_tables(schema: str, *tables: str, required: bool) -> dict[str, Any]:
+    """Return what the document says of a body that is JSON of a named schema, or a table of the given types."""
+    types: dict[str, Any] = {JSON: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    types |= {CSV: {"schema": {"type": "string"}}} if CSV in tables else {}
+    types |= {ARROW: {"schema": {"type": "string", "format": "binary"}}} if ARROW in tables else {}
     return {"requestBody": {"required": required, "content": types}}
 
 

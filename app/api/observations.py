@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 from app.api import bodies, problems
-from app.api.negotiation import CSV, JSON, answer_type, body_type, json_or_csv
+from app.api.negotiation import CSV, JSON, answer_type, body_type, json_or_tables
 from app.api.schemas import (
     BatchStored,
     BatchWithdrawn,
@@ -25,7 +25,7 @@ from app.model.weather import NAMES
 
 router = APIRouter(tags=["observations"])
 
-_BODY = json_or_csv("ObservationsRequest", required=True)
+_BODY = json_or_tables("ObservationsRequest", CSV, required=True)
 
 
 @router.post(

@@ -9,7 +9,7 @@ from pydantic_core import to_json
 from starlette.responses import Response, StreamingResponse
 
 from app.api import bodies, problems
-from app.api.negotiation import CSV, EVENTS, JSON, answer_type, body_type, json_or_csv
+from app.api.negotiation import CSV, EVENTS, JSON, answer_type, body_type, json_or_tables
 from app.api.schemas import RetrainRequest
 from app.api.security import Writer, idempotency_key, read_body
 from app.api.services import Services, Used
@@ -24,7 +24,7 @@ ActivateQuery = Annotated[Activate, Query(description="CSV only: whether the new
 DryRunQuery = Annotated[bool, Query(description="CSV only: store and publish nothing.")]
 NoteQuery = Annotated[str, Query(max_length=1_000, description="CSV only: why, for the records.")]
 
-_BODY = json_or_csv("RetrainRequest", required=False)
+_BODY = json_or_tables("RetrainRequest", CSV, required=False)
 
 
 @router.post(

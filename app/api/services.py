@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 
+from app.api.aside import Aside
 from app.serving.drift import Asked
 from app.serving.live import Live
 from app.settings import Settings
@@ -26,6 +27,7 @@ class Services:
     live: Live
     asked: Asked
     trainer: Trainer
+    aside: Aside
 
     @cached_property
     def observations(self) -> "Observations":
@@ -35,8 +37,9 @@ class Services:
         return Observations(self.settings.database)
 
     async def close(self) -> None:
-        """End the training process and close the database."""
+        """End the processes that train and that answer large questions, and close the database."""
         await self.trainer.close()
+        await self.aside.close()
         if "observations" in self.__dict__:
             self.observations.close()
 

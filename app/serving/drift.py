@@ -48,6 +48,7 @@ class Asked:
         self._shared = shared
         self._pending: list[Sequence[float]] = []
         self._pending_columns: list[Sequence[Array]] = []
+        self._pending_moments: list[Moments] = []
         self._settled = Moments.empty(len(NAMES))
         self._written = 0
         self._settling = threading.Lock()
@@ -60,14 +61,19 @@ class Asked:
         """Take down many regions' weather: one array, shape (n,), per feature."""
         self._pending_columns.append(weather)
 
+    def note_moments(self, moments: Moments) -> None:
+        """Take down many regions' weather by its moments, of 3 columns."""
+        self._pending_moments.append(moments)
+
     def take(self) -> Callable[[], None]:
         """Take what was noted, in the thread that notes, and return the work of settling it, for any other thread."""
         rows, self._pending = self._pending, []
         columns, self._pending_columns = self._pending_columns, []
-        return partial(self._settle, rows, columns)
+        moments, self._pending_moments = self._pending_moments, []
+        return partial(self._settle, rows, columns, moments)
 
-    def _settle(self, rows: list[Sequence[float]], columns: list[Sequence[Array]]) -> None:
-        parts = [Moments.of(np.column_stack(list(weather))) for weather in columns]
+    def _settle(self, rows: list[Sequence[float]], columns: list[Sequence[Array]], moments: list[Moments]) -> None:
+        parts = moments + [Moments.of(np.column_stack(list(weather))) for weather in columns]
         if rows:
             parts.append(Moments.of(np.array(rows, dtype=np.float64)))
         with self._settling:

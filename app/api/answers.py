@@ -1,0 +1,165 @@
+"""What is answered: a question's predictions in any of the formats."""
+
+import csv
+import io
+from typing import Any
+
+import numpy as np
+import orjson
+
+from app.api.negotiation import ARROW, CSV, JSON
+from app.api.questions import Question
+from app.data.tables import safe_cell
+from app.model.cautions import cautions
+from app.model.linear import LinearModel, Yields
+from app.model.moments import Array
+from app.model.weather import NAMES
+
+
+class Answer:
+    """A question's predictions, in whichever shape they are wanted."""
+
+    def __init__(self, question: Question, version: str, model: LinearModel, level: float, *, explain: bool) -> None:
+        self._question = question
+        self._version = version
+        self._model = model
+        self._yields: Yields = model.yields(question.weather, level)
+        self._level = level
+        self._explain = explain
+
+    def write(self, media_type: str) -> bytes:
+        """Return it in a format."""
+        return {JSON: self._json, CSV: self._csv, ARROW: self._arrow}[media_type]()
+
+    def _json(self) -> bytes:
+        """Return it in the shape of the question: of a CSV one as several regions, of an Arrow one as columns."""
+        if self._question.shape == "columns":
+            return to_bytes(self._columns())
+        predictions = self._rows()
+        version = {"model_version": self._version}
+        if self._question.shape == "one":
+            return to_bytes(version | predictions[0])
+        return to_bytes(version | {"predictions": predictions})
+
+    def _warnings(self) -> list[list[str]]:
+        """Return each region's warnings; most regions have none, and only those that might are looked at one by one."""
+        doubtful = self._yields.extrapolated.copy()
+        for crop, middle in self._yields.tons.items():
+            width = self._yields.margins[crop]
+            doubtful |= np.ones_like(doubtful) if width is None else (middle - width < 0) | (middle < 0)
+        nothing: list[str] = []
+        warnings = [nothing] * len(doubtful)
+        for row in np.flatnonzero(doubtful).tolist():
+            weather = [float(column[row]) for column in self._question.weather]
+            warnings[row] = cautions(self._model, weather, self._level)
+        return warnings
+
+    def _tons(self) -> dict[str, dict[str, Array | None]]:
+        """Return each crop's tons, low and high, shape (n,), clipped: tons cannot be negative."""
+        columns: dict[str, dict[str, Array | None]] = {}
+        for crop, tons in self._yields.tons.items():
+            margin = self._yields.margins[crop]
+            columns[crop] = {
+                "tons": _clipped(tons),
+                "low": None if margin is None else _clipped(tons - margin),
+                "high": None if margin is None else _clipped(tons + margin),
+            }
+        return columns
+
+    def _explanations(self) -> dict[str, dict[str, Any]]:
+        if not self._explain:
+            return {crop.crop: {} for crop in self._model.crops}
+        return {
+            crop.crop: {
+                "baseline": crop.baseline,
+                "contributions": dict(zip(NAMES, crop.contributions(self._question.weather), strict=True)),
+            }
+            for crop in self._model.crops
+        }
+
+    def _columns(self) -> dict[str, Any]:
+        unknown = [None] * len(self._question)
+        explanations = self._explanations()
+        return {
+            "model_version": self._version,
+            "region": list(self._question.regions) if self._question.has_regions else None,
+            "yields": {
+                crop: {name: unknown if column is None else column for name, column in columns.items()}
+                | explanations[crop]
+                for crop, columns in self._tons().items()
+            },
+            "extrapolated": self._yields.extrapolated,
+            "warnings": self._warnings(),
+        }
+
+    def _rows(self) -> list[dict[str, Any]]:
+        crops = list(self._model.crops)
+        names = [crop.crop for crop in crops]
+        explanations = self._explanations()
+        tons = self._tons()
+        cells = [self._cells(tons[name], explanations[name]) for name in names]
+        rows = zip(*cells, strict=True)
+        told = zip(self._question.regions, rows, self._yields.extrapolated.tolist(), self._warnings(), strict=True)
+        return [
+            {
+                "region": region,
+                "yields": dict(zip(names, row, strict=True)),
+                "extrapolated": extrapolated,
+                "warnings": warnings,
+            }
+            for region, row, extrapolated, warnings in told
+        ]
+
+    def _cells(self, columns: dict[str, Array | None], explanation: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return one crop's object for each region."""
+        lists = (_listed(column, len(self._question)) for column in columns.values())
+        cells: list[dict[str, Any]] = [
+            {"tons": tons, "low": low, "high": high} for tons, low, high in zip(*lists, strict=True)
+        ]
+        if explanation:
+            parts = zip(*(column.tolist() for column in explanation["contributions"].values()), strict=True)
+            for cell, part in zip(cells, parts, strict=True):
+                cell["baseline"] = explanation["baseline"]
+                cell["contributions"] = dict(zip(NAMES, part, strict=True))
+        return cells
+
+    def _table(self) -> dict[str, Any]:
+        """Return the question's columns, then each crop's, then extrapolated and model_version."""
+        question = self._question
+        sent: dict[str, Any] = {"region": question.regions, **dict(zip(NAMES, question.weather, strict=True))}
+        table = {name: sent[name] for name in question.header}
+        for crop, columns in self._tons().items():
+            table |= {f"{crop}_{name}": column for name, column in columns.items()}
+        return table | {"extrapolated": self._yields.extrapolated, "model_version": self._version}
+
+    def _csv(self) -> bytes:
+        rows = len(self._question)
+        columns = self._table()
+        outside = ["true" if outside else "false" for outside in columns.pop("extrapolated").tolist()]
+        version = [columns.pop("model_version")] * rows
+        if "region" in columns:
+            columns["region"] = [safe_cell(region or "") for region in columns["region"]]
+        lists = [column if name == "region" else _listed(column, rows) for name, column in columns.items()]
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\r\n")
+        writer.writerow([*map(safe_cell, columns), "extrapolated", "model_version"])
+        writer.writerows(zip(*lists, outside, version, strict=True))
+        return text.getvalue().encode()
+
+    def _arrow(self) -> bytes:
+        from app.api.arrow import write  # noqa: PLC0415 - pyarrow takes 50 MB, and few ask in Arrow
+
+        return write(self._table(), len(self._question))
+
+
+def to_bytes(answer: dict[str, Any]) -> bytes:
+    """Return an answer as JSON."""
+    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _listed(column: Array | None, rows: int) -> list[float] | list[None]:
+    return [None] * rows if column is None else column.tolist()
+
+
+def _clipped(tons: Array) -> Array:
+    return np.where(tons > 0.0, tons, 0.0)

@@ -1,0 +1,151 @@
+"""What is asked: the body of POST /predict, in any of its formats, as columns of weather.
+
+Large bodies are validated as whole lists and arrays; only what turns out to be invalid is looked at value by value, by
+the schemas that the document shows, so that the error names the place.
+"""
+
+import contextlib
+import re
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import Annotated, Literal, NotRequired
+
+import numpy as np
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from app.api.faults import invalid
+from app.api.negotiation import ARROW, CSV
+from app.api.schemas import PREDICT_REQUEST, Label, SeveralRegions, WeatherColumns
+from app.data.tables import parse_regions
+from app.errors import TooLarge
+from app.model.moments import Array
+from app.model.weather import NAMES, WEATHER
+
+Shape = Literal["one", "several", "columns"]
+Regions = Sequence[str | None]
+
+_STRICT = ConfigDict(strict=True, extra="forbid")
+
+
+class _Row(TypedDict):
+    """`RegionWeather` but for the bounds, which are checked on whole columns."""
+
+    __pydantic_config__ = _STRICT  # type: ignore[misc]  # read by pydantic
+    region: NotRequired[Label | None]
+    temperature: float
+    rainfall: float
+    humidity: float
+
+
+class _Rows(TypedDict):
+    """`SeveralRegions`, in the same way."""
+
+    __pydantic_config__ = _STRICT  # type: ignore[misc]
+    regions: Annotated[list[_Row], Field(min_length=1)]
+
+
+class _Columns(TypedDict):
+    """`WeatherColumns`, in the same way."""
+
+    __pydantic_config__ = _STRICT  # type: ignore[misc]
+    temperature: Annotated[list[float], Field(min_length=1)]
+    rainfall: list[float]
+    humidity: list[float]
+    region: NotRequired[list[Label | None] | None]
+
+
+_VALIDATE_ROWS = TypeAdapter(_Rows).validator.validate_json
+_VALIDATE_COLUMNS = TypeAdapter(_Columns).validator.validate_json
+_START = re.compile(rb'\s*\{\s*"(\w+)"\s*:\s*(\[?)')
+"""The first key of a JSON object, and whether a list follows: enough to tell which schema to try."""
+
+
+class Question:
+    """Regions as columns, and the shape that they came in."""
+
+    def __init__(
+        self,
+        shape: Shape,
+        regions: Regions | None,
+        weather: Sequence[Array],
+        header: Sequence[str] = (),
+    ) -> None:
+        """``weather``: one array, shape (n,), per feature. ``header``: the columns of a table, as they were sent."""
+        self.shape = shape
+        self.weather = weather
+        self.has_regions = regions is not None
+        self.regions: Regions = regions if regions is not None else (None,) * len(weather[0])
+        named = regions is not None and any(regions)
+        self.header: Sequence[str] = header or [*(["region"] if named else []), *NAMES]
+
+    def __len__(self) -> int:
+        return len(self.weather[0])
+
+
+def read(body: bytes, media_type: str, max_rows: int) -> Question:
+    """Read and validate a body.
+
+    Raises:
+        MalformedInput: not of its type, or a number is not finite.
+        InvalidInput: a field is missing, unknown, of the wrong type or out of bounds.
+        TooLarge: more than ``max_rows`` regions.
+    """
+    if media_type == CSV:
+        table, header = parse_regions(body, max_rows)
+        return Question("several", table.regions, list(table.weather.T), header)
+    if media_type == ARROW:
+        from app.api.arrow import read_regions  # noqa: PLC0415 - pyarrow takes 50 MB, and few ask in Arrow
+
+        regions, weather, names = read_regions(body, max_rows)
+        return Question("columns", regions, weather, names)
+    question = _read_json(body)
+    if len(question) > max_rows:
+        raise TooLarge(f"{len(question)} regions: the limit is {max_rows}")
+    return question
+
+
+def _read_json(body: bytes) -> Question:
+    start = _START.match(body)
+    question = None
+    with contextlib.suppress(ValidationError):
+        if start and start[1] == b"regions":
+            question = _of_rows(_VALIDATE_ROWS(body)["regions"])
+        elif start and start[2]:
+            question = _of_columns(_VALIDATE_COLUMNS(body))
+    return question if question is not None and _is_within_bounds(question) else _by_schema(body)
+
+
+def _of_rows(rows: list[_Row]) -> Question:
+    weather = [np.fromiter(map(itemgetter(name), rows), np.float64, len(rows)) for name in NAMES]
+    return Question("several", [row.get("region") for row in rows], weather)
+
+
+def _of_columns(columns: _Columns) -> Question | None:
+    rows = len(columns["temperature"])
+    given = [columns["temperature"], columns["rainfall"], columns["humidity"]]
+    regions = columns.get("region")
+    if any(len(column) != rows for column in given) or (regions is not None and len(regions) != rows):
+        return None
+    return Question("columns", regions, [np.fromiter(column, np.float64, rows) for column in given])
+
+
+def _is_within_bounds(question: Question) -> bool:
+    # NaN is within no bounds
+    return all(
+        bool(((column >= feature.low) & (column <= feature.high)).all())
+        for column, feature in zip(question.weather, WEATHER, strict=True)
+    )
+
+
+def _by_schema(body: bytes) -> Question:
+    """Validate value by value."""
+    try:
+        asked = PREDICT_REQUEST.validate_json(body)
+    except ValidationError as error:
+        raise invalid(error.errors(include_url=False, include_context=True)) from error
+    if isinstance(asked, WeatherColumns):
+        return Question("columns", asked.region, [np.array(getattr(asked, name), dtype=np.float64) for name in NAMES])
+    rows = asked.regions if isinstance(asked, SeveralRegions) else [asked]
+    weather = [np.array([getattr(row, name) for row in rows], dtype=np.float64) for name in NAMES]
+    return Question("several" if isinstance(asked, SeveralRegions) else "one", [row.region for row in rows], weather)

@@ -1,16 +1,14 @@
 """What is answered: a question's predictions in any of the formats."""
 
-import csv
-import io
 from typing import Any
 
 import numpy as np
 import orjson
 
 from app.api.negotiation import ARROW, CSV, JSON
-from app.api.questions import Question
+from app.api.questions import Question, Regions
 from app.data.tables import safe_cell
-from app.model.cautions import cautions
+from app.model.cautions import cautions_of_many
 from app.model.linear import LinearModel, Yields
 from app.model.moments import Array
 from app.model.weather import NAMES
@@ -24,7 +22,6 @@ class Answer:
         self._version = version
         self._model = model
         self._yields: Yields = model.yields(question.weather, level)
-        self._level = level
         self._explain = explain
 
     def write(self, media_type: str) -> bytes:
@@ -42,17 +39,7 @@ class Answer:
         return to_bytes(version | {"predictions": predictions})
 
     def _warnings(self) -> list[list[str]]:
-        """Return each region's warnings; most regions have none, and only those that might are looked at one by one."""
-        doubtful = self._yields.extrapolated.copy()
-        for crop, middle in self._yields.tons.items():
-            width = self._yields.margins[crop]
-            doubtful |= np.ones_like(doubtful) if width is None else (middle - width < 0) | (middle < 0)
-        nothing: list[str] = []
-        warnings = [nothing] * len(doubtful)
-        for row in np.flatnonzero(doubtful).tolist():
-            weather = [float(column[row]) for column in self._question.weather]
-            warnings[row] = cautions(self._model, weather, self._level)
-        return warnings
+        return cautions_of_many(self._model, self._question.weather, self._yields)
 
     def _tons(self) -> dict[str, dict[str, Array | None]]:
         """Return each crop's tons, low and high, shape (n,), clipped: tons cannot be negative."""
@@ -135,16 +122,9 @@ class Answer:
     def _csv(self) -> bytes:
         rows = len(self._question)
         columns = self._table()
-        outside = ["true" if outside else "false" for outside in columns.pop("extrapolated").tolist()]
-        version = [columns.pop("model_version")] * rows
-        if "region" in columns:
-            columns["region"] = [safe_cell(region or "") for region in columns["region"]]
-        lists = [column if name == "region" else _listed(column, rows) for name, column in columns.items()]
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\r\n")
-        writer.writerow([*map(safe_cell, columns), "extrapolated", "model_version"])
-        writer.writerows(zip(*lists, outside, version, strict=True))
-        return text.getvalue().encode()
+        cells = [_texts(columns[name], rows) for name in columns]
+        lines = [",".join(map(_quoted, map(safe_cell, columns))), *map(",".join, zip(*cells, strict=True)), ""]
+        return "\r\n".join(lines).encode()
 
     def _arrow(self) -> bytes:
         from app.api.arrow import write  # noqa: PLC0415 - pyarrow takes 50 MB, and few ask in Arrow
@@ -159,6 +139,23 @@ def to_bytes(answer: dict[str, Any]) -> bytes:
 
 def _listed(column: Array | None, rows: int) -> list[float] | list[None]:
     return [None] * rows if column is None else column.tolist()
+
+
+def _texts(column: Array | Regions | str | None, rows: int) -> list[str]:
+    """Return a column's cells of CSV."""
+    if column is None:
+        return [""] * rows
+    if isinstance(column, str):
+        return [column] * rows
+    if isinstance(column, np.ndarray):
+        # A JSON list of numbers or booleans, without its brackets: several times as quick as one cell after another.
+        return orjson.dumps(column, option=orjson.OPT_SERIALIZE_NUMPY).decode()[1:-1].split(",")
+    return [_quoted(safe_cell(text)) if text else "" for text in column]
+
+
+def _quoted(cell: str) -> str:
+    """Return a cell that RFC 4180 reads back as one."""
+    return '"' + cell.replace('"', '""') + '"' if any(sign in cell for sign in ',"\r\n') else cell
 
 
 def _clipped(tons: Array) -> Array:

@@ -71,7 +71,7 @@ class Question:
         weather: Sequence[Array],
         header: Sequence[str] = (),
     ) -> None:
-        """``weather``: one array, shape (n,), per feature. ``header``: the columns of a table, as they were sent."""
+        """``weather``: one contiguous array, shape (n,), per feature. ``header``: a table's columns, as sent."""
         self.shape = shape
         self.weather = weather
         self.has_regions = regions is not None
@@ -93,7 +93,7 @@ def read(body: bytes, media_type: str, max_rows: int) -> Question:
     """
     if media_type == CSV:
         table, header = parse_regions(body, max_rows)
-        return Question("several", table.regions, list(table.weather.T), header)
+        return Question("several", table.regions, [np.ascontiguousarray(column) for column in table.weather.T], header)
     if media_type == ARROW:
         from app.api.arrow import read_regions  # noqa: PLC0415 - pyarrow takes 50 MB, and few ask in Arrow
 

@@ -281,7 +281,7 @@ def _records(content: bytes, max_rows: int | None) -> Iterable[tuple[int, list[s
     count = 0
     try:
         for cells in reader:
-            if not any(cell.strip() for cell in cells):
+            if not (cells and cells[0].strip()) and not any(cell.strip() for cell in cells):
                 continue
             if max_rows is not None and count > max_rows:
                 raise TooLarge(f"more than {max_rows} rows, which is the limit")

@@ -7,8 +7,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from app.model.figures import figure
-from app.model.linear import LEVERAGE_SLACK, LinearModel, Spread
+from app.model.linear import LEVERAGE_SLACK, LinearModel, Spread, Yields
+from app.model.moments import Array
 from app.model.weather import NAMES, WEATHER
 
 
@@ -34,25 +37,51 @@ def cautions(model: LinearModel, weather: Sequence[float], level: float) -> list
     tons = {crop.crop: crop.tons(weather) for crop in model.crops}
     margins = {crop.crop: crop.margin(leverage[crop.spread], level, math.sqrt) for crop in model.crops}
     lows = {crop: None if margin is None else tons[crop] - margin for crop, margin in margins.items()}
-    return [*weather_cautions(model, weather), *yield_cautions(model, tons, lows)]
+    return [*weather_cautions(model, weather, list(leverage.values())), *yield_cautions(model, tons, lows)]
 
 
-def weather_cautions(model: LinearModel, weather: Sequence[float]) -> list[str]:
-    """Say, a sentence each, where a region's ``weather`` lies outside what the crops' training rows have shown."""
+def cautions_of_many(model: LinearModel, weather: Sequence[Array], yields: Yields) -> list[list[str]]:
+    """Return the sentences about each of n regions, as `cautions` does: ``weather`` holds one array per feature.
+
+    Most regions have none: only those that have are looked at one by one.
+    """
+    lows = {crop: None if margin is None else yields.tons[crop] - margin for crop, margin in yields.margins.items()}
+    below = np.zeros_like(yields.extrapolated)
+    for crop, low in lows.items():
+        below |= np.ones_like(below) if low is None else (low < 0) | (yields.tons[crop] < 0)
+    nothing: list[str] = []
+    sentences = [nothing] * len(below)
+    outside = np.flatnonzero(yields.extrapolated)
+    columns = [column[outside].tolist() for column in (*weather, *yields.leverages.values())]
+    for row, *values in zip(outside.tolist(), *columns, strict=True):
+        sentences[row] = weather_cautions(model, values[: len(weather)], values[len(weather) :])
+    for row in np.flatnonzero(below).tolist():
+        tons = {crop: float(middle[row]) for crop, middle in yields.tons.items()}
+        low_here = {crop: None if low is None else float(low[row]) for crop, low in lows.items()}
+        sentences[row] = sentences[row] + yield_cautions(model, tons, low_here)
+    return sentences
+
+
+def weather_cautions(model: LinearModel, weather: Sequence[float], leverages: Sequence[float]) -> list[str]:
+    """Say, a sentence each, where a region's ``weather`` lies outside what the crops' training rows have shown.
+
+    ``leverages``: one per spread of the model.
+    """
     sentences = []
-    for spread in model.spreads:
-        about = _crops(model, spread)
-        outside = False
-        for name, value, low, high in zip(NAMES, weather, spread.minimum, spread.maximum, strict=True):
-            if not low <= value <= high:
-                outside = True
-                sentences.append(about + _range_sentence(name, value, low, high))
-        leverage = spread.leverage(weather)
+    for spread, leverage in zip(model.spreads, leverages, strict=True):
+        outside = [
+            _range_sentence(name, value, low, high)
+            for name, value, low, high in zip(NAMES, weather, spread.minimum, spread.maximum, strict=True)
+            if not low <= value <= high
+        ]
         if not outside and leverage > spread.largest_leverage * (1.0 + LEVERAGE_SLACK):
-            sentences.append(
-                f"{about}this combination of weather lies farther out than any in training "
+            outside.append(
+                "this combination of weather lies farther out than any in training "
                 f"(leverage {leverage:.3g}, in training at most {spread.largest_leverage:.3g})"
             )
+        if outside:
+            about = _crops(model, spread)
+            sentences += [about + sentence for sentence in outside]
     return sentences
 
 

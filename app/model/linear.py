@@ -198,19 +198,20 @@ class LinearModel:
                 outside |= (value < low) | (value > high)
         tons = {crop.crop: crop.tons(weather) for crop in self.crops}
         margins = {crop.crop: crop.margin(leverage[crop.spread], level, np.sqrt) for crop in self.crops}
-        return Yields(tons, margins, outside)
+        return Yields(leverage, tons, margins, outside)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Yields:
     """Predictions for n regions by crop, in tons, not clipped.
 
-    ``tons`` and the interval's half width ``margins``, shape (n,).
+    ``leverages``, ``tons`` and the interval's half width ``margins``, shape (n,).
 
     A margin is None where a crop has no degrees of freedom. ``extrapolated``: shape (n,), outside what training has
     seen.
     """
 
+    leverages: dict[Spread, Array]
     tons: dict[str, Array]
     margins: dict[str, Array | None]
     extrapolated: np.ndarray[tuple[int], np.dtype[np.bool_]]

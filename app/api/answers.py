@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from app.api.negotiation import ARROW, CSV, JSON
+from app.api.negotiation import ARROW, CSV
 from app.api.questions import Question, Regions
 from app.data.tables import safe_cell
 from app.model.cautions import cautions_of_many
@@ -24,9 +24,11 @@ class Answer:
         self._yields: Yields = model.yields(question.weather, level)
         self._explain = explain
 
-    def write(self, media_type: str) -> bytes:
+    def write(self, media_type: str) -> bytes | memoryview:
         """Return it in a format."""
-        return {JSON: self._json, CSV: self._csv, ARROW: self._arrow}[media_type]()
+        if media_type == CSV:
+            return self._csv()
+        return self._arrow() if media_type == ARROW else self._json()
 
     def _json(self) -> bytes:
         """Return it in the shape of the question: of a CSV one as several regions, of an Arrow one as columns."""
@@ -126,7 +128,7 @@ class Answer:
         lines = [",".join(map(_quoted, map(safe_cell, columns))), *map(",".join, zip(*cells, strict=True)), ""]
         return "\r\n".join(lines).encode()
 
-    def _arrow(self) -> bytes:
+    def _arrow(self) -> memoryview:
         from app.api.arrow import write  # noqa: PLC0415 - pyarrow takes 50 MB, and few ask in Arrow
 
         return write(self._table(), len(self._question))
@@ -159,4 +161,6 @@ def _quoted(cell: str) -> str:
 
 
 def _clipped(tons: Array) -> Array:
-    return np.where(tons > 0.0, tons, 0.0)
+    tons = np.maximum(tons, 0.0)
+    tons += 0.0  # -0 becomes 0
+    return tons

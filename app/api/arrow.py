@@ -168,7 +168,7 @@ def _labels(column: pa.ChunkedArray, faults: list[FieldError]) -> list[str | Non
     return labels
 
 
-def write(columns: Mapping[str, Array | Sequence[str | None] | str | None], rows: int) -> bytes:
+def write(columns: Mapping[str, Array | Sequence[str | None] | str | None], rows: int) -> memoryview:
     """Return a stream of one record batch.
 
     A plain text stands for a column of that text in every row, None for numbers that are not known.
@@ -177,8 +177,7 @@ def write(columns: Mapping[str, Array | Sequence[str | None] | str | None], rows
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    content: bytes = sink.getvalue().to_pybytes()
-    return content
+    return memoryview(sink.getvalue())
 
 
 def _array(column: Array | Sequence[str | None] | str | None, rows: int) -> pa.Array:

@@ -43,7 +43,7 @@ class Terms:
     explain: bool
 
 
-def reply(body: bytes, terms: Terms) -> tuple[bytes, list[Array]]:
+def reply(body: bytes, terms: Terms) -> tuple[bytes | memoryview, list[Array]]:
     """Read a question and return its answer, and the weather that was asked about.
 
     Raises:
@@ -122,7 +122,7 @@ class Aside:
         await asyncio.to_thread(self._thread.shutdown)
 
 
-def _send_memory(line: "Connection[Any, Any]", content: bytes, receiver: int | None) -> None:
+def _send_memory(line: "Connection[Any, Any]", content: bytes | memoryview, receiver: int | None) -> None:
     """Hand over a file without a name, in memory where the system can, that holds ``content``."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("orchard")

@@ -26,9 +26,11 @@ LEVEL = 0.95
 """The interval's level when the query names none."""
 JSON_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8"})
 ANY_TYPES = frozenset({b"*/*", b"application/json", b"application/json, */*"})
+CONTENT_TYPE = (b"content-type", b"application/json")
 VALIDATE = TypeAdapter(RegionWeather).validator.validate_json
 
-Answer = Callable[[RegionWeather], dict[str, Any]]
+Answer = Callable[[str | None, tuple[float, float, float]], dict[str, Any]]
+"""Of a region's name and weather."""
 
 
 class Express:
@@ -36,16 +38,17 @@ class Express:
 
     def __init__(self, general: ASGIApp, services: Services) -> None:
         self._general = general
-        self._services = services
+        self._live = services.live
+        self._note = services.asked.note
         self._limit = services.settings.max_body_bytes
         self._served: Served | None = None
         self._answer: Answer = _unready
-        self._version = b""
+        self._version = (b"x-model-version", b"")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one POST /predict."""
         given = _plain_request(scope)
-        served = self._services.live.loaded
+        served = self._live.loaded
         if given is None or served is None:
             await self._general(scope, receive, send)
             return
@@ -61,16 +64,17 @@ class Express:
             return
         if served is not self._served:
             self._take(served)
-        answer = to_bytes(self._answer(region))
-        self._services.asked.note((region.temperature, region.rainfall, region.humidity))
+        weather = (region.temperature, region.rainfall, region.humidity)
+        answer = to_bytes(self._answer(region.region, weather))
+        self._note(weather)
         await send(
             {
                 "type": "http.response.start",
                 "status": 200,
                 "headers": [
-                    (b"x-model-version", self._version),
+                    self._version,
                     (b"content-length", b"%d" % len(answer)),
-                    (b"content-type", b"application/json"),
+                    CONTENT_TYPE,
                     (b"x-request-id", request_id(given)),
                 ],
             }
@@ -80,11 +84,11 @@ class Express:
     def _take(self, served: Served) -> None:
         """Prepare a version that has just become live."""
         self._answer = answering(served.version, served.model)
-        self._version = served.version.encode()
+        self._version = (b"x-model-version", served.version.encode())
         self._served = served
 
 
-def _unready(_region: RegionWeather) -> dict[str, Any]:
+def _unready(_region: str | None, _weather: tuple[float, float, float]) -> dict[str, Any]:
     raise AssertionError("a version is taken before it answers")
 
 
@@ -129,8 +133,8 @@ def answering(version: str, model: LinearModel) -> Answer:
     ]
     root = math.sqrt
 
-    def answer(region: RegionWeather) -> dict[str, Any]:
-        weather = x0, x1, x2 = float(region.temperature), float(region.rainfall), float(region.humidity)
+    def answer(region: str | None, weather: tuple[float, float, float]) -> dict[str, Any]:
+        x0, x1, x2 = weather
         outside = doubtful = False
         widths = []
         for leverage in leverages:
@@ -153,7 +157,7 @@ def answering(version: str, model: LinearModel) -> Answer:
             yields[crop] = {"tons": max(0.0, tons), "low": low, "high": high}
         return {
             "model_version": version,
-            "region": region.region,
+            "region": region,
             "yields": yields,
             "extrapolated": outside,
             "warnings": cautions(model, weather, LEVEL) if outside or doubtful else [],

@@ -91,7 +91,7 @@ def idempotency_key(request: Request) -> str | None:
     return key
 
 
-_PROCESS = secrets.token_hex(6)
+_PROCESS = secrets.token_hex(6).encode() + b"-"
 _COUNT = itertools.count(1)
 
 
@@ -99,7 +99,7 @@ def request_id(given: bytes) -> bytes:
     """Return the id of a request: the one given, if it is one, else a new one, unique to this process and request."""
     if given and REQUEST_ID.fullmatch(given):
         return given
-    return f"{_PROCESS}-{next(_COUNT):x}".encode()
+    return b"%b%x" % (_PROCESS, next(_COUNT))
 
 
 class RequestId:

@@ -1,12 +1,13 @@
 """The weather that has been asked about since the start, against the weather of training.
 
-Requests leave their weather in a list, which costs them nothing; it becomes moments in the background. Worker processes
-share theirs through files in one folder, so that each can answer for all.
+Requests leave their weather in an array, which costs them nothing; it becomes moments in the background. Worker
+processes share theirs through files in one folder, so that each can answer for all.
 """
 
 import math
 import os
 import threading
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -46,7 +47,7 @@ class Asked:
 
     def __init__(self, shared: Objects | None = None) -> None:
         self._shared = shared
-        self._pending: list[Sequence[float]] = []
+        self._pending = array("d")
         self._pending_columns: list[Sequence[Array]] = []
         self._pending_moments: list[Moments] = []
         self._settled = Moments.empty(len(NAMES))
@@ -55,7 +56,7 @@ class Asked:
 
     def note(self, weather: Sequence[float]) -> None:
         """Take down one region's weather."""
-        self._pending.append(weather)
+        self._pending.extend(weather)
 
     def note_columns(self, weather: Sequence[Array]) -> None:
         """Take down many regions' weather: one array, shape (n,), per feature."""
@@ -67,15 +68,15 @@ class Asked:
 
     def take(self) -> Callable[[], None]:
         """Take what was noted, in the thread that notes, and return the work of settling it, for any other thread."""
-        rows, self._pending = self._pending, []
+        rows, self._pending = self._pending, array("d")
         columns, self._pending_columns = self._pending_columns, []
         moments, self._pending_moments = self._pending_moments, []
         return partial(self._settle, rows, columns, moments)
 
-    def _settle(self, rows: list[Sequence[float]], columns: list[Sequence[Array]], moments: list[Moments]) -> None:
+    def _settle(self, rows: "array[float]", columns: list[Sequence[Array]], moments: list[Moments]) -> None:
         parts = moments + [Moments.of(np.column_stack(list(weather))) for weather in columns]
         if rows:
-            parts.append(Moments.of(np.array(rows, dtype=np.float64)))
+            parts.append(Moments.of(np.frombuffer(rows).reshape(-1, len(NAMES))))
         with self._settling:
             if parts:
                 self._settled = Moments.merge([self._settled, *parts], len(NAMES))

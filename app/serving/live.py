@@ -26,15 +26,11 @@ class Live:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._current: Served | None = None
+        self.loaded: Served | None = None
+        """The version to answer from, or None."""
         self._line = 0
         self._reason = "no model has been trained yet"
         self._others: OrderedDict[str, Served] = OrderedDict()
-
-    @property
-    def loaded(self) -> Served | None:
-        """The version to answer from, or None."""
-        return self._current
 
     @property
     def current(self) -> Served:
@@ -43,25 +39,25 @@ class Live:
         Raises:
             NotReady: there is none.
         """
-        if self._current is None:
+        if self.loaded is None:
             raise NotReady(self._reason)
-        return self._current
+        return self.loaded
 
     def follow(self) -> None:
         """Look whether the log has grown, and if so swap to the version that is live now.
 
         One ``stat`` when nothing happened.
         """
-        if self._current is not None and not self._registry.has_line(self._line + 1):
+        if self.loaded is not None and not self._registry.has_line(self._line + 1):
             return
         try:
             last = self._registry.last_number()
             line, version = self._registry.live()
         except OrchardError as error:
-            if self._current is None:
+            if self.loaded is None:
                 self._reason = error.detail
             return
-        self._current = Served(line.version, version.model, version.card)
+        self.loaded = Served(line.version, version.model, version.card)
         self._line = last
 
     def version(self, number: str) -> Served:
@@ -70,8 +66,8 @@ class Live:
         Raises:
             NotFound, StoreDamaged: there is none of that number, or its file is damaged.
         """
-        if self._current is not None and self._current.version == number:
-            return self._current
+        if self.loaded is not None and self.loaded.version == number:
+            return self.loaded
         if number not in self._others:
             version = self._registry.read(number)
             self._others[number] = Served(number, version.model, version.card)

@@ -2,14 +2,13 @@
 
 import asyncio
 import contextlib
-import gc
 import logging
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from app.api import health, metrics, models, observations, predict, problems, retrain
+from app.api import health, memory, metrics, models, observations, predict, problems, retrain
 from app.api.aside import Aside
 from app.api.document import DocumentedAPI
 from app.api.express import Express
@@ -55,9 +54,8 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], contextlib.AbstractAsyn
         assert isinstance(app, DocumentedAPI)  # noqa: S101 - it is made below
         app.express = Express(super(DocumentedAPI, app).__call__, services)
         follower = asyncio.create_task(_follow(services))
-        # What the start has made stays: collections need not look through it, which took milliseconds of a request.
-        gc.collect()
-        gc.freeze()
+        memory.keep_freed()
+        memory.settle()
         try:
             yield
         finally:

@@ -174,10 +174,16 @@ def write(columns: Mapping[str, Array | Sequence[str | None] | str | None], rows
     A plain text stands for a column of that text in every row, None for numbers that are not known.
     """
     batch = pa.RecordBatch.from_pydict({name: _array(column, rows) for name, column in columns.items()})
-    sink = pa.BufferOutputStream()
+    size = pa.MockOutputStream()
+    _write(batch, size)
+    content = pa.allocate_buffer(size.size())  # of the right size, so that nothing is copied while it grows
+    _write(batch, pa.FixedSizeBufferWriter(content))
+    return memoryview(content)
+
+
+def _write(batch: pa.RecordBatch, sink: pa.NativeFile) -> None:
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    return memoryview(sink.getvalue())
 
 
 def _array(column: Array | Sequence[str | None] | str | None, rows: int) -> pa.Array:

@@ -55,14 +55,19 @@ def reply(body: bytes, terms: Terms) -> tuple[bytes | memoryview, list[Array]]:
 
 
 class Aside:
-    """The other process, started by the first large question; it answers one at a time."""
+    """The other process, started by the first large question; it answers one at a time, and so does the thread here."""
 
     def __init__(self, idle_s: float = IDLE_S) -> None:
         self._thread = ThreadPoolExecutor(1, "aside")
+        self._here = ThreadPoolExecutor(1, "here")
         self._process: subprocess.Popen[bytes] | None = None
         self._line: Connection[Any, Any] | None = None
         self._idle_s = idle_s
         self._idle: asyncio.TimerHandle | None = None
+
+    async def reply_here(self, body: bytes, terms: Terms) -> tuple[bytes | memoryview, list[Array]]:
+        """Do as `reply` outside this class, in a thread: for what leaves Python's lock alone most of the time."""
+        return await asyncio.get_running_loop().run_in_executor(self._here, reply, body, terms)
 
     async def reply(self, body: bytes, terms: Terms) -> tuple[memoryview, Moments]:
         """Return the answer to a body, and the moments of the weather that was asked about, 3 columns.
@@ -120,6 +125,7 @@ class Aside:
             self._idle.cancel()
         self._thread.submit(self._end)
         await asyncio.to_thread(self._thread.shutdown)
+        await asyncio.to_thread(self._here.shutdown)
 
 
 def _send_memory(line: "Connection[Any, Any]", content: bytes | memoryview, receiver: int | None) -> None:

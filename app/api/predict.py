@@ -1,6 +1,5 @@
 """POST /predict: one region, several, columns, CSV or Arrow; the answer has the shape of the question."""
 
-import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -50,7 +49,7 @@ async def predict(
 async def _replied(body: bytes, terms: Terms, used: Services) -> bytes | memoryview:
     """Answer here what is short, in a thread what leaves Python's lock alone, and all else in another process."""
     if terms.sent == terms.wanted == ARROW or (ARROW in {terms.sent, terms.wanted} and len(body) < LARGE):
-        content, weather = await asyncio.to_thread(reply, body, terms)
+        content, weather = await used.aside.reply_here(body, terms)
     elif len(body) < LARGE:
         content, weather = reply(body, terms)
     else:

@@ -21,8 +21,6 @@ from app.model.student import t_quantile
 
 Number = TypeVar("Number", float, Array)
 
-BLOCK = 8_192
-"""Regions that are predicted at a time: what is in between then stays in the cache, and takes no new memory."""
 LEVERAGE_SLACK = 1e-9
 """Relative: the outermost training row itself is inside, whatever the last bit of its leverage."""
 
@@ -192,11 +190,6 @@ class LinearModel:
 
     def yields(self, weather: Sequence[Array], level: float) -> "Yields":
         """Predict for n regions: ``weather`` holds one array, shape (n,), per feature."""
-        starts = range(0, max(len(weather[0]), 1), BLOCK)
-        blocks = [self._yields([column[start : start + BLOCK] for column in weather], level) for start in starts]
-        return blocks[0] if len(blocks) == 1 else Yields.joined(blocks)
-
-    def _yields(self, weather: Sequence[Array], level: float) -> "Yields":
         leverage = {spread: spread.leverage(weather) for spread in self.spreads}
         outside = np.zeros(len(weather[0]), dtype=np.bool_)
         for spread, values in leverage.items():
@@ -222,19 +215,3 @@ class Yields:
     tons: dict[str, Array]
     margins: dict[str, Array | None]
     extrapolated: np.ndarray[tuple[int], np.dtype[np.bool_]]
-
-    @classmethod
-    def joined(cls, parts: Sequence[Self]) -> Self:
-        """Return those of all the parts' regions, one part's behind another's."""
-        first = parts[0]
-        return cls(
-            {spread: np.concatenate([part.leverages[spread] for part in parts]) for spread in first.leverages},
-            {crop: np.concatenate([part.tons[crop] for part in parts]) for crop in first.tons},
-            {crop: _joined([part.margins[crop] for part in parts]) for crop in first.margins},
-            np.concatenate([part.extrapolated for part in parts]),
-        )
-
-
-def _joined(parts: Sequence[Array | None]) -> Array | None:
-    known = [part for part in parts if part is not None]
-    return np.concatenate(known) if known else None

@@ -1,11 +1,14 @@
 """The design: how a set of rows spreads over the features, and how far out a point lies from it."""
 
 import numpy as np
+from numpy.typing import NDArray
 
-from app.model.moments import Array, Moments
+from app.model.moments import BLOCK, Array, Moments
 
 RANK_TOLERANCE = 1e-10
 """A direction in which standardised features vary by less than this share of the widest one counts as none."""
+GROUP = 64
+"""Values that are compared with each other before the largest of all are looked for."""
 
 
 def design(moments: Moments) -> tuple[Array, Array, int]:
@@ -38,16 +41,34 @@ def whitener(moments: Moments) -> Array:
 
 def leverages(features: Array, moments: Moments) -> Array:
     """Return h(x) = 1/n + (x - x̄)ᵀ S⁻¹ (x - x̄) for each row of ``features``, shape (n, k - 1), as shape (n,)."""
-    away = (features - moments.mean[:-1]) @ whitener(moments).T
-    return np.asarray(1.0 / moments.count + np.einsum("ij,ij->i", away, away))
+    columns, root, middle = features.T, whitener(moments), moments.mean[:-1, None]
+    result = np.empty(len(features))
+    for start in range(0, len(features), BLOCK):
+        away = root @ (columns[:, start : start + BLOCK] - middle)
+        np.einsum("ij,ij->j", away, away, out=result[start : start + BLOCK])
+    result += 1.0 / moments.count
+    return result
 
 
 def outermost(features: Array, moments: Moments, most: int) -> Array:
     """Return the up to ``most`` rows of ``features`` with the largest leverage."""
     if len(features) <= most:
         return features
-    order = np.argpartition(leverages(features, moments), -most)
-    return features[order[-most:]]
+    return features[_largest(leverages(features, moments), most)]
+
+
+def _largest(values: Array, most: int) -> NDArray[np.intp]:
+    """Return where the ``most`` largest are.
+
+    Many values are cut into groups first: the smallest of the ``most`` largest group maxima is a bound that most
+    values stay under, and only the others need to be ranked.
+    """
+    rows = np.arange(len(values))
+    groups = len(values) // GROUP
+    if groups > most:
+        maxima = values[: groups * GROUP].reshape(groups, GROUP).max(axis=1)
+        rows = np.flatnonzero(values >= np.partition(maxima, -most)[-most])
+    return rows[np.argpartition(values[rows], -most)[-most:]] if len(rows) > most else rows
 
 
 def undetermined(moments: Moments) -> tuple[list[int], list[int]]:

@@ -6,12 +6,14 @@ The fold of a row depends on its region's name (or, unnamed, on its weather), ne
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.model.design import outermost
+from app.model.labels import Labels
 from app.model.moments import Array, Moments
 
 FOLDS = 5
@@ -19,17 +21,34 @@ FRONTIER = 64
 """How many of a batch's outermost rows are kept, from which the largest leverage is found after merging."""
 
 
-def assign_folds(regions: Sequence[str | None], weather: Array) -> NDArray[np.int64]:
+def assign_folds(regions: Sequence[str | None], weather: Array) -> NDArray[np.uint8]:
     """Return the fold, 0 to 4, of each row: shape (n,).
 
     ``weather``, shape (n, features), stands in for a missing name.
     """
-    keys = (name.encode() if name else row.tobytes() for name, row in zip(regions, weather + 0.0, strict=True))
-    return np.fromiter(map(_fold, keys), dtype=np.int64, count=len(weather))
+    labels = regions if isinstance(regions, Labels) else Labels.of(regions)
+    named = labels.codes >= 0
+    by_name = np.fromiter(map(_fold_of_name, labels.names), np.uint8, len(labels.names))
+    if named.all():
+        return by_name[labels.codes]
+    folds = _folds_of_weather(weather)
+    folds[named] = by_name[labels.codes[named]]
+    return folds
 
 
-def _fold(key: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little") % FOLDS
+def _fold_of_name(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") % FOLDS
+
+
+def _folds_of_weather(weather: Array) -> NDArray[np.uint8]:
+    """Mix the numbers' bits: each step is one of SplitMix64's (Steele, Lea and Flood 2014)."""
+    mixed = np.zeros(len(weather), dtype=np.uint64)
+    for column in weather.T:
+        mixed ^= (column + 0.0).view(np.uint64)  # + 0.0: -0 and 0 are one number
+        mixed *= np.uint64(0xBF58476D1CE4E5B9)
+        mixed ^= mixed >> np.uint64(31)
+    mixed *= np.uint64(0x94D049BB133111EB)
+    return ((mixed >> np.uint64(32)) % np.uint64(FOLDS)).astype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -43,9 +62,12 @@ class FoldedMoments:
     frontier: Array
 
     @classmethod
-    def of(cls, rows: Array, fold: NDArray[np.int64]) -> Self:
+    def of(cls, rows: Array, fold: NDArray[np.uint8]) -> Self:
         """Compute them from ``rows``, shape (n, k) with the yield last, and each row's ``fold``, shape (n,)."""
-        folds = tuple(Moments.of(rows[fold == number]) for number in range(FOLDS))
+        order = np.argsort(fold, kind="stable")
+        columns = rows.T.take(order, axis=1)
+        ends = np.cumsum(np.bincount(fold, minlength=FOLDS)).tolist()
+        folds = tuple(Moments.of(columns[:, start:end].T) for start, end in pairwise([0, *ends]))
         total = Moments.merge(folds, columns=rows.shape[1])
         return cls(folds, outermost(rows[:, :-1], total, FRONTIER))
 

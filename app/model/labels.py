@@ -1,0 +1,39 @@
+"""Names of many rows, each kept once."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Self, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Labels(Sequence[str | None]):
+    """n names: the different ones, and for each row which it is, -1 for none."""
+
+    def __init__(self, names: Sequence[str], codes: NDArray[np.int32]) -> None:
+        """``codes``: shape (n,)."""
+        self.names = names
+        self.codes = codes
+
+    @classmethod
+    def of(cls, labels: Iterable[str | None]) -> Self:
+        """Take them from one name a row; an empty one is none."""
+        numbers: dict[str, int] = {}
+        codes = np.fromiter((numbers.setdefault(name, len(numbers)) if name else -1 for name in labels), np.int32)
+        return cls(tuple(numbers), codes)
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @overload
+    def __getitem__(self, row: int) -> str | None: ...
+    @overload
+    def __getitem__(self, row: slice) -> Self: ...
+    def __getitem__(self, row: int | slice) -> "str | None | Self":
+        if isinstance(row, slice):
+            return type(self)(self.names, self.codes[row])
+        code = int(self.codes[row])
+        return self.names[code] if code >= 0 else None
+
+    def __iter__(self) -> Iterator[str | None]:
+        return (self.names[code] if code >= 0 else None for code in self.codes.tolist())

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from importlib.resources import as_file, files
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -71,7 +71,7 @@ def _options() -> None:
 @CLI.command()
 def train(
     data: Annotated[
-        Path | None, typer.Option(help="A CSV table: region, season, weather, one column per crop.")
+        Path | None, typer.Option(help="A table, CSV or Parquet: region, season, weather, one column per crop.")
     ] = None,
     recipe: Annotated[Literal["descent", "tutorial"], typer.Option(help="How to fit.")] = "descent",
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs at most.")] = None,
@@ -87,18 +87,13 @@ def train(
 
     Batches stored earlier are withdrawn from training, not erased; `orchard retrain` adds to them instead.
     """
-    from app.data.tables import read_table  # noqa: PLC0415 - the command starts quickly, and training imports torch
+    from app.data.table_file import TableFile  # noqa: PLC0415 - the command starts quickly, and training imports torch
     from app.training.order import Order, Recipe  # noqa: PLC0415
 
-    if data is None:
-        with as_file(files("app.data").joinpath("tutorial.csv")) as path:
-            table = read_table(path)
-    else:
-        table = read_table(data)
     order = Order(
         source="tutorial.csv" if data is None else data.name,
         who="command line",
-        table=table,
+        table=TableFile(data or Path(str(files("app.data").joinpath("tutorial.csv")))),
         alone=True,
         activate=activate,
         note=note,

@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from app.data.observations import moments_of
-from app.data.tables import Table, read_table
+from app.data.harvest import moments_of
+from app.data.tables import Table, parse_observations
 from app.model.fit import Fit, least_squares
 from app.model.folds import FoldedMoments
 from app.model.linear import LinearModel
@@ -81,7 +81,7 @@ class Simulation:
 
     def __init__(self, seed: int) -> None:
         with as_file(files("app.data").joinpath("tutorial.csv")) as path:
-            self._table = read_table(path)
+            self._table = parse_observations(path.read_bytes())
         self._old = moments_of(self._table)
         lines = {crop: (fit.weights, fit.intercept) for crop, fit in fit_closed(self._old).crops.items()}
         model = LinearModel.of(NAMES, lines, self._old)

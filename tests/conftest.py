@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.data.tables import Table, read_table
+from app.data.tables import Table, parse_observations
 from app.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="session")
 def tutorial() -> Table:
     """Return the tutorial's 15 regions."""
-    return read_table(ROOT / "app" / "data" / "tutorial.csv")
+    return parse_observations((ROOT / "app" / "data" / "tutorial.csv").read_bytes())
 
 
 @pytest.fixture

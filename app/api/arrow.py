@@ -1,24 +1,24 @@
 """Arrow IPC streams: a table of regions to columns of weather, and predictions to a table."""
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from app.data.tables import MAX_ERRORS, number_problem
-from app.errors import FieldError, InvalidInput, MalformedInput, TooLarge, UnknownMediaType
+from app.errors import InvalidInput, MalformedInput, TooLarge, UnknownMediaType
+from app.model.labels import Labels
 from app.model.moments import Array
-from app.model.weather import NAMES, REGION_LENGTH, WEATHER, Feature
+from app.model.weather import NAMES, WEATHER
 
 try:
     import pyarrow as pa
-    import pyarrow.compute as pc
+
+    from app.data.arrow import Reading, check_schema
 except ModuleNotFoundError as error:
     raise UnknownMediaType("this installation does not read Arrow: pyarrow is not installed") from error
 
 
-def read_regions(body: bytes, max_rows: int) -> tuple[list[str | None] | None, list[Array], list[str]]:
+def read_regions(body: bytes, max_rows: int) -> tuple[Labels | None, list[Array], list[str]]:
     """Read a stream of record batches with region (optional) and the weather columns, of any number type.
 
     Returns:
@@ -31,17 +31,13 @@ def read_regions(body: bytes, max_rows: int) -> tuple[list[str | None] | None, l
         TooLarge: more than ``max_rows`` rows.
     """
     table = _table(body, max_rows)
-    _check_columns(table.schema)
+    check_schema(table.schema, texts=["region"], numbers=NAMES, optional=["region"])
     if not table.num_rows:
         raise InvalidInput("the table has columns and no rows")
-    faults: list[FieldError] = []
-    weather = [_numbers(table.column(feature.name), feature, faults) for feature in WEATHER]
-    regions = _labels(table.column("region"), faults) if "region" in table.column_names else None
-    if faults:
-        faults.sort(key=lambda fault: fault.loc[0])
-        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        kind = MalformedInput if any(fault.code == "not_finite" for fault in faults) else InvalidInput
-        raise kind(faults[0].message + more, faults[:MAX_ERRORS])
+    reading = Reading(table)
+    weather = [reading.numbers(feature.name, feature) for feature in WEATHER]
+    regions = reading.labels("region") if "region" in table.column_names else None
+    reading.raise_faults()
     return regions, weather, table.column_names
 
 
@@ -101,73 +97,6 @@ class _Flat:
         return _Flat(self._content, place + struct.unpack_from("<I", self._content, place)[0])
 
 
-def _check_columns(schema: pa.Schema) -> None:
-    faults = [
-        FieldError((name,), f"the column {name!r} is missing", "missing") for name in NAMES if name not in schema.names
-    ]
-    for name in dict.fromkeys(schema.names):
-        if schema.names.count(name) > 1:
-            faults.append(FieldError((name,), f"the column {name!r} appears twice", "doubled"))
-        elif name not in ("region", *NAMES):
-            faults.append(FieldError((name[:REGION_LENGTH],), f"unknown column {name[:REGION_LENGTH]!r}", "unknown"))
-        elif name == "region" and not _is_text(schema.field(name).type):
-            faults.append(FieldError((name,), f"region is {schema.field(name).type}, not text", "not_a_string"))
-        elif name in NAMES and not _is_number(schema.field(name).type):
-            faults.append(FieldError((name,), f"{name} is {schema.field(name).type}, not a number", "not_a_number"))
-    if faults:
-        raise InvalidInput(faults[0].message, faults[:MAX_ERRORS])
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind))
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    types = pa.types
-    return bool(
-        types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind) or types.is_null(kind)
-    )
-
-
-def _numbers(column: pa.ChunkedArray, feature: Feature, faults: list[FieldError]) -> Array:
-    values: Array = np.asarray(column.cast(pa.float64(), safe=False).to_numpy())
-    good = (values >= feature.low) & (values <= feature.high)
-    if column.null_count or not good.all():
-        faults += _number_faults(column, values, ~good, feature)
-    return values
-
-
-def _number_faults(column: pa.ChunkedArray, values: Array, bad: Any, feature: Feature) -> Iterator[FieldError]:
-    empty = column.is_null().to_numpy()
-    for row in np.flatnonzero(bad).tolist():
-        where = f"row {row + 1}, column {feature.name}: "
-        if empty[row]:
-            yield FieldError((row, feature.name), where + "the value is null", "missing")
-        elif broken := number_problem(float(values[row]), feature) if np.isfinite(values[row]) else None:
-            yield FieldError((row, feature.name), where + broken, "out_of_bounds")
-        else:
-            yield FieldError((row, feature.name), f"{where}{values[row]:g} is not finite", "not_finite")
-
-
-def _labels(column: pa.ChunkedArray, faults: list[FieldError]) -> list[str | None]:
-    text = column.cast(pa.large_string())
-    longest = pc.max(pc.utf8_length(text)).as_py() or 0
-    labels: list[str | None] = text.to_pylist()
-    if longest > REGION_LENGTH:
-        faults += [
-            FieldError(
-                (row, "region"),
-                f"row {row + 1}, column region: {len(label)} characters, at most {REGION_LENGTH}",
-                "too_long",
-            )
-            for row, label in enumerate(labels)
-            if label is not None and len(label) > REGION_LENGTH
-        ]
-    return labels
-
-
 def write(columns: Mapping[str, Array | Sequence[str | None] | str | None], rows: int) -> memoryview:
     """Return a stream of one record batch.
 
@@ -191,4 +120,7 @@ def _array(column: Array | Sequence[str | None] | str | None, rows: int) -> pa.A
         return pa.nulls(rows, pa.float64())
     if isinstance(column, str):
         return pa.DictionaryArray.from_arrays(np.zeros(rows, dtype=np.int8), [column])
+    if isinstance(column, Labels):
+        codes = pa.array(column.codes, mask=column.codes < 0)
+        return pa.DictionaryArray.from_arrays(codes, pa.array(column.names, pa.string())).cast(pa.string())
     return pa.array(column, None if isinstance(column, np.ndarray) else pa.string())

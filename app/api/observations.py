@@ -20,6 +20,7 @@ from app.api.schemas import (
 )
 from app.api.security import Writer, idempotency_key, read_body
 from app.api.services import Services, Used
+from app.data.harvest import Harvest
 from app.data.tables import LABELS, Table, parse_observations, safe_cell
 from app.model.weather import NAMES
 
@@ -57,10 +58,11 @@ async def store(
 
 
 def _store(used: Services, table: Table, note: str, who: str, key: str | None, digest: str) -> str:
+    harvest = Harvest.of(table)
     with used.observations.transaction() as transaction:
         if key and (earlier := transaction.answer(key, digest)):
             return earlier
-        batch = transaction.add(table, source="POST /observations", note=note, who=who)
+        batch = transaction.add(harvest, source="POST /observations", note=note, who=who)
         answer = BatchStored(batch=batch.id, rows=batch.rows).model_dump_json()
         if key:
             transaction.keep_answer(key, digest, answer)

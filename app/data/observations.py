@@ -21,9 +21,10 @@ import sqlalchemy as sql
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from app.data.harvest import Harvest
 from app.data.tables import Table
-from app.errors import InvalidInput, KeyReused, NotFound, StoreUnavailable
-from app.model.folds import FoldedMoments, assign_folds
+from app.errors import KeyReused, NotFound, StoreUnavailable
+from app.model.folds import FoldedMoments
 from app.model.moments import Array
 from app.model.weather import NAMES
 
@@ -186,14 +187,15 @@ class Transaction:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def add(self, table: Table, *, source: str, note: str, who: str) -> Batch:
-        """Store a table as a batch."""
-        batch = Batch(uuid.uuid4().hex, table.digest, source, note, who, len(table), datetime.now(UTC), None, None)
+    def add(self, harvest: Harvest, *, source: str, note: str, who: str) -> Batch:
+        """Store a harvest as a batch, with its rows where it holds them."""
+        batch = Batch(uuid.uuid4().hex, harvest.digest, source, note, who, harvest.rows, datetime.now(UTC), None, None)
         values = {name: getattr(batch, name) for name in Batch.__slots__}
-        learned = _pack(moments_of(table))
+        learned = _pack(harvest.moments)
         result = self._connection.execute(sql.insert(BATCHES).values(**values, moments=learned))
         sequence = result.inserted_primary_key[0] if result.inserted_primary_key else None
-        self._connection.execute(sql.insert(OBSERVATIONS), list(_rows(table, sequence)))
+        if harvest.table is not None:
+            self._connection.execute(sql.insert(OBSERVATIONS), list(_rows(harvest.table, sequence)))
         return batch
 
     def active(self) -> list[Batch]:
@@ -305,25 +307,6 @@ class Transaction:
     def forget_answer(self, key: str) -> None:
         """Forget the answer under a key, so that the call can be made again."""
         self._connection.execute(sql.delete(ANSWERS).where(ANSWERS.c.key == key))
-
-
-def moments_of(table: Table) -> dict[str, FoldedMoments]:
-    """Return the moments of a table's rows by crop, each over the rows that report it.
-
-    Crops nobody reports are absent.
-    """
-    fold = assign_folds(table.regions, table.weather)
-    learned = {}
-    for number, crop in enumerate(table.crops):
-        tons = table.yields[:, number]
-        reported = ~np.isnan(tons)
-        if reported.any():
-            rows = np.column_stack([table.weather[reported], tons[reported]])
-            try:
-                learned[crop] = FoldedMoments.of(rows, fold[reported])
-            except OverflowError as error:
-                raise InvalidInput(f"the yields of {crop} cannot be fitted: {error}") from error
-    return learned
 
 
 def _pack(learned: Mapping[str, FoldedMoments]) -> bytes:

@@ -7,8 +7,8 @@ import csv
 import hashlib
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,22 @@ from app.model.weather import NAMES, REGION_LENGTH, WEATHER, YIELD, Feature
 Mask = NDArray[np.bool_]
 
 LABELS = ("region", "season")
+NO_YIELD = "no crop column holds a number: every yield is empty"
 MAX_CROPS = 100
 MAX_ERRORS = 100
 """Faults that are listed one by one; the rest is counted."""
 RESERVED_ENDINGS = ("_tons", "_low", "_high")
 NUMBER_CHARACTERS = frozenset("0123456789+-.eE")
+
+
+class Start(NamedTuple):
+    """Where a part of a table begins in the whole: rows and lines before its own, the header's line not counted."""
+
+    row: int
+    line: int
+
+
+BEGINNING = Start(0, 0)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -35,37 +46,40 @@ class Table:
     ``yields``: shape (n, crops), tons, NaN where a crop is not reported.
     """
 
-    regions: tuple[str | None, ...]
-    seasons: tuple[str | None, ...]
+    regions: Sequence[str | None]
+    seasons: Sequence[str | None]
     weather: Array
     crops: tuple[str, ...]
     yields: Array
-    left_out: tuple[str, ...] = field(default=())
-    """Sentences about rows that were sent and are not here."""
+    silent: int = 0
+    """How many rows were sent that report no yield; they are not here."""
 
     def __len__(self) -> int:
         return len(self.weather)
 
+    def reporting(self) -> "Table":
+        """Return the rows that report a yield."""
+        silent: Mask = np.logical_and.reduce(np.isnan(self.yields), axis=1)
+        return replace(self.rows(~silent), silent=self.silent + int(silent.sum())) if silent.any() else self
+
+    def rows(self, kept: Mask) -> "Table":
+        """Return some of the rows."""
+        numbers = np.flatnonzero(kept).tolist()
+        return replace(
+            self,
+            regions=tuple(self.regions[row] for row in numbers),
+            seasons=tuple(self.seasons[row] for row in numbers),
+            weather=self.weather[kept],
+            yields=self.yields[kept],
+        )
+
     @property
     def digest(self) -> str:
         """The sha256 of the content, hexadecimal: the same for the same rows in the same order."""
-        content = hashlib.sha256(repr((self.regions, self.seasons, self.crops)).encode())
+        content = hashlib.sha256(repr((tuple(self.regions), tuple(self.seasons), self.crops)).encode())
         content.update(np.ascontiguousarray(self.weather).tobytes())
         content.update(np.ascontiguousarray(self.yields).tobytes())
         return content.hexdigest()
-
-
-def read_table(path: Path, max_rows: int | None = None) -> Table:
-    """Read observations from a CSV file.
-
-    Raises:
-        MalformedInput, InvalidInput, TooLarge: as `parse_observations`; an unreadable file is MalformedInput.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise MalformedInput(f"{path} cannot be read: {error.strerror}") from error
-    return parse_observations(content, max_rows)
 
 
 def parse_observations(content: bytes, max_rows: int | None = None) -> Table:
@@ -76,28 +90,37 @@ def parse_observations(content: bytes, max_rows: int | None = None) -> Table:
         InvalidInput: a column missing, doubled or badly named; text in a number; a value out of bounds; no crop column.
         TooLarge: more than ``max_rows`` rows.
     """
-    sheet = _Sheet(content, max_rows)
-    crops = tuple(name for name in sheet.header if name not in (*LABELS, *NAMES))
+    table = parse_part(content, max_rows=max_rows)
+    if not len(table):
+        raise InvalidInput(NO_YIELD)
+    return table
+
+
+def parse_part(content: bytes, start: Start = BEGINNING, max_rows: int | None = None) -> Table:
+    """Parse as `parse_observations` does a part of a table, header and all, whose rows stand at ``start`` of the whole.
+
+    Rows without any yield are left out, even if that is all of them.
+    """
+    sheet = _Sheet(content, max_rows, start)
+    crops = crops_of(sheet.header)
+    weather = _weather(sheet)
+    yields = np.column_stack([sheet.numbers(crop, YIELD, optional=True) for crop in crops])
+    regions, seasons = sheet.labels("region"), sheet.labels("season")
+    sheet.raise_faults()
+    return Table(regions, seasons, weather, crops, yields).reporting()
+
+
+def crops_of(header: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns that hold yields.
+
+    Raises:
+        InvalidInput: there is none, or one has no name for a crop.
+    """
+    crops = tuple(name for name in header if name not in (*LABELS, *NAMES))
     if not crops:
         raise InvalidInput("no crop column: besides region, season and the weather there must be one column per crop")
     check_crop_names(crops)
-    weather = _weather(sheet)
-    yields = np.column_stack([sheet.numbers(crop, YIELD, optional=True) for crop in crops])
-    sheet.raise_faults()
-    reported: Mask = np.logical_not(np.isnan(yields).all(axis=1))
-    if not reported.any():
-        raise InvalidInput("no crop column holds a number: every yield is empty")
-    missing = int(np.sum(~reported))
-    table = Table(
-        _kept(sheet.labels("region"), reported),
-        _kept(sheet.labels("season"), reported),
-        weather[reported],
-        crops,
-        yields[reported],
-        (f"{missing} of {len(reported)} rows report no yield and are left out",) if missing else (),
-    )
-    sheet.raise_faults()
-    return table
+    return crops
 
 
 def parse_regions(content: bytes, max_rows: int | None = None) -> tuple[Table, tuple[str, ...]]:
@@ -163,10 +186,6 @@ def safe_cell(text: str) -> str:
     return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
-def _kept(labels: Sequence[str | None], keep: Mask) -> tuple[str | None, ...]:
-    return tuple(label for label, kept in zip(labels, keep.tolist(), strict=True) if kept)
-
-
 def _weather(sheet: "_Sheet") -> Array:
     for feature in WEATHER:
         if feature.name not in sheet.header:
@@ -178,7 +197,8 @@ def _weather(sheet: "_Sheet") -> Array:
 class _Sheet:
     """A CSV text cut into cells, which collects the faults of them all before it raises."""
 
-    def __init__(self, content: bytes, max_rows: int | None) -> None:
+    def __init__(self, content: bytes, max_rows: int | None, start: Start = BEGINNING) -> None:
+        self._start = start
         lines = list(_records(content, max_rows))
         if not lines:
             raise MalformedInput("the table is empty: its first line must name the columns")
@@ -199,11 +219,14 @@ class _Sheet:
         for row, cells in enumerate(self.rows):
             if len(cells) != len(self.header):
                 message = f"{self._where(row)} has {len(cells)} cells, the header {len(self.header)}"
-                self.fault(FieldError((row,), message, "cells"))
+                self.fault(FieldError((self._start.row + row,), message, "cells"))
         self.raise_faults()
 
+    def _place(self, row: int, name: str) -> tuple[int, str]:
+        return self._start.row + row, name
+
     def _where(self, row: int) -> str:
-        return f"row {row + 1} (line {self._lines[row]})"
+        return f"row {self._start.row + row + 1} (line {self._start.line + self._lines[row]})"
 
     def fault(self, error: FieldError, *, malformed: bool = False) -> None:
         self._fault_count += 1
@@ -230,7 +253,7 @@ class _Sheet:
         for row, cell in enumerate(cells):
             if len(cell) > REGION_LENGTH:
                 message = f"{self._where(row)}, column {name}: {len(cell)} characters, at most {REGION_LENGTH}"
-                self.fault(FieldError((row, name), message, "too_long"))
+                self.fault(FieldError(self._place(row, name), message, "too_long"))
         return tuple(cell or None for cell in cells)
 
     def numbers(self, name: str, bounds: Feature, *, optional: bool) -> Array:
@@ -258,14 +281,18 @@ class _Sheet:
         except ValueError:
             problem = f"{shown!r} is not a number" if cell else "the cell is empty"
             code = "not_a_number" if cell else "missing"
-            self.fault(FieldError((row, name), f"{where}: {problem}", code))
+            self.fault(FieldError(self._place(row, name), f"{where}: {problem}", code))
             return np.nan
         if not np.isfinite(value):
-            self.fault(FieldError((row, name), f"{where}: {shown} is not finite", "not_finite"), malformed=True)
+            self.fault(
+                FieldError(self._place(row, name), f"{where}: {shown} is not finite", "not_finite"), malformed=True
+            )
         elif not NUMBER_CHARACTERS.issuperset(cell):
-            self.fault(FieldError((row, name), f"{where}: {shown!r} is not a plain decimal number", "not_a_number"))
+            self.fault(
+                FieldError(self._place(row, name), f"{where}: {shown!r} is not a plain decimal number", "not_a_number")
+            )
         elif broken := number_problem(value, bounds):
-            self.fault(FieldError((row, name), f"{where}: {broken}", "out_of_bounds"))
+            self.fault(FieldError(self._place(row, name), f"{where}: {broken}", "out_of_bounds"))
         return value
 
 

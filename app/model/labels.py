@@ -29,7 +29,7 @@ class Labels(Sequence[str | None]):
     def __getitem__(self, row: int) -> str | None: ...
     @overload
     def __getitem__(self, row: slice) -> Self: ...
-    def __getitem__(self, row: int | slice) -> "str | None | Self":
+    def __getitem__(self, row: int | slice) -> "str | Self | None":
         if isinstance(row, slice):
             return type(self)(self.names, self.codes[row])
         code = int(self.codes[row])

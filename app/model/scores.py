@@ -227,7 +227,7 @@ def r_squared(moments: Moments, squared_error: float) -> float | None:
     return 1.0 - squared_error / deviation if not moments.constant[-1] else None
 
 
-def mean_absolute_error(training: FoldedMoments, features: Array, tons: Array, fold: NDArray[np.int64]) -> float:
+def mean_absolute_error(training: FoldedMoments, features: Array, tons: Array, fold: NDArray[np.uint8]) -> float:
     """Return the mean absolute out-of-fold error, tons, of rows at hand.
 
     ``features``: shape (n, d); ``tons`` and ``fold``: shape (n,).

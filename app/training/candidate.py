@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from app.data.observations import Batch, moments_of
-from app.data.tables import Table
+from app.data.harvest import HELD_ROWS, Harvest, moments_of
+from app.data.observations import Batch
+from app.data.tables import Mask, Table
 from app.errors import InvalidInput, TooFewRows
 from app.model import scores
 from app.model.descent import TutorialRecipe, descend, follow_tutorial
@@ -68,8 +69,8 @@ class Candidate:
     predictions: tuple[Array, Array] | None
 
     @classmethod
-    def of(cls, order: Order, rows: Rows, progress: Epochs) -> "Candidate":
-        """Fit the crops that have rows enough, by the order's recipe.
+    def of(cls, order: Order, harvest: Harvest | None, rows: Rows, progress: Epochs) -> "Candidate":
+        """Fit the crops that have rows enough, by the order's recipe; ``harvest`` is what came with it.
 
         Raises:
             TooFewRows: no crop has.
@@ -78,34 +79,37 @@ class Candidate:
         """
         try:
             if order.recipe.name == "tutorial":
-                return cls._by_tutorial(order, progress)
+                return cls._by_tutorial(order, harvest, progress)
             usable, left_out = _usable(rows.merged())
-            if order.table is not None:
-                left_out += order.table.left_out
+            if harvest is not None:
+                left_out += harvest.left_out
             fit = _descend(order.recipe, {crop: part.total for crop, part in usable.items()}, progress)
         except OverflowError as error:
             raise InvalidInput(f"the rows cannot be fitted: {error}") from error
         return cls(fit, usable, left_out, None)
 
     @classmethod
-    def _by_tutorial(cls, order: Order, progress: Epochs) -> "Candidate":
-        table = order.table
-        if table is None:
-            raise InvalidInput("the tutorial recipe needs a table: it goes through the rows themselves")
-        complete, left_out = _complete(table)
+    def _by_tutorial(cls, order: Order, harvest: Harvest | None, progress: Epochs) -> "Candidate":
+        if harvest is None or harvest.table is None:
+            raise InvalidInput(
+                f"the tutorial recipe goes through the rows themselves: it needs a table, of at most {HELD_ROWS} rows"
+            )
+        complete, left_out = _complete(harvest.table)
         usable, few = _usable(moments_of(complete))
         targets = complete.yields[:, [complete.crops.index(crop) for crop in usable]]
         totals = {crop: moments.total for crop, moments in usable.items()}
         recipe = _tutorial(order.recipe)
         fit, predictions = follow_tutorial(complete.weather, targets, totals, recipe, progress)
-        return cls(fit, usable, [*table.left_out, *left_out, *few], (targets, predictions))
+        return cls(fit, usable, [*harvest.left_out, *left_out, *few], (targets, predictions))
 
-    def version(self, order: Order, batches: list[Batch], parent: str | None, verdict: scores.Verdict) -> Version:
+    def version(
+        self, order: Order, harvest: Harvest | None, batches: list[Batch], parent: str | None, verdict: scores.Verdict
+    ) -> Version:
         """Return what is stored of it, with the gate's verdict in its card."""
         moments = {crop: part.trimmed() for crop, part in self.moments.items()}
         lines = {crop: (line.weights, line.intercept) for crop, line in self.fit.crops.items()}
         model = LinearModel.of(NAMES, lines, moments)
-        at_hand = order.table if order.table is not None and len(batches) == 1 else None
+        at_hand = harvest.table if harvest is not None and len(batches) == 1 else None
         card = Card(
             created=datetime.now(UTC),
             recipe="tutorial" if self.fit.recipe == "tutorial" else "descent",
@@ -116,7 +120,7 @@ class Candidate:
             features=_feature_cards({crop: part.total for crop, part in moments.items()}),
             crops={crop.crop: _crop_card(crop, moments[crop.crop], at_hand, self.fit) for crop in model.crops},
             rows=RowCounts(
-                received=len(order.table) if order.table is not None else 0,
+                received=harvest.rows if harvest is not None else 0,
                 total=sum(batch.rows for batch in batches),
             ),
             fit=_fit_card(self.fit),
@@ -151,19 +155,12 @@ def _usable(moments: Mapping[str, FoldedMoments]) -> tuple[dict[str, FoldedMomen
 
 def _complete(table: Table) -> tuple[Table, list[str]]:
     """Keep the rows that report every crop: the tutorial's tensors have no gaps."""
-    complete = ~np.isnan(table.yields).any(axis=1)
+    complete: Mask = np.logical_not(np.isnan(table.yields).any(axis=1))
     missing = int(np.sum(~complete))
     if not missing:
         return table, []
-    kept = np.flatnonzero(complete).tolist()
-    rows = Table(
-        tuple(table.regions[row] for row in kept),
-        tuple(table.seasons[row] for row in kept),
-        table.weather[complete],
-        table.crops,
-        table.yields[complete],
-    )
-    return rows, [f"{missing} of {len(table)} rows do not report every crop and are left out by the tutorial recipe"]
+    sentence = f"{missing} of {len(table)} rows do not report every crop and are left out by the tutorial recipe"
+    return table.rows(complete), [sentence]
 
 
 def _descend(recipe: Recipe, crops: dict[str, Moments], progress: Epochs) -> Fit:

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import filelock
 
+from app.data.harvest import Harvest
 from app.data.observations import Batch, Observations, Transaction
+from app.data.table_file import TableFile
+from app.data.tables import Table
 from app.errors import NotReady, OrchardError, RetrainRunning, StoreUnavailable
 from app.model import scores
 from app.model.folds import FoldedMoments
@@ -24,7 +27,7 @@ from app.store.version import Version
 from app.training import review
 from app.training.candidate import Candidate, Rows
 from app.training.order import Order
-from app.training.report import Changes, Report
+from app.training.report import Changes, Report, SuspiciousYield
 
 Progress = Callable[[str, int, int, float | None], None]
 """Called with (stage, epoch, epochs at most, loss in tons² or None)."""
@@ -88,11 +91,12 @@ class Job:
     def _train(self, order: Order, progress: Progress) -> Outcome:
         published: str | None = None
         live = self._live()
+        harvest, found = _read(order, live, progress)
         try:
             with self._observations.transaction() as transaction:
                 progress("storing", 0, 0, None)
-                kept = _Kept.by(order, transaction)
-                attempt = _Attempt.of(order, kept, live, transaction, progress)
+                kept = _Kept.by(order, harvest, transaction)
+                attempt = _Attempt.of(order, harvest, found, kept, live, transaction, progress)
                 if order.dry_run:
                     raise _DryRun(attempt.outcome(None))  # noqa: TRY301 - leaves the transaction
                 if not attempt.wanted:
@@ -148,6 +152,21 @@ class _Live:
         return scores.Current(self.version.model, recorded)
 
 
+def _read(order: Order, live: _Live | None, progress: Progress) -> tuple[Harvest | None, list[SuspiciousYield]]:
+    """Take in what comes with an order, before any lock on the database is held, and look for suspicious rows."""
+    if order.table is None:
+        return None, []
+    found: list[SuspiciousYield] = []
+
+    def look(part: Table, first_row: int) -> None:
+        if isinstance(order.table, TableFile):
+            progress("reading", first_row, 0, None)
+        if live is not None and len(found) < review.MOST_LISTED:
+            found.extend(review.suspicious(part, live.version.model, first_row))
+
+    return Harvest.of(order.table, look), found[: review.MOST_LISTED]
+
+
 class _DryRun(Exception):
     def __init__(self, outcome: Outcome) -> None:
         super().__init__()
@@ -180,15 +199,15 @@ class _Kept:
     replaced: list[Batch]
 
     @classmethod
-    def by(cls, order: Order, transaction: Transaction) -> "_Kept":
-        """Store the order's rows; where they are to stand alone, withdraw the other batches."""
-        if order.table is None:
+    def by(cls, order: Order, harvest: Harvest | None, transaction: Transaction) -> "_Kept":
+        """Store what came with the order; where it is to stand alone, withdraw the other batches."""
+        if harvest is None:
             return cls(transaction.active(), [], [])
         if not order.alone:
-            new = transaction.add(order.table, source=order.source, note=order.note, who=order.who)
+            new = transaction.add(harvest, source=order.source, note=order.note, who=order.who)
             return cls(transaction.active(), [new], [])
-        known = transaction.find(order.table.digest)
-        batch = known or transaction.add(order.table, source=order.source, note=order.note, who=order.who)
+        known = transaction.find(harvest.digest)
+        batch = known or transaction.add(harvest, source=order.source, note=order.note, who=order.who)
         others = [other for other in transaction.active() if other.id != batch.id]
         for other in others:
             transaction.withdraw(other.id, f"replaced by training on {order.source} alone")
@@ -219,6 +238,7 @@ class _Attempt:
     """A candidate with the gate's verdict and the report on it."""
 
     order: Order
+    suspicious: list[SuspiciousYield]
     kept: _Kept
     live: _Live | None
     candidate: Candidate
@@ -228,21 +248,28 @@ class _Attempt:
 
     @classmethod
     def of(
-        cls, order: Order, kept: _Kept, live: _Live | None, transaction: Transaction, progress: Progress
+        cls,
+        order: Order,
+        harvest: Harvest | None,
+        found: list[SuspiciousYield],
+        kept: _Kept,
+        live: _Live | None,
+        transaction: Transaction,
+        progress: Progress,
     ) -> "_Attempt":
         """Fit and judge a candidate."""
         rows = kept.rows(transaction, live)
-        candidate = Candidate.of(order, rows, lambda *epoch: progress("fitting", *epoch))
+        candidate = Candidate.of(order, harvest, rows, lambda *epoch: progress("fitting", *epoch))
         progress("scoring", 0, 0, None)
         current = live.current() if live is not None else None
         moments = candidate.moments
         verdict = scores.judge(candidate.fit, moments, rows.old, rows.new, current, may_drop=order.alone)
-        version = candidate.version(order, kept.batches, live.number if live is not None else None, verdict)
+        version = candidate.version(order, harvest, kept.batches, live.number if live is not None else None, verdict)
         changes = None
         if order.dry_run:
             before = live.version.model if live is not None else None
             changes = review.changes(before, version.model, transaction.region_means(kept.batches))
-        return cls(order, kept, live, candidate, verdict, version, changes)
+        return cls(order, found, kept, live, candidate, verdict, version, changes)
 
     @property
     def wanted(self) -> bool:
@@ -251,8 +278,7 @@ class _Attempt:
 
     def outcome(self, published: str | None) -> Outcome:
         """Return the report under the version's number, None if it was not published."""
-        card, order, live = self.version.card, self.order, self.live
-        found = review.suspicious(order.table, live.version.model) if order.table is not None and live else []
+        card, order = self.version.card, self.order
         report = Report(
             version=published,
             batch=self.kept.added[0].id if self.kept.added and not order.dry_run else None,
@@ -263,7 +289,7 @@ class _Attempt:
             rows=card.rows,
             fit=card.fit,
             scores=card.scores,
-            suspicious=found,
+            suspicious=self.suspicious,
             left_out=card.left_out,
             changes=self.changes,
         )

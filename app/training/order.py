@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from app.data.table_file import TableFile
 from app.data.tables import Table
 
 Activate = Literal["if_better", "always", "never"]
@@ -23,14 +24,14 @@ class Recipe:
 class Order:
     """One training.
 
-    ``table``: the rows that come with it, if any. ``alone``: train on these rows only, and withdraw all other batches
-    once the version is kept; otherwise they are added to what is stored. ``who``, ``source`` and ``note`` are for the
-    records. With a ``key``, ``digest`` tells whether a repeated call is the same request.
+    ``table``: the rows that come with it, or the file that holds them, if any. ``alone``: train on these rows only, and
+    withdraw all other batches once the version is kept; otherwise they are added to what is stored. ``who``, ``source``
+    and ``note`` are for the records. With a ``key``, ``digest`` tells whether a repeated call is the same request.
     """
 
     source: str
     who: str
-    table: Table | None = None
+    table: Table | TableFile | None = None
     alone: bool = False
     activate: Activate = "if_better"
     dry_run: bool = False

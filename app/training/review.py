@@ -16,8 +16,11 @@ MOST_LISTED = 1_000
 """Suspicious observations, and regions in a dry run, that a report lists."""
 
 
-def suspicious(table: Table, model: LinearModel) -> list[SuspiciousYield]:
-    """Return the observations that lie more than 6 standard errors of prediction, s · √(1 + h), off the live model."""
+def suspicious(table: Table, model: LinearModel, first_row: int = 0) -> list[SuspiciousYield]:
+    """Return the observations that lie more than 6 standard errors of prediction, s · √(1 + h), off the live model.
+
+    ``first_row``: how many rows were sent before the table's.
+    """
     found: list[SuspiciousYield] = []
     weather = list(table.weather.T)
     for crop in model.crops:
@@ -28,7 +31,7 @@ def suspicious(table: Table, model: LinearModel) -> list[SuspiciousYield]:
         away = np.abs(tons - predicted) / (crop.residual_sd * np.sqrt(1.0 + crop.spread.leverage(weather)))
         found += [
             SuspiciousYield(
-                row=row,
+                row=first_row + row,
                 region=table.regions[row],
                 crop=crop.crop,
                 tons=float(tons[row]),

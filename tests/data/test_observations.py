@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from app.data.observations import Observations, moments_of
+from app.data.harvest import Harvest, moments_of
+from app.data.observations import Observations
 from app.data.tables import Table
 from app.errors import KeyReused, NotFound, StoreUnavailable
 from app.settings import Settings
@@ -28,7 +29,7 @@ def _table(count: int, first: float = 1.0) -> Table:
 def test_a_batch_is_read_back_in_order(observations: Observations) -> None:
     """Rows come back in order, in pages, with their labels, weather and reported yields."""
     with observations.transaction() as transaction:
-        batch = transaction.add(_table(5), source="test", note="n", who="me")
+        batch = transaction.add(Harvest.of(_table(5)), source="test", note="n", who="me")
     with observations.reading() as transaction:
         first = transaction.page(3, None)
         second = transaction.page(3, first[-1].cursor)
@@ -44,7 +45,7 @@ def test_a_batch_is_read_back_in_order(observations: Observations) -> None:
 def test_a_batch_is_whole_or_not_there(observations: Observations) -> None:
     """A transaction that raises leaves nothing of its batch."""
     with pytest.raises(KeyReused), observations.transaction() as transaction:  # noqa: PT012 - undone as a whole
-        transaction.add(_table(5), source="test", note="", who="me")
+        transaction.add(Harvest.of(_table(5)), source="test", note="", who="me")
         transaction.keep_answer("k", "d", "{}")
         transaction.answer("k", "other")
     with observations.reading() as transaction:
@@ -55,7 +56,9 @@ def test_a_batch_is_whole_or_not_there(observations: Observations) -> None:
 def test_withdrawing_and_restoring(observations: Observations) -> None:
     """A withdrawn batch is out of training and still there; it can come back; an unknown one is an error."""
     with observations.transaction() as transaction:
-        first, second = (transaction.add(_table(2, start), source="t", note="", who="me") for start in (1.0, 2.0))
+        first, second = (
+            transaction.add(Harvest.of(_table(2, start)), source="t", note="", who="me") for start in (1.0, 2.0)
+        )
         withdrawn = transaction.withdraw(first.id, "wrong")
         assert (withdrawn.withdrawn is not None, withdrawn.withdrawn_why) == (True, "wrong")
         assert transaction.withdraw(first.id, "again").withdrawn_why == "wrong"
@@ -71,7 +74,7 @@ def test_moments_come_back_with_the_batch(observations: Observations) -> None:
     """A batch's stored moments are those of its rows, crop by crop."""
     table = _table(9)
     with observations.transaction() as transaction:
-        batch = transaction.add(table, source="t", note="", who="me")
+        batch = transaction.add(Harvest.of(table), source="t", note="", who="me")
         stored = transaction.moments([batch])
     expected = moments_of(table)
     assert set(stored) == {"corn", "rye"}
@@ -97,10 +100,10 @@ def test_answers_are_kept_under_their_key(observations: Observations) -> None:
 def test_readers_do_not_wait_for_a_writer(observations: Observations, settings: Settings) -> None:
     """While a transaction is open, another connection reads what was there before it."""
     with observations.transaction() as transaction:
-        transaction.add(_table(2), source="t", note="", who="me")
+        transaction.add(Harvest.of(_table(2)), source="t", note="", who="me")
     other = Observations(settings.database)
     with observations.transaction() as transaction:
-        transaction.add(_table(3), source="t", note="", who="me")
+        transaction.add(Harvest.of(_table(3)), source="t", note="", who="me")
         with other.reading() as reader:
             assert len(reader.page(10, None)) == 2
     with other.reading() as reader:
@@ -111,7 +114,7 @@ def test_readers_do_not_wait_for_a_writer(observations: Observations, settings: 
 def test_mean_weather_by_region(observations: Observations) -> None:
     """Each region's mean weather over the batches asked for."""
     with observations.transaction() as transaction:
-        batches = [transaction.add(_table(2, start), source="t", note="", who="me") for start in (1.0, 3.0)]
+        batches = [transaction.add(Harvest.of(_table(2, start)), source="t", note="", who="me") for start in (1.0, 3.0)]
         means = transaction.region_means(batches)
     assert {region: mean.tolist() for region, mean in means.items()} == {
         "R0": [60.0, 200.0, 50.0],

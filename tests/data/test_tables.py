@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.data.tables import parse_observations, read_table, safe_cell
+from app.data.harvest import Harvest
+from app.data.table_file import TableFile
+from app.data.tables import parse_observations, safe_cell
 from app.errors import InvalidInput, MalformedInput, OrchardError, TooLarge
 
 HEADER = "region,season,temperature,rainfall,humidity,mango,orange\n"
@@ -30,7 +32,8 @@ def test_rows_without_any_yield_are_left_out_and_said() -> None:
     """A row that reports no crop is left out, and the table says so."""
     table = parse_observations((HEADER + "A,,73,67,43,,\nB,,73,67,43,5,\n").encode())
     assert table.regions == ("B",)
-    assert table.left_out == ("1 of 2 rows report no yield and are left out",)
+    assert table.silent == 1
+    assert Harvest.of(table).left_out == ["1 of 2 rows report no yield and are left out"]
 
 
 FAULTS: list[tuple[str, type[OrchardError], str]] = [
@@ -95,7 +98,7 @@ def test_too_many_rows() -> None:
 def test_an_unreadable_file(tmp_path: Path) -> None:
     """A file that is not there is malformed input that names it."""
     with pytest.raises(MalformedInput, match=r"none.csv cannot be read: No such file or directory"):
-        read_table(tmp_path / "none.csv")
+        list(TableFile(tmp_path / "none.csv").parts())
 
 
 finite = st.floats(0, 1e12, allow_subnormal=False)

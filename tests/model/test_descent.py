@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.data.observations import moments_of
+from app.data.harvest import moments_of
 from app.data.tables import Table
 from app.errors import Diverged
 from app.model.descent import TutorialRecipe, descend, follow_tutorial, largest_stable_rate

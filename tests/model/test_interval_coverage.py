@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from app.data.observations import moments_of
+from app.data.harvest import moments_of
 from app.data.tables import Table
 from app.model import linear
 from app.model.fit import least_squares

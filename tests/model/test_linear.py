@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from app.data.observations import moments_of
+from app.data.harvest import moments_of
 from app.data.tables import Table
 from app.model.cautions import cautions
 from app.model.fit import least_squares

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GroupKFold, PredefinedSplit, cross_val_predict
 
-from app.data.observations import moments_of
+from app.data.harvest import moments_of
 from app.data.tables import Table
 from app.model.fit import Fit, least_squares
 from app.model.folds import FoldedMoments, assign_folds

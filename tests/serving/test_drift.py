@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.data.observations import moments_of
+from app.data.harvest import moments_of
 from app.data.tables import Table
 from app.model.linear import Spread
 from app.serving.drift import FOLDER, Asked, drift

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from app.data.observations import Observations
-from app.data.tables import Table, read_table
+from app.data.table_file import TableFile
+from app.data.tables import Table
 from app.errors import Diverged, InvalidInput, KeyReused, RetrainRunning, StoreUnavailable, TooFewRows
 from app.settings import Settings
 from app.store.objects import Objects
@@ -50,8 +51,8 @@ def test_three_new_rows_equal_all_eighteen(settings: Settings, job: Job, tutoria
     grown = job.run(Order("test", "test", three, activate="always")).version
     scratch = Job(settings.model_copy(update={"model_store": settings.model_store / "other"}))
     whole = Table(
-        tutorial.regions + three.regions,
-        tutorial.seasons + three.seasons,
+        [*tutorial.regions, *three.regions],
+        [*tutorial.seasons, *three.seasons],
         np.concatenate([tutorial.weather, three.weather]),
         tutorial.crops,
         np.concatenate([tutorial.yields, three.yields]),
@@ -157,7 +158,7 @@ def test_training_alone_starts_anew(settings: Settings, job: Job, tutorial: Tabl
     ]
     path = tmp_path / "corn.csv"
     path.write_text("\n".join(lines))
-    report = job.run(Order("corn.csv", "test", read_table(path), alone=True, activate="always")).report
+    report = job.run(Order("corn.csv", "test", TableFile(path), alone=True, activate="always")).report
     live = Registry(Objects(settings.model_store)).live()[1]
     assert set(live.card.crops) == {"corn", "rye"}
     assert live.card.crops["rye"].rows == 8

@@ -1,0 +1,127 @@
+"""Columns of Arrow as validated arrays and names, with errors that name the row and the column."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from app.data.tables import MAX_ERRORS, number_problem
+from app.errors import FieldError, InvalidInput, MalformedInput
+from app.model.labels import Labels
+from app.model.moments import Array
+from app.model.weather import REGION_LENGTH, Feature
+
+
+def check_schema(schema: pa.Schema, *, texts: Sequence[str], numbers: Sequence[str], optional: Sequence[str]) -> None:
+    """Check that there is each column once, of a fitting type, and no other.
+
+    Raises:
+        InvalidInput: a column is missing, doubled, unknown, or of another type.
+    """
+    faults = [
+        FieldError((name,), f"the column {name!r} is missing", "missing")
+        for name in (*texts, *numbers)
+        if name not in schema.names and name not in optional
+    ]
+    for name in dict.fromkeys(schema.names):
+        if schema.names.count(name) > 1:
+            faults.append(FieldError((name,), f"the column {name!r} appears twice", "doubled"))
+        elif name not in (*texts, *numbers):
+            faults.append(FieldError((name[:REGION_LENGTH],), f"unknown column {name[:REGION_LENGTH]!r}", "unknown"))
+        elif name in texts and not _is_text(schema.field(name).type):
+            faults.append(FieldError((name,), f"{name} is {schema.field(name).type}, not text", "not_a_string"))
+        elif name in numbers and not _is_number(schema.field(name).type):
+            faults.append(FieldError((name,), f"{name} is {schema.field(name).type}, not a number", "not_a_number"))
+    if faults:
+        raise InvalidInput(faults[0].message, faults[:MAX_ERRORS])
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    types = pa.types
+    return bool(
+        types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind) or types.is_null(kind)
+    )
+
+
+class Reading:
+    """Takes columns out of rows that stand at ``first_row`` of what was sent, and collects the faults of them all."""
+
+    def __init__(self, rows: pa.RecordBatch | pa.Table, first_row: int = 0) -> None:
+        self._rows = rows
+        self._first = first_row
+        self._faults: list[FieldError] = []
+
+    def numbers(self, name: str, bounds: Feature, *, optional: bool = False) -> Array:
+        """Return a column within ``bounds`` as float64, shape (n,); NaN for nulls, which must be ``optional``."""
+        column = self._rows.column(name)
+        values: Array = np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
+        good = (values >= bounds.low) & (values <= bounds.high)
+        if optional and column.null_count:
+            good |= _nulls(column)
+        if not good.all():
+            self._faults += self._number_faults(column, values, ~good, name, bounds)
+        return values
+
+    def _number_faults(
+        self, column: pa.ChunkedArray, values: Array, bad: NDArray[np.bool_], name: str, bounds: Feature
+    ) -> Iterator[FieldError]:
+        empty = _nulls(column)
+        for row in np.flatnonzero(bad).tolist():
+            number = self._first + row
+            where = f"row {number + 1}, column {name}: "
+            if empty[row]:
+                yield FieldError((number, name), where + "the value is null", "missing")
+            elif broken := number_problem(float(values[row]), bounds) if np.isfinite(values[row]) else None:
+                yield FieldError((number, name), where + broken, "out_of_bounds")
+            else:
+                yield FieldError((number, name), f"{where}{values[row]:g} is not finite", "not_finite")
+
+    def labels(self, name: str) -> Labels:
+        """Return a column of names; none where it is null or empty, or there is no such column."""
+        if name not in self._rows.schema.names:
+            return Labels((), np.full(len(self._rows), -1, dtype=np.int32))
+        column = self._rows.column(name)
+        if isinstance(column, pa.ChunkedArray):
+            column = column.combine_chunks()
+        coded = column.cast(pa.large_string()).dictionary_encode()
+        names = coded.dictionary.to_pylist()
+        codes = np.asarray(pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False), dtype=np.int32)
+        for code, label in enumerate(names):
+            if len(label) > REGION_LENGTH:
+                self._faults += (
+                    FieldError(
+                        (self._first + row, name),
+                        f"row {self._first + row + 1}, column {name}: {len(label)} characters, at most {REGION_LENGTH}",
+                        "too_long",
+                    )
+                    for row in np.flatnonzero(codes == code).tolist()
+                )
+            elif not label:
+                codes[codes == code] = -1
+        return Labels(names, codes)
+
+    def raise_faults(self) -> None:
+        """Raise what was found, first row first.
+
+        Raises:
+            MalformedInput: a number is not finite.
+            InvalidInput: a value is null, too long or out of bounds.
+        """
+        if not self._faults:
+            return
+        self._faults.sort(key=lambda fault: fault.loc[0])
+        more = f" (and {len(self._faults) - 1} more)" if len(self._faults) > 1 else ""
+        kind = MalformedInput if any(fault.code == "not_finite" for fault in self._faults) else InvalidInput
+        raise kind(self._faults[0].message + more, self._faults[:MAX_ERRORS])
+
+
+def _nulls(column: pa.ChunkedArray) -> NDArray[np.bool_]:
+    return np.asarray(column.is_null().to_numpy(zero_copy_only=False))

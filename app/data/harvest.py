@@ -1,0 +1,138 @@
+"""What a training learns from: the moments of the rows that come with it, and where they are few the rows."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.data.table_file import TableFile
+from app.data.tables import NO_YIELD, Mask, Table
+from app.errors import InvalidInput
+from app.model.folds import FoldedMoments, assign_folds
+
+HELD_ROWS = 200_000
+"""A file of more rows is learned in passing: its moments are kept, its rows are not."""
+MERGED_PARTS = 64
+"""Parts whose moments are held before they are merged."""
+
+Look = Callable[[Table, int], None]
+"""Called with each part and the number of rows before it."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Harvest:
+    """``moments`` by crop, each over the rows that report it; ``rows`` with a yield, ``silent`` without.
+
+    ``digest``: the sha256 of the content. ``table``: the rows; None of a file with more than 200 000.
+    """
+
+    moments: dict[str, FoldedMoments]
+    rows: int
+    silent: int
+    digest: str
+    table: Table | None
+
+    @classmethod
+    def of(cls, source: Table | TableFile, look: Look | None = None) -> "Harvest":
+        """Take it in, whole or part by part.
+
+        Raises:
+            MalformedInput, InvalidInput: the file cannot be used, or the numbers are too large to be squared.
+        """
+        if isinstance(source, TableFile):
+            return _of_file(source, look)
+        if look is not None:
+            look(source, 0)
+        return cls(moments_of(source), len(source), source.silent, source.digest, source)
+
+    @property
+    def left_out(self) -> list[str]:
+        """Sentences about rows that were sent and are not learned."""
+        sent = self.rows + self.silent
+        return [f"{self.silent} of {sent} rows report no yield and are left out"] if self.silent else []
+
+
+def _of_file(file: TableFile, look: Look | None) -> Harvest:
+    with ThreadPoolExecutor(1, "digest") as thread:
+        before = file.path.stat() if file.path.exists() else None
+        digest = thread.submit(file.digest)
+        sums = _Sums()
+        for part in file.parts():
+            if look is not None:
+                look(part, sums.sent)
+            sums.add(part)
+        if not sums.rows:
+            raise InvalidInput(NO_YIELD)
+        of_file = digest.result()
+    after = file.path.stat()
+    if before is None or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+        raise InvalidInput(f"{file.path} was changed while it was read")
+    table = _joined(sums.held)
+    return Harvest(sums.moments(), sums.rows, sums.silent, of_file if table is None else table.digest, table)
+
+
+class _Sums:
+    """What has been learned of the parts so far."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, list[FoldedMoments]] = {}
+        self.rows = 0
+        self.silent = 0
+        self.held: list[Table] = []
+
+    @property
+    def sent(self) -> int:
+        return self.rows + self.silent
+
+    def add(self, part: Table) -> None:
+        for crop, moments in moments_of(part).items():
+            parts = self._parts.setdefault(crop, [])
+            parts.append(moments)
+            if len(parts) > MERGED_PARTS:
+                self._parts[crop] = [FoldedMoments.merge(parts).trimmed()]
+        self.rows += len(part)
+        self.silent += part.silent
+        self.held = [*self.held, part] if self.rows <= HELD_ROWS else []
+
+    def moments(self) -> dict[str, FoldedMoments]:
+        return {crop: FoldedMoments.merge(parts).trimmed() for crop, parts in self._parts.items()}
+
+
+def _joined(parts: list[Table]) -> Table | None:
+    if len(parts) < 2:  # noqa: PLR2004 - nothing to join
+        return parts[0] if parts else None
+    return Table(
+        [region for part in parts for region in part.regions],
+        [season for part in parts for season in part.seasons],
+        np.concatenate([part.weather for part in parts]),
+        parts[0].crops,
+        np.concatenate([part.yields for part in parts]),
+        sum(part.silent for part in parts),
+    )
+
+
+def moments_of(table: Table) -> dict[str, FoldedMoments]:
+    """Return the moments of a table's rows by crop, each over the rows that report it.
+
+    Crops nobody reports are absent.
+
+    Raises:
+        InvalidInput: the numbers are too large to be squared.
+    """
+    fold = assign_folds(table.regions, table.weather)
+    learned = {}
+    for number, crop in enumerate(table.crops):
+        tons = table.yields[:, number]
+        reported: Mask = np.logical_not(np.isnan(tons))
+        if reported.all():
+            rows, folds = np.vstack([table.weather.T, tons]).T, fold
+        elif reported.any():
+            rows, folds = np.vstack([table.weather[reported].T, tons[reported]]).T, fold[reported]
+        else:
+            continue
+        try:
+            learned[crop] = FoldedMoments.of(rows, folds)
+        except OverflowError as error:
+            raise InvalidInput(f"the yields of {crop} cannot be fitted: {error}") from error
+    return learned

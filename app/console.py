@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as Grid
 
+from app import memory
 from app.errors import NotReady, StoreDamaged, TrainingUnavailable
 from app.model.figures import figure
 from app.model.moments import Array
@@ -37,6 +38,7 @@ def run(settings: Settings, order: Order) -> None:
     except ModuleNotFoundError as error:
         raise TrainingUnavailable("torch, which training needs, is not installed here") from error
 
+    memory.keep_freed()
     console = _console()
     job = Job(settings)
     try:

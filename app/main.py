@@ -8,7 +8,8 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from app.api import health, memory, metrics, models, observations, predict, problems, retrain
+from app import memory
+from app.api import health, metrics, models, observations, predict, problems, retrain
 from app.api.aside import Aside
 from app.api.document import DocumentedAPI
 from app.api.express import Express

@@ -121,18 +121,23 @@ def moments_of(table: Table) -> dict[str, FoldedMoments]:
         InvalidInput: the numbers are too large to be squared.
     """
     fold = assign_folds(table.regions, table.weather)
-    learned = {}
-    for number, crop in enumerate(table.crops):
-        tons = table.yields[:, number]
-        reported: Mask = np.logical_not(np.isnan(tons))
-        if reported.all():
-            rows, folds = np.vstack([table.weather.T, tons]).T, fold
-        elif reported.any():
-            rows, folds = np.vstack([table.weather[reported].T, tons[reported]]).T, fold[reported]
-        else:
-            continue
+    learned: dict[str, FoldedMoments] = {}
+    for mask, numbers in _crops_by_rows(table).items():
+        rows: Mask | slice = slice(None) if mask is None else np.frombuffer(mask, dtype=np.bool_)
         try:
-            learned[crop] = FoldedMoments.of(rows, folds)
+            moments = FoldedMoments.of(table.weather[rows], table.yields[rows][:, numbers], fold[rows])
         except OverflowError as error:
-            raise InvalidInput(f"the yields of {crop} cannot be fitted: {error}") from error
-    return learned
+            crops = " and ".join(table.crops[number] for number in numbers)
+            raise InvalidInput(f"the yields of {crops} cannot be fitted: {error}") from error
+        learned |= zip((table.crops[number] for number in numbers), moments, strict=True)
+    return {crop: learned[crop] for crop in table.crops if crop in learned}
+
+
+def _crops_by_rows(table: Table) -> dict[bytes | None, list[int]]:
+    """Put together the crops that the same rows report: a mask of the rows' bytes, None for all of them."""
+    groups: dict[bytes | None, list[int]] = {}
+    for number in range(len(table.crops)):
+        reported: Mask = np.logical_not(np.isnan(table.yields[:, number]))
+        if reported.any():
+            groups.setdefault(None if reported.all() else reported.tobytes(), []).append(number)
+    return groups

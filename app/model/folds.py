@@ -62,14 +62,21 @@ class FoldedMoments:
     frontier: Array
 
     @classmethod
-    def of(cls, rows: Array, fold: NDArray[np.uint8]) -> Self:
-        """Compute them from ``rows``, shape (n, k) with the yield last, and each row's ``fold``, shape (n,)."""
+    def of(cls, features: Array, yields: Array, fold: NDArray[np.uint8]) -> list[Self]:
+        """Compute those of crops that the same rows report, in one pass, one for each column of ``yields``.
+
+        ``features``: shape (n, k - 1). ``yields``: shape (n, crops), tons. ``fold``: each row's, shape (n,).
+        """
         order = np.argsort(fold, kind="stable")
-        columns = rows.T.take(order, axis=1)
+        columns = np.empty((features.shape[1] + yields.shape[1], len(order)))
+        for number, column in enumerate((*features.T, *yields.T)):
+            np.take(column, order, out=columns[number], mode="clip")
         ends = np.cumsum(np.bincount(fold, minlength=FOLDS)).tolist()
-        folds = tuple(Moments.of(columns[:, start:end].T) for start, end in pairwise([0, *ends]))
-        total = Moments.merge(folds, columns=rows.shape[1])
-        return cls(folds, outermost(rows[:, :-1], total, FRONTIER))
+        joint = [Moments.of(columns[:, start:end].T) for start, end in pairwise([0, *ends])]
+        weather = range(features.shape[1])
+        crops = [[part.of_columns([*weather, crop]) for part in joint] for crop in range(len(weather), len(columns))]
+        frontier = outermost(features, Moments.merge(crops[0], len(weather) + 1), FRONTIER)
+        return [cls(tuple(folds), frontier) for folds in crops]
 
     @classmethod
     def merge(cls, parts: Iterable[Self]) -> Self:

@@ -104,6 +104,13 @@ class Moments:
             np.max([part.maximum for part in present], axis=0),
         )
 
+    def of_columns(self, numbers: list[int]) -> Self:
+        """Return the moments of some of the columns, in this order."""
+        if numbers == list(range(self.columns)):
+            return self
+        factor = triangle(self.factor[:, numbers])
+        return type(self)(self.count, self.mean[numbers], factor, self.minimum[numbers], self.maximum[numbers])
+
     @property
     def columns(self) -> int:
         """How many columns a row has, the yield included."""

@@ -13,6 +13,7 @@ import sys
 import time
 from typing import Any, BinaryIO
 
+from app import memory
 from app.errors import FieldError, OrchardError
 from app.settings import Settings
 from app.training.order import Order
@@ -31,6 +32,7 @@ def main() -> None:
     import torch  # noqa: PLC0415 - after the redirection, and only in this process
 
     torch.set_num_threads(1)
+    memory.keep_freed()
     from app.training.job import Job  # noqa: PLC0415 - imports torch
 
     job = Job(Settings())

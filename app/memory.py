@@ -10,7 +10,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # from malloc.h
 
 
 def keep_freed() -> None:
-    """Let malloc keep what one large question has freed for the next.
+    """Let malloc keep what has been freed, such as one large question's arrays, for the next.
 
     Taking it from the system again, page by page, costs more than the arithmetic on it. Where malloc is not the GNU C
     library's, nothing changes. Not for a process that writes JSON: growing text moves without a copy only where its

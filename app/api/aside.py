@@ -1,12 +1,11 @@
 """Answers large questions in a process of their own, so that small ones keep their latency.
 
 Reading and writing megabytes of JSON or CSV holds Python's lock for tens of milliseconds; a thread would not help.
-Bodies and answers cross as memory that both processes map, without a copy through a pipe. ``python -m app.api.aside``
+Bodies and answers cross as files in memory, not through a pipe. ``python -m app.api.aside``
 is that process; it ends when the server does.
 """
 
 import asyncio
-import mmap
 import os
 import pickle
 import subprocess
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from app.api.answers import Answer
+from app.api.large import InMemoryFile
 from app.api.questions import read
 from app.errors import AnsweringFailed, OrchardError
 from app.model.linear import LinearModel
@@ -28,6 +28,10 @@ from app.model.moments import Array, Moments
 
 IDLE_S = 60.0
 """How long the process is kept without work, seconds: it holds about 60 MB."""
+
+
+NICE = 10
+"""How much is left to those who ask about a single region."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ class Aside:
 
     def __init__(self, idle_s: float = IDLE_S) -> None:
         self._thread = ThreadPoolExecutor(1, "aside")
-        self._here = ThreadPoolExecutor(1, "here")
+        self._here = ThreadPoolExecutor(1, "here", initializer=os.nice, initargs=(NICE,))  # of the thread alone
         self._process: subprocess.Popen[bytes] | None = None
         self._line: Connection[Any, Any] | None = None
         self._idle_s = idle_s
@@ -69,7 +73,7 @@ class Aside:
         """Do as `reply` outside this class, in a thread: for what leaves Python's lock alone most of the time."""
         return await asyncio.get_running_loop().run_in_executor(self._here, reply, body, terms)
 
-    async def reply(self, body: bytes, terms: Terms) -> tuple[memoryview, Moments]:
+    async def reply(self, body: bytes, terms: Terms) -> tuple[InMemoryFile, Moments]:
         """Return the answer to a body, and the moments of the weather that was asked about, 3 columns.
 
         Raises:
@@ -84,7 +88,7 @@ class Aside:
         finally:
             self._idle = loop.call_later(self._idle_s, self._thread.submit, self._end)
 
-    def _exchange(self, body: bytes, terms: Terms) -> tuple[memoryview, Moments]:
+    def _exchange(self, body: bytes, terms: Terms) -> tuple[InMemoryFile, Moments]:
         line, process = self._ready()
         try:
             line.send_bytes(pickle.dumps((terms, len(body))))
@@ -93,7 +97,7 @@ class Aside:
             if isinstance(outcome, OrchardError):
                 raise outcome
             size, moments = outcome
-            return memoryview(_receive_memory(line, size)), moments
+            return InMemoryFile(recv_handle(line), size), moments
         except (EOFError, OSError) as error:
             self._end()
             raise AnsweringFailed("the process that answers large questions died: try a smaller one") from error
@@ -145,22 +149,16 @@ def _send_memory(line: "Connection[Any, Any]", content: bytes | memoryview, rece
         os.close(descriptor)
 
 
-def _receive_memory(line: "Connection[Any, Any]", size: int) -> mmap.mmap:
-    descriptor = recv_handle(line)
-    try:
-        return mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
-    finally:
-        os.close(descriptor)
-
-
 def main() -> None:
     """Answer questions until the server closes its end."""
-    os.nice(5)
+    os.nice(NICE)
     line: Connection[Any, Any] = Connection(int(sys.argv[1]))
     while True:
         try:
             terms, size = pickle.loads(line.recv_bytes())  # noqa: S301 - from the process that started this one
-            body = _receive_memory(line, size)[:]
+            received = InMemoryFile(recv_handle(line), size)
+            body = received.read(0, size)
+            received.close()
             _answer(line, body, terms)
         except (EOFError, OSError):
             return

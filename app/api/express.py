@@ -20,10 +20,8 @@ from app.api.services import Services
 from app.model.cautions import cautions
 from app.model.linear import LEVERAGE_SLACK, CropModel, LinearModel, Spread
 from app.model.student import t_quantile
-from app.serving.live import Served
+from app.serving.live import LEVEL, Served
 
-LEVEL = 0.95
-"""The interval's level when the query names none."""
 JSON_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8"})
 ANY_TYPES = frozenset({b"*/*", b"application/json", b"application/json, */*"})
 CONTENT_TYPE = (b"content-type", b"application/json")

@@ -7,10 +7,12 @@ from starlette.responses import Response
 
 from app.api import problems
 from app.api.aside import Terms, reply
+from app.api.large import PART, InMemoryFile, LargeResponse
 from app.api.negotiation import ARROW, CSV, JSON, answer_type, body_type, json_or_tables
 from app.api.schemas import OnePrediction, PredictionColumns, SeveralPredictions
 from app.api.security import read_body
 from app.api.services import Services, Used
+from app.serving.live import LEVEL
 
 router = APIRouter(tags=["predict"])
 
@@ -33,7 +35,7 @@ _BODY = json_or_tables("PredictRequest", CSV, ARROW, required=True)
     openapi_extra=_BODY,
 )
 async def predict(
-    request: Request, used: Used, level: Level = 0.95, explain: Explain = False, version: Version = None
+    request: Request, used: Used, level: Level = LEVEL, explain: Explain = False, version: Version = None
 ) -> Response:
     """Predict each crop's yield in tons, with a prediction interval and a warning wherever it deserves less trust."""
     sent = body_type(request, _TYPES)
@@ -43,10 +45,13 @@ async def predict(
     terms = Terms(sent, wanted, used.settings.max_rows, served.version, served.model, level, explain)
     content = await _replied(body, terms, used)
     media_type = f"{CSV}; charset=utf-8" if wanted == CSV else wanted
-    return Response(content, headers={"X-Model-Version": served.version}, media_type=media_type)
+    headers = {"X-Model-Version": served.version}
+    if isinstance(content, bytes) and len(content) <= PART:
+        return Response(content, headers=headers, media_type=media_type)
+    return LargeResponse(content, headers, media_type)
 
 
-async def _replied(body: bytes, terms: Terms, used: Services) -> bytes | memoryview:
+async def _replied(body: bytes, terms: Terms, used: Services) -> bytes | memoryview | InMemoryFile:
     """Answer here what is short, in a thread what leaves Python's lock alone, and all else in another process."""
     if terms.sent == terms.wanted == ARROW or (ARROW in {terms.sent, terms.wanted} and len(body) < LARGE):
         content, weather = await used.aside.reply_here(body, terms)

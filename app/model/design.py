@@ -1,5 +1,7 @@
 """The design: how a set of rows spreads over the features, and how far out a point lies from it."""
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +13,7 @@ GROUP = 64
 """Values that are compared with each other before the largest of all are looked for."""
 
 
+@lru_cache(maxsize=16)
 def design(moments: Moments) -> tuple[Array, Array, int]:
     """Return (A, scale, rank).
 
@@ -27,6 +30,7 @@ def design(moments: Moments) -> tuple[Array, Array, int]:
     return matrix, scale, int(np.sum(singular > RANK_TOLERANCE * max(singular.max(initial=0.0), 1.0)))
 
 
+@lru_cache(maxsize=16)
 def whitener(moments: Moments) -> Array:
     """Return T, shape (k - 1, k - 1), with |T(x - x̄)|² = (x - x̄)ᵀ S⁺ (x - x̄).
 

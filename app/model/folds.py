@@ -6,6 +6,7 @@ The fold of a row depends on its region's name (or, unnamed, on its weather), ne
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Self
 
@@ -51,7 +52,7 @@ def _folds_of_weather(weather: Array) -> NDArray[np.uint8]:
     return ((mixed >> np.uint64(32)) % np.uint64(FOLDS)).astype(np.uint8)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class FoldedMoments:
     """Moments of one crop's rows, fold by fold, and the frontier.
 
@@ -90,10 +91,20 @@ class FoldedMoments:
         """Keep only the outermost rows of the frontier."""
         return type(self)(self.folds, outermost(self.frontier, self.total, FRONTIER))
 
-    @property
+    @cached_property
     def total(self) -> Moments:
         """The moments of all the rows."""
         return Moments.merge(self.folds, self.folds[0].columns)
+
+    def spreads_as(self, other: Self) -> bool:
+        """Say whether the other's rows have the same features."""
+        mine, theirs = self.total, other.total
+        return (
+            mine.count == theirs.count
+            and np.array_equal(mine.mean[:-1], theirs.mean[:-1])
+            and np.array_equal(mine.factor[:-1, :-1], theirs.factor[:-1, :-1])
+            and np.array_equal(self.frontier, other.frontier)
+        )
 
     def without(self, fold: int) -> Moments:
         """The moments of the rows outside one fold: merged from the others, not subtracted."""

@@ -170,12 +170,15 @@ class LinearModel:
 
         Crops reported by the same rows share their spread.
         """
-        shared: dict[Spread, Spread] = {}
+        found: list[tuple[FoldedMoments, Spread]] = []
         crops = []
         for crop, (weights, intercept) in lines.items():
-            spread = Spread.of(moments[crop])
-            spread = shared.setdefault(spread, spread)
-            crops.append(CropModel.of(crop, weights, intercept, moments[crop].total, spread))
+            folded = moments[crop]
+            spread = next((spread for other, spread in found if folded.spreads_as(other)), None)
+            if spread is None:
+                spread = Spread.of(folded)
+                found.append((folded, spread))
+            crops.append(CropModel.of(crop, weights, intercept, folded.total, spread))
         return cls(tuple(features), tuple(crops))
 
     @cached_property
@@ -187,6 +190,12 @@ class LinearModel:
     def widest_spread(self) -> Spread:
         """The spread of the crop that the most rows report: what weather asked about is compared with."""
         return max(self.spreads, key=lambda spread: spread.rows)
+
+    def prepare(self, level: float) -> None:
+        """Compute what all intervals of ``level`` need, so that the first prediction does not wait for it."""
+        for crop in self.crops:
+            if crop.residual_sd is not None:
+                t_quantile(level, crop.degrees_of_freedom)
 
     def yields(self, weather: Sequence[Array], level: float) -> "Yields":
         """Predict for n regions: ``weather`` holds one array, shape (n,), per feature."""

@@ -8,6 +8,8 @@ from app.model.linear import LinearModel
 from app.store.card import Card
 from app.store.registry import Registry
 
+LEVEL = 0.95
+"""The level of intervals when nobody asks for another one."""
 KEPT_VERSIONS = 8
 """Versions other than the live one that are kept in memory after someone asked for them."""
 
@@ -51,14 +53,24 @@ class Live:
         if self.loaded is not None and not self._registry.has_line(self._line + 1):
             return
         try:
-            last = self._registry.last_number()
-            line, version = self._registry.live()
+            last = self._last_line()
+            line, version = self._registry.live(last)
         except OrchardError as error:
             if self.loaded is None:
                 self._reason = error.detail
             return
+        version.model.prepare(LEVEL)
         self.loaded = Served(line.version, version.model, version.card)
         self._line = last
+
+    def _last_line(self) -> int:
+        """Look on from the line known so far: listing the log would take the longer, the longer it is."""
+        if not self._line:
+            return self._registry.last_number()
+        last = self._line
+        while self._registry.has_line(last + 1):
+            last += 1
+        return last
 
     def version(self, number: str) -> Served:
         """Return any stored version.

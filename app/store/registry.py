@@ -5,6 +5,7 @@ writers one wins and the other looks again; rolling back is one more line.
 """
 
 import hashlib
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -73,7 +74,7 @@ class Registry:
         if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
             raise StoreDamaged(f"the file of version {version} is not the one that was activated (sha256)")
         try:
-            return Version.from_bytes(content)
+            return Version.from_bytes(content, verified=sha256 is not None)
         except StoreDamaged as error:
             raise StoreDamaged(f"the file of version {version} is damaged: {error.detail}") from error
 
@@ -146,20 +147,27 @@ class Registry:
                 continue
         return lines
 
-    def live(self) -> tuple[LogLine, Version]:
+    def live(self, known: int = 0) -> tuple[LogLine, Version]:
         """Return the newest activation whose version can be read, with the version.
+
+        ``known``: a line that is known to be the last one, so that the log need not be listed.
 
         Raises:
             NotReady: nothing was ever activated, or nothing that was can be read.
         """
         damage = ""
-        for number in reversed(self._objects.numbers(LOG, LOG_SUFFIX)):
+        for number in self._newest_first(known):
             try:
                 line = self.line(number)
                 return line, self.read(line.version, line.sha256)
             except (StoreDamaged, NotFound) as error:
                 damage = damage or error.detail
         raise NotReady(damage or "no model has been trained yet")
+
+    def _newest_first(self, known: int) -> Iterator[int]:
+        if known:
+            yield known
+        yield from (number for number in reversed(self._objects.numbers(LOG, LOG_SUFFIX)) if number != known)
 
 
 def _version_name(version: str) -> str:

@@ -177,7 +177,8 @@ def beside(store: Path, effort: Effort) -> None:
         works: dict[str, Callable[[], object]] = {
             "bulk requests, columns": columns.milliseconds,
             "bulk requests, Arrow": arrow.milliseconds,
-            "retrains": _Retrains(server, token).run,
+            "retrains, 3 new rows each": _Retrains(server, token, 3).run,
+            "retrains, 5,000 new rows each": _Retrains(server, token, 5_000).run,
         }
         load(server, ALL_CORES, 1, pause_ms=PACED)
         rows = []
@@ -219,15 +220,17 @@ def _again_and_again(work: Callable[[], object]):  # type: ignore[no-untyped-def
 
 
 class _Retrains:
-    """Retrains on the stored rows, published each time."""
+    """Retrains on new rows as well as those stored, published each time."""
 
-    def __init__(self, server: Server, token: str) -> None:
-        self._connection = Connection(server.port, 2**16)
-        self._headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+    def __init__(self, server: Server, token: str, rows: int) -> None:
+        self._connection = Connection(server.port, 2**20)
+        self._headers = {"Content-Type": "text/csv", "Authorization": f"Bearer {token}"}
+        lines = [",".join(map(repr, row)) for row in learning.harvest(rows).tolist()]
+        self._body = "\n".join([",".join(learning.COLUMNS), *lines]).encode()
 
     def run(self) -> None:
         """Retrain once."""
-        answer = bytes(self._connection.post("/retrain", b'{"activate": "always"}', self._headers))
+        answer = bytes(self._connection.post("/retrain?activate=always", self._body, self._headers))
         if b" 200 " not in answer[:16]:
             raise RuntimeError(answer.decode())
 

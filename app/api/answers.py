@@ -1,17 +1,48 @@
 """What is answered: a question's predictions in any of the formats."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import orjson
 
 from app.api.negotiation import ARROW, CSV
-from app.api.questions import Question, Regions
+from app.api.questions import Question, Regions, read
 from app.data.tables import safe_cell
 from app.model.cautions import cautions_of_many
 from app.model.linear import LinearModel, Yields
-from app.model.moments import Array
+from app.model.moments import Array, Moments
 from app.model.weather import NAMES
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a question is to be read and answered: its content type and the answer's, the version, and the query."""
+
+    sent: str
+    wanted: str
+    max_rows: int
+    version: str
+    model: LinearModel
+    level: float
+    explain: bool
+
+
+def reply(body: bytes, terms: Terms) -> tuple[bytes | memoryview, list[Array]]:
+    """Read a question and return its answer, and the weather that was asked about.
+
+    Raises:
+        InputError: the question cannot be answered.
+    """
+    question = read(body, terms.sent, terms.max_rows)
+    answer = Answer(question, terms.version, terms.model, terms.level, explain=terms.explain)
+    return answer.write(terms.wanted), list(question.weather)
+
+
+def reply_with_moments(body: bytes, terms: Terms) -> tuple[bytes | memoryview, Moments]:
+    """Do as `reply`, but return the moments of the weather, 3 columns: little enough to cross to another process."""
+    content, weather = reply(body, terms)
+    return content, Moments.of(np.column_stack(weather))
 
 
 class Answer:

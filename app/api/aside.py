@@ -1,4 +1,4 @@
-"""Answers large questions in a process of their own, so that small ones keep their latency.
+"""Works on large bodies in a process of their own, so that small ones keep their latency.
 
 Reading and writing megabytes of JSON or CSV holds Python's lock for tens of milliseconds; a thread would not help.
 Bodies and answers cross as files in memory, not through a pipe. ``python -m app.api.aside``
@@ -11,55 +11,32 @@ import pickle
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from multiprocessing.reduction import recv_handle, send_handle
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
-
-from app.api.answers import Answer
 from app.api.large import InMemoryFile
-from app.api.questions import read
 from app.errors import AnsweringFailed, OrchardError
-from app.model.linear import LinearModel
-from app.model.moments import Array, Moments
 
 IDLE_S = 60.0
 """How long the process is kept without work, seconds: it holds about 60 MB."""
 
 
+LARGE = 16 * 1024
+"""Bodies of this many bytes take more than a millisecond or two, and do not hold up the event loop."""
 NICE = 10
 """How much is left to those who ask about a single region."""
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """How a body is to be read and answered: its content type and the answer's, the version, and the query."""
-
-    sent: str
-    wanted: str
-    max_rows: int
-    version: str
-    model: LinearModel
-    level: float
-    explain: bool
-
-
-def reply(body: bytes, terms: Terms) -> tuple[bytes | memoryview, list[Array]]:
-    """Read a question and return its answer, and the weather that was asked about.
-
-    Raises:
-        InputError: the question cannot be answered.
-    """
-    question = read(body, terms.sent, terms.max_rows)
-    answer = Answer(question, terms.version, terms.model, terms.level, explain=terms.explain)
-    return answer.write(terms.wanted), list(question.weather)
+Result = TypeVar("Result")
+Work = Callable[..., tuple[bytes | memoryview, Any]]
+"""A function of a module, of a body and more: what it returns first may be large, the second is small."""
 
 
 class Aside:
-    """The other process, started by the first large question; it answers one at a time, and so does the thread here."""
+    """The other process, started by the first large body; it works on one at a time, and so does the thread here."""
 
     def __init__(self, idle_s: float = IDLE_S) -> None:
         self._thread = ThreadPoolExecutor(1, "aside")
@@ -69,38 +46,38 @@ class Aside:
         self._idle_s = idle_s
         self._idle: asyncio.TimerHandle | None = None
 
-    async def reply_here(self, body: bytes, terms: Terms) -> tuple[bytes | memoryview, list[Array]]:
-        """Do as `reply` outside this class, in a thread: for what leaves Python's lock alone most of the time."""
-        return await asyncio.get_running_loop().run_in_executor(self._here, reply, body, terms)
+    async def call_here(self, work: Callable[..., Result], *more: Any) -> Result:
+        """Return what ``work(*more)`` returns, done in a thread here: for what leaves Python's lock alone mostly."""
+        return await asyncio.get_running_loop().run_in_executor(self._here, work, *more)
 
-    async def reply(self, body: bytes, terms: Terms) -> tuple[InMemoryFile, Moments]:
-        """Return the answer to a body, and the moments of the weather that was asked about, 3 columns.
+    async def call(self, work: Work, body: bytes, *more: Any) -> tuple[InMemoryFile, Any]:
+        """Return what ``work(body, *more)`` returns there.
 
         Raises:
-            InputError: the question cannot be answered.
             AnsweringFailed: the process died.
+            OrchardError: whatever the work raises.
         """
         loop = asyncio.get_running_loop()
         if self._idle is not None:
             self._idle.cancel()
         try:
-            return await loop.run_in_executor(self._thread, self._exchange, body, terms)
+            return await loop.run_in_executor(self._thread, self._exchange, work, body, more)
         finally:
             self._idle = loop.call_later(self._idle_s, self._thread.submit, self._end)
 
-    def _exchange(self, body: bytes, terms: Terms) -> tuple[InMemoryFile, Moments]:
+    def _exchange(self, work: Work, body: bytes, more: tuple[Any, ...]) -> tuple[InMemoryFile, Any]:
         line, process = self._ready()
         try:
-            line.send_bytes(pickle.dumps((terms, len(body))))
+            line.send_bytes(pickle.dumps((work, more, len(body))))
             _send_memory(line, body, process.pid)
             outcome = pickle.loads(line.recv_bytes())  # noqa: S301 - from the process that was started here
             if isinstance(outcome, OrchardError):
                 raise outcome
-            size, moments = outcome
-            return InMemoryFile(recv_handle(line), size), moments
+            size, small = outcome
+            return InMemoryFile(recv_handle(line), size), small
         except (EOFError, OSError) as error:
             self._end()
-            raise AnsweringFailed("the process that answers large questions died: try a smaller one") from error
+            raise AnsweringFailed("the process that works on large bodies died: try a smaller one") from error
 
     def _ready(self) -> tuple["Connection[Any, Any]", subprocess.Popen[bytes]]:
         if self._line is None or self._process is None or self._process.poll() is not None:
@@ -155,22 +132,22 @@ def main() -> None:
     line: Connection[Any, Any] = Connection(int(sys.argv[1]))
     while True:
         try:
-            terms, size = pickle.loads(line.recv_bytes())  # noqa: S301 - from the process that started this one
+            work, more, size = pickle.loads(line.recv_bytes())  # noqa: S301 - from the process that started this one
             received = InMemoryFile(recv_handle(line), size)
             body = received.read(0, size)
             received.close()
-            _answer(line, body, terms)
+            _work(line, work, body, more)
         except (EOFError, OSError):
             return
 
 
-def _answer(line: "Connection[Any, Any]", body: bytes, terms: Terms) -> None:
+def _work(line: "Connection[Any, Any]", work: Work, body: bytes, more: tuple[Any, ...]) -> None:
     try:
-        content, weather = reply(body, terms)
+        content, small = work(body, *more)
     except OrchardError as error:
         line.send_bytes(pickle.dumps(error))
         return
-    line.send_bytes(pickle.dumps((len(content), Moments.of(np.column_stack(weather)))))
+    line.send_bytes(pickle.dumps((len(content), small)))
     _send_memory(line, content, os.getppid())
 
 

@@ -3,13 +3,15 @@
 import asyncio
 import csv
 import io
-from typing import Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic_core import to_json
 from starlette.responses import Response
 
 from app.api import bodies, problems
+from app.api.aside import LARGE
 from app.api.negotiation import CSV, JSON, answer_type, body_type, json_or_tables
 from app.api.schemas import (
     BatchStored,
@@ -21,8 +23,11 @@ from app.api.schemas import (
 from app.api.security import Writer, idempotency_key, read_body
 from app.api.services import Services, Used
 from app.data.harvest import Harvest
-from app.data.tables import LABELS, Table, parse_observations, safe_cell
+from app.data.tables import LABELS, parse_observations, safe_cell
 from app.model.weather import NAMES
+
+if TYPE_CHECKING:
+    from app.data.observations import Observations
 
 router = APIRouter(tags=["observations"])
 
@@ -47,26 +52,56 @@ async def store(
     answer_type(request, (JSON,))
     sent = body_type(request, (JSON, CSV))
     content = await read_body(request, used.settings.max_body_bytes)
-    if sent == CSV:
-        table = await asyncio.to_thread(parse_observations, content, used.settings.max_rows)
-    else:
-        body = bodies.parse(ObservationsRequest, content)
-        table, note = bodies.table_of(body.observations, used.settings.max_rows), body.note
     key, digest = idempotency_key(request), bodies.digest_of(request, content)
-    answer = await asyncio.to_thread(_store, used, table, note, who, key, digest)
+    upload = Upload(sent, used.settings.max_rows, note, who, key, digest)
+    if len(content) < LARGE:
+        answer = await asyncio.to_thread(_store, content, upload, used.observations)
+    else:
+        file, _ = await used.aside.call(store_large, content, upload, used.settings.database)
+        answer = file.read(0, len(file))
+        file.close()
     return Response(answer, 201, media_type=JSON)
 
 
-def _store(used: Services, table: Table, note: str, who: str, key: str | None, digest: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """How a body with observations is to be read and kept."""
+
+    sent: str
+    max_rows: int
+    note: str
+    who: str
+    key: str | None
+    digest: str
+
+
+def _store(content: bytes, upload: Upload, observations: "Observations") -> bytes:
+    note = upload.note
+    if upload.sent == CSV:
+        table = parse_observations(content, upload.max_rows)
+    else:
+        body = bodies.parse(ObservationsRequest, content)
+        table, note = bodies.table_of(body.observations, upload.max_rows), body.note
     harvest = Harvest.of(table)
-    with used.observations.transaction() as transaction:
-        if key and (earlier := transaction.answer(key, digest)):
-            return earlier
-        batch = transaction.add(harvest, source="POST /observations", note=note, who=who)
+    with observations.transaction() as transaction:
+        if upload.key and (earlier := transaction.answer(upload.key, upload.digest)):
+            return earlier.encode()
+        batch = transaction.add(harvest, source="POST /observations", note=note, who=upload.who)
         answer = BatchStored(batch=batch.id, rows=batch.rows).model_dump_json()
-        if key:
-            transaction.keep_answer(key, digest, answer)
-    return answer
+        if upload.key:
+            transaction.keep_answer(upload.key, upload.digest, answer)
+    return answer.encode()
+
+
+def store_large(content: bytes, upload: Upload, database: str) -> tuple[bytes, None]:
+    """Do as `_store` in a process that has no connection yet."""
+    from app.data.observations import Observations  # noqa: PLC0415 - SQLAlchemy is imported when it is first needed
+
+    observations = Observations(database)
+    try:
+        return _store(content, upload, observations), None
+    finally:
+        observations.close()
 
 
 @router.get(

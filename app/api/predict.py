@@ -6,7 +6,8 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from app.api import problems
-from app.api.aside import Terms, reply
+from app.api.answers import Terms, reply, reply_with_moments
+from app.api.aside import LARGE
 from app.api.large import PART, InMemoryFile, LargeResponse
 from app.api.negotiation import ARROW, CSV, JSON, answer_type, body_type, json_or_tables
 from app.api.schemas import OnePrediction, PredictionColumns, SeveralPredictions
@@ -15,9 +16,6 @@ from app.api.services import Services, Used
 from app.serving.live import LEVEL
 
 router = APIRouter(tags=["predict"])
-
-LARGE = 16 * 1024
-"""Bodies of this many bytes take more than a millisecond or two, and do not hold up the event loop."""
 
 Level = Annotated[float, Query(ge=0.5, le=0.999, description="The share of harvests that an interval should cover.")]
 Explain = Annotated[bool, Query(description="Add each crop's baseline and the weather's contributions to it, in tons.")]
@@ -54,11 +52,11 @@ async def predict(
 async def _replied(body: bytes, terms: Terms, used: Services) -> bytes | memoryview | InMemoryFile:
     """Answer here what is short, in a thread what leaves Python's lock alone, and all else in another process."""
     if terms.sent == terms.wanted == ARROW or (ARROW in {terms.sent, terms.wanted} and len(body) < LARGE):
-        content, weather = await used.aside.reply_here(body, terms)
+        content, weather = await used.aside.call_here(reply, body, terms)
     elif len(body) < LARGE:
         content, weather = reply(body, terms)
     else:
-        answer, moments = await used.aside.reply(body, terms)
+        answer, moments = await used.aside.call(reply_with_moments, body, terms)
         used.asked.note_moments(moments)
         return answer
     used.asked.note_columns(weather)

@@ -1,7 +1,9 @@
 """POST /retrain: learn from new observations, or again from what is stored, as one safe transaction."""
 
 import asyncio
+import pickle
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -9,13 +11,14 @@ from pydantic_core import to_json
 from starlette.responses import Response, StreamingResponse
 
 from app.api import bodies, problems
+from app.api.aside import LARGE
 from app.api.negotiation import CSV, EVENTS, JSON, answer_type, body_type, json_or_tables
 from app.api.schemas import RetrainRequest
 from app.api.security import Writer, idempotency_key, read_body
 from app.api.services import Services, Used
-from app.data.tables import Table, parse_observations
+from app.data.tables import parse_observations
 from app.errors import OrchardError
-from app.training.order import Activate, Order
+from app.training.order import Activate, Order, PackedTable
 from app.training.report import Report
 
 router = APIRouter(tags=["retrain"])
@@ -50,26 +53,45 @@ async def retrain(
     wanted = answer_type(request, (JSON, EVENTS))
     sent = body_type(request, (JSON, CSV))
     content = await read_body(request, used.settings.max_body_bytes)
-    table: Table | None
-    if sent == CSV:
-        table = await asyncio.to_thread(parse_observations, content, used.settings.max_rows)
-    else:
-        body = bodies.parse(RetrainRequest, content)
-        activate, dry_run, note = body.activate, body.dry_run, body.note
-        table = bodies.table_of(body.observations, used.settings.max_rows) if body.observations else None
     order = Order(
         source="POST /retrain",
         who=who,
-        table=table,
         activate=activate,
         dry_run=dry_run,
         note=note,
         key=idempotency_key(request),
         digest=bodies.digest_of(request, content),
     )
+    if len(content) < LARGE:
+        order = read_order(content, order, sent, used.settings.max_rows)
+    else:
+        file, order = await used.aside.call(read_large_order, content, order, sent, used.settings.max_rows)
+        if len(file):
+            order = replace(order, table=PackedTable(file.read(0, len(file))))
+        file.close()
     if wanted == EVENTS:
         return StreamingResponse(_events(request, used, order), media_type=EVENTS)
     return Response(to_json(await _carried_out(used, order)), media_type=JSON)
+
+
+def read_order(content: bytes, order: Order, media_type: str, max_rows: int) -> Order:
+    """Return the order with what its body says.
+
+    Raises:
+        InputError: the body is malformed, invalid or too large.
+    """
+    if media_type == CSV:
+        return replace(order, table=parse_observations(content, max_rows))
+    body = bodies.parse(RetrainRequest, content)
+    table = bodies.table_of(body.observations, max_rows) if body.observations else None
+    return replace(order, table=table, activate=body.activate, dry_run=body.dry_run, note=body.note)
+
+
+def read_large_order(content: bytes, order: Order, media_type: str, max_rows: int) -> tuple[bytes, Order]:
+    """Do as `read_order`, but return the table beside the order, packed."""
+    order = read_order(content, order, media_type, max_rows)
+    packed = b"" if order.table is None else pickle.dumps(order.table)
+    return packed, replace(order, table=None)
 
 
 async def _carried_out(used: Services, order: Order, events: asyncio.Queue[Any] | None = None) -> Report:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from statistics import NormalDist
 
 _TINY = 1e-300
+_STEPS = 60
 _SERIES_FROM = 1_000
 """Degrees of freedom from which the asymptotic series is exact to rounding."""
 
@@ -23,10 +24,12 @@ def t_quantile(level: float, degrees_of_freedom: int) -> float:
     """
     if not 0.0 < level < 1.0 or degrees_of_freedom < 1:
         raise ValueError(f"no t quantile for level {level} and {degrees_of_freedom} degrees of freedom")
+    if degrees_of_freedom == 1:
+        return math.tan(math.pi * level / 2.0)
+    if degrees_of_freedom == 2:  # noqa: PLR2004 - these two have closed forms
+        return level * math.sqrt(2.0 / ((1.0 - level) * (1.0 + level)))
     start = _series(NormalDist().inv_cdf(0.5 + level / 2.0), degrees_of_freedom)
-    if degrees_of_freedom >= _SERIES_FROM:
-        return start
-    return _bisected(level, degrees_of_freedom)
+    return start if degrees_of_freedom >= _SERIES_FROM else _refined(start, level, degrees_of_freedom)
 
 
 def _series(z: float, df: int) -> float:
@@ -39,17 +42,16 @@ def _series(z: float, df: int) -> float:
     return z * (1.0 + (g1 + (g2 + (g3 + g4 / df) / df) / df) / df)
 
 
-def _bisected(level: float, df: int) -> float:
-    """Bisect on y = df / (df + t²): I_y(df/2, 1/2), the regularised incomplete beta function, is 1 - level there."""
-    low, high = 0.0, 1.0
-    while True:
-        y = 0.5 * (low + high)
-        if y in (low, high):
-            return math.sqrt(df * (1.0 - y) / y)
-        if incomplete_beta(df / 2.0, 0.5, y) < 1.0 - level:
-            low = y
-        else:
-            high = y
+def _refined(t: float, level: float, df: int) -> float:
+    """Refine by Newton's method, on P(|T| > t) = I_y(df/2, 1/2) at y = df / (df + t²): it is convex, and so converges."""
+    scale = math.exp(math.lgamma((df + 1) / 2.0) - math.lgamma(df / 2.0)) / math.sqrt(df * math.pi)
+    for _ in range(_STEPS):
+        outside = incomplete_beta(df / 2.0, 0.5, df / (df + t * t))
+        step = (outside - (1.0 - level)) / (2.0 * scale * (1.0 + t * t / df) ** (-(df + 1) / 2.0))
+        t = max(t + step, 0.1 * t)
+        if abs(step) < 1e-13 * t:  # noqa: PLR2004 - the next step would be its square
+            break
+    return t
 
 
 def incomplete_beta(a: float, b: float, x: float) -> float:

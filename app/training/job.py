@@ -26,7 +26,7 @@ from app.store.registry import Registry
 from app.store.version import Version
 from app.training import review
 from app.training.candidate import Candidate, Rows
-from app.training.order import Order
+from app.training.order import Order, PackedTable
 from app.training.report import Changes, Report, SuspiciousYield
 
 Progress = Callable[[str, int, int, float | None], None]
@@ -156,15 +156,16 @@ def _read(order: Order, live: _Live | None, progress: Progress) -> tuple[Harvest
     """Take in what comes with an order, before any lock on the database is held, and look for suspicious rows."""
     if order.table is None:
         return None, []
+    source = order.table.unpacked() if isinstance(order.table, PackedTable) else order.table
     found: list[SuspiciousYield] = []
 
     def look(part: Table, first_row: int) -> None:
-        if isinstance(order.table, TableFile):
+        if isinstance(source, TableFile):
             progress("reading", first_row, 0, None)
         if live is not None and len(found) < review.MOST_LISTED:
             found.extend(review.suspicious(part, live.version.model, first_row))
 
-    return Harvest.of(order.table, look), found[: review.MOST_LISTED]
+    return Harvest.of(source, look), found[: review.MOST_LISTED]
 
 
 class _DryRun(Exception):

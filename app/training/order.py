@@ -1,5 +1,6 @@
 """What a training is asked to do. Crosses from the serving process to the training process."""
 
+import pickle
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +22,19 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
+class PackedTable:
+    """A table that was read in another process: a pickle, which the serving process only hands on."""
+
+    content: bytes
+
+    def unpacked(self) -> Table:
+        """Return the table."""
+        table = pickle.loads(self.content)  # noqa: S301 - from a process of this service
+        assert isinstance(table, Table)  # noqa: S101 - what it was made of
+        return table
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """One training.
 
@@ -31,7 +45,7 @@ class Order:
 
     source: str
     who: str
-    table: Table | TableFile | None = None
+    table: Table | TableFile | PackedTable | None = None
     alone: bool = False
     activate: Activate = "if_better"
     dry_run: bool = False

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from app import memory
 from scripts.bench import bulk, learning, peers
 from scripts.bench.load import Load, load, middle, require_wrk
-from scripts.bench.servers import FLOOR, IDIOMATIC, ORCHARD, Connection, Kind, Server, serving
+from scripts.bench.servers import FLOOR, IDIOMATIC, ORCHARD, Connection, Server, serving
 
 SERVER_CORE, LOAD_CORE, ALL_CORES = "0", "1", "0,1"
 PACED = "math.random(2, 10)"

@@ -85,7 +85,7 @@ class Reading:
                 yield FieldError((number, name), f"{where}{values[row]:g} is not finite", "not_finite")
 
     def labels(self, name: str) -> Labels:
-        """Return a column of names; none where it is null or empty, or there is no such column."""
+        """Return a column of names; none where it is null, or there is no such column."""
         if name not in self._rows.schema.names:
             return Labels((), np.full(len(self._rows), -1, dtype=np.int32))
         column = self._rows.column(name)
@@ -104,8 +104,6 @@ class Reading:
                     )
                     for row in np.flatnonzero(codes == code).tolist()
                 )
-            elif not label:
-                codes[codes == code] = -1
         return Labels(names, codes)
 
     def raise_faults(self) -> None:

@@ -74,9 +74,9 @@ def _csv_parts(file: IO[bytes]) -> Iterator[Table]:
     header, start, rest = b"", BEGINNING, b""
     while part := file.read(PART_BYTES):
         whole, rest = _cut(rest + part)
-        if not whole:
+        if len(rest) > PART_BYTES:
             raise MalformedInput(f"line {start.line + 2} is longer than {PART_BYTES} bytes, or its quotes never close")
-        if not header:
+        if whole and not header:
             header, whole = _header(whole)
         if whole:
             table = quick(header, whole, start) or parse_part(header + whole, start)

@@ -43,13 +43,13 @@ def _series(z: float, df: int) -> float:
 
 
 def _refined(t: float, level: float, df: int) -> float:
-    """Refine by Newton's method, on P(|T| > t) = I_y(df/2, 1/2) at y = df / (df + t²): it is convex, and so converges."""
+    """Refine by Newton's method, on P(|T| > t) = I_y(df/2, 1/2) at y = df / (df + t²), which is convex."""
     scale = math.exp(math.lgamma((df + 1) / 2.0) - math.lgamma(df / 2.0)) / math.sqrt(df * math.pi)
     for _ in range(_STEPS):
         outside = incomplete_beta(df / 2.0, 0.5, df / (df + t * t))
         step = (outside - (1.0 - level)) / (2.0 * scale * (1.0 + t * t / df) ** (-(df + 1) / 2.0))
         t = max(t + step, 0.1 * t)
-        if abs(step) < 1e-13 * t:  # noqa: PLR2004 - the next step would be its square
+        if abs(step) < 1e-13 * t:  # the next step would be its square
             break
     return t
 

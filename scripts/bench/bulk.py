@@ -16,8 +16,8 @@ import pyarrow as pa
 from starlette.types import ASGIApp, Message
 
 from app.data.tables import parse_observations
-from app.model.moments import Array
 from app.main import create_app
+from app.model.moments import Array
 from app.model.weather import NAMES
 from app.settings import Settings
 from scripts.bench import services
@@ -119,7 +119,7 @@ def milliseconds(questions: list[Question], rounds: int) -> dict[Form, float]:
 
 
 def milliseconds_inside(store: Path, weather: dict[str, Array], rounds: int) -> dict[Form, float]:
-    """Return the median time of each form inside the service: from the body's bytes to the answer's, without sockets."""
+    """Return the median time of each form inside the service: from the body to the answer, without sockets."""
     os.environ["ORCHARD_MODEL_STORE"] = str(store)
     with asyncio.Runner() as runner:
         orchard, idiomatic = create_app(Settings(model_store=store)), services.idiomatic()

@@ -1,4 +1,4 @@
-"""How long DuckDB takes to aggregate a Parquet file's means and centred products: ``python -m scripts.bench.duck FILE``.
+"""How long DuckDB takes to sum a Parquet file's means and centred products: ``python -m scripts.bench.duck FILE``.
 
 In a process of its own: it needs no other library here, and is loud at the end of one.
 """

@@ -94,7 +94,7 @@ def loop_seconds(batch_size: int) -> float:
     def epoch() -> None:
         for features, targets in rows:
             loss = torch.nn.functional.mse_loss(model(features), targets)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             optimizer.zero_grad()
 
@@ -134,7 +134,7 @@ def _duckdb(path: Path) -> float:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a store that has learned ``rows`` asks for: a descent, ms, and its epochs; a retrain on three new rows, ms."""
+    """What a store that has learned ``rows`` asks for: a descent, ms, its epochs; a retrain on three new rows, ms."""
 
     rows: int
     descent_ms: float

@@ -78,7 +78,7 @@ def serving(kind: Kind, cores: str, store: Path, settings: Mapping[str, str] | N
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = pinned(cores, [word.format(port=port) for word in kind.command])
-    environment = os.environ | {"ORCHARD_MODEL_STORE": str(store), "PYTHONPATH": str(ROOT)} | dict(settings or {})
+    environment = os.environ | {"ORCHARD_MODEL_STORE": str(store), "PYTHONPATH": _path()} | dict(settings or {})
     began = time.perf_counter()
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -143,6 +143,10 @@ def ask(port: int, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
         return bytes(connection.post(path, body, headers))
     finally:
         connection.close()
+
+
+def _path() -> str:
+    return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
 
 def _family(process: int) -> list[int]:

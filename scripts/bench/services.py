@@ -34,6 +34,7 @@ BYTES = bytes(7_314_032)
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     """Take a body and answer constant bytes: what moving a large question and its answer costs at least."""
+    del scope
     while (await receive()).get("more_body"):
         """Only takes it."""
     headers = [(b"content-length", b"%d" % len(BYTES)), (b"content-type", b"application/octet-stream")]

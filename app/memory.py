@@ -6,7 +6,7 @@ import gc
 
 KEPT_BYTES = 32 * 2**20
 """What malloc keeps of freed memory instead of giving it back, bytes."""
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # from malloc.h
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # from malloc.h
 
 
 def keep_freed() -> None:
@@ -20,6 +20,7 @@ def keep_freed() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_TRIM_THRESHOLD, KEPT_BYTES)
         mallopt(_MMAP_THRESHOLD, KEPT_BYTES)
+        mallopt(_ARENA_MAX, 1)  # what one thread has freed serves all: Python's lock keeps them apart anyway
 
 
 def settle() -> None:

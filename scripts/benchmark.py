@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from app import memory
 from scripts.bench import bulk, learning, peers
 from scripts.bench.load import Load, load, middle, require_wrk
-from scripts.bench.servers import FLOOR, IDIOMATIC, ORCHARD, Connection, Server, serving
+from scripts.bench.servers import FLOOR, IDIOMATIC, ORCHARD, Connection, Kind, Server, serving
 
 SERVER_CORE, LOAD_CORE, ALL_CORES = "0", "1", "0,1"
 PACED = "math.random(2, 10)"
@@ -97,23 +97,28 @@ def one_region(store: Path, effort: Effort) -> None:
         for _ in range(effort.rounds):
             for server in servers:
                 loads[server.kind.name].append(load(server, LOAD_CORE, effort.seconds))
-        rows = [_row(server, loads) for server in servers]
+        memories = [server.family_megabytes for server in servers]
+    rows = [_row(kind, loads, used) for kind, used in zip(kinds, memories, strict=True)]
+    for _ in range(effort.rounds):
+        for kind, row in zip(kinds, rows, strict=True):
+            with serving(kind, SERVER_CORE, store) as server:
+                row.append(f"{server.start_s:.2f}")
+    rows = [[*row[:8], f"{median(map(float, row[8:])):.2f}"] for row in rows]
     header = ["one region", "answers/s", "of uvicorn's", "× idiomatic", "p50 ms", "p99 ms", "failed", "memory MB"]
     _print("One region in a request", [*header, "start s"], rows)
 
 
-def _row(server: Server, loads: dict[str, list[Load]]) -> list[str]:
-    mine = middle(loads[server.kind.name])
+def _row(kind: Kind, loads: dict[str, list[Load]], megabytes: float) -> list[str]:
+    mine = middle(loads[kind.name])
     return [
-        server.kind.name,
+        kind.name,
         f"{mine.rate:,.0f}",
-        f"{_ratio(loads[server.kind.name], loads[FLOOR.name]):.2f}",
-        f"{_ratio(loads[server.kind.name], loads[IDIOMATIC.name]):.1f}",
+        f"{_ratio(loads[kind.name], loads[FLOOR.name]):.2f}",
+        f"{_ratio(loads[kind.name], loads[IDIOMATIC.name]):.1f}",
         f"{mine.p50:.2f}",
         f"{mine.p99:.2f}",
         f"{mine.failures}",
-        f"{server.family_megabytes:.0f}",
-        f"{server.start_s:.2f}",
+        f"{megabytes:.0f}",
     ]
 
 

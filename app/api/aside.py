@@ -88,7 +88,6 @@ class Aside:
                     [sys.executable, "-m", "app.api.aside", str(other.fileno())],
                     pass_fds=[other.fileno()],
                     stdin=subprocess.DEVNULL,
-                    start_new_session=True,  # a Ctrl-C in the terminal is the server's to handle
                     env=os.environ | {"OMP_NUM_THREADS": "1"},
                 )
         return self._line, self._process
@@ -128,6 +127,8 @@ def _send_memory(line: "Connection[Any, Any]", content: bytes | memoryview, rece
 
 def main() -> None:
     """Answer questions until the server closes its end."""
+    # A Ctrl-C in the terminal is the server's to handle. (In a session of its own, niceness would not count.)
+    os.setpgid(0, 0)
     os.nice(NICE)
     line: Connection[Any, Any] = Connection(int(sys.argv[1]))
     while True:

@@ -24,6 +24,8 @@ from app.serving.live import LEVEL, Served
 
 JSON_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8"})
 ANY_TYPES = frozenset({b"*/*", b"application/json", b"application/json, */*"})
+LONGEST = 4_096
+"""Bytes: one region's body is shorter, whatever its name; what is longer is not even looked at."""
 CONTENT_TYPE = (b"content-type", b"application/json")
 VALIDATE = TypeAdapter(RegionWeather).validator.validate_json
 
@@ -38,7 +40,7 @@ class Express:
         self._general = general
         self._live = services.live
         self._note = services.asked.note
-        self._limit = services.settings.max_body_bytes
+        self._limit = min(LONGEST, services.settings.max_body_bytes)
         self._served: Served | None = None
         self._answer: Answer = _unready
         self._version = (b"x-model-version", b"")

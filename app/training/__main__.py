@@ -28,6 +28,8 @@ def main() -> None:
     # The parent reads only JSON lines: whatever else prints goes to standard error.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    # A Ctrl-C in the terminal is the server's to handle. (In a session of its own, niceness would not count.)
+    os.setpgid(0, 0)
     os.nice(10)
     import torch  # noqa: PLC0415 - after the redirection, and only in this process
 

@@ -106,7 +106,6 @@ class Trainer:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 limit=LINE_LIMIT,
-                start_new_session=True,  # a Ctrl-C in the terminal is the server's to handle
                 env=self._environment(),
             )
             await self._message(self._child)

@@ -23,6 +23,8 @@ from app.settings import Settings
 from scripts.bench import services
 from scripts.bench.servers import UVICORN, Connection, Kind, Server
 
+CHUNK = 2**16
+"""Bytes of a body that uvicorn hands over at a time."""
 ROOM = 2**26
 """Bytes: larger than any answer."""
 ARROW = "application/vnd.apache.arrow.stream"
@@ -146,8 +148,11 @@ async def _inside(app: ASGIApp, form: Form, body: bytes) -> float:
     }
     statuses = []
 
+    parts = [body[start : start + CHUNK] for start in range(0, len(body), CHUNK)]
+    messages = iter([{"type": "http.request", "body": part, "more_body": part is not parts[-1]} for part in parts])
+
     async def receive() -> Message:
-        return {"type": "http.request", "body": body, "more_body": False}
+        return next(messages)
 
     async def send(message: Message) -> None:
         statuses.append(message.get("status"))

@@ -69,8 +69,10 @@ class InMemory:
 
 
 def in_memory(rows: int) -> InMemory:
-    """Fit the last column by the others."""
-    table = harvest(rows)
+    """Fit a column by four others."""
+    draw = np.random.default_rng(1)
+    table = draw.normal(50.0, 10.0, (rows, 5))
+    table[:, 4] = table[:, :4] @ [1.0, 2.0, -1.0, 0.5] + draw.normal(0.0, 20.0, rows)
     moments = Moments.of(table)
     fit = descend({"crop": moments})
     reference = LinearRegression()

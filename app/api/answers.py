@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from app.api.large import Parts
 from app.api.negotiation import ARROW, CSV
 from app.api.questions import Question, Regions, read
 from app.data.tables import safe_cell
@@ -28,7 +29,7 @@ class Terms:
     explain: bool
 
 
-def reply(body: bytes, terms: Terms) -> tuple[bytes | memoryview, list[Array]]:
+def reply(body: bytes, terms: Terms) -> tuple[bytes | Parts, list[Array]]:
     """Read a question and return its answer, and the weather that was asked about.
 
     Raises:
@@ -39,7 +40,7 @@ def reply(body: bytes, terms: Terms) -> tuple[bytes | memoryview, list[Array]]:
     return answer.write(terms.wanted), list(question.weather)
 
 
-def reply_with_moments(body: bytes, terms: Terms) -> tuple[bytes | memoryview, Moments]:
+def reply_with_moments(body: bytes, terms: Terms) -> tuple[bytes | Parts, Moments]:
     """Do as `reply`, but return the moments of the weather, 3 columns: little enough to cross to another process."""
     content, weather = reply(body, terms)
     return content, Moments.of(np.column_stack(weather))
@@ -55,7 +56,7 @@ class Answer:
         self._yields: Yields = model.yields(question.weather, level)
         self._explain = explain
 
-    def write(self, media_type: str) -> bytes | memoryview:
+    def write(self, media_type: str) -> bytes | Parts:
         """Return it in a format."""
         if media_type == CSV:
             return self._csv()
@@ -159,7 +160,7 @@ class Answer:
         lines = [",".join(map(_quoted, map(safe_cell, columns))), *map(",".join, zip(*cells, strict=True)), ""]
         return "\r\n".join(lines).encode()
 
-    def _arrow(self) -> memoryview:
+    def _arrow(self) -> Parts:
         from app.api.arrow import write  # noqa: PLC0415 - pyarrow takes 50 MB, and few ask in Arrow
 
         return write(self._table(), len(self._question))
@@ -192,6 +193,8 @@ def _quoted(cell: str) -> str:
 
 
 def _clipped(tons: Array) -> Array:
+    if tons.min() > 0.0:
+        return tons
     tons = np.maximum(tons, 0.0)
     tons += 0.0  # -0 becomes 0
     return tons

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from app.api.large import Parts
 from app.errors import InvalidInput, MalformedInput, TooLarge, UnknownMediaType
 from app.model.labels import Labels
 from app.model.moments import Array
@@ -97,22 +98,16 @@ class _Flat:
         return _Flat(self._content, place + struct.unpack_from("<I", self._content, place)[0])
 
 
-def write(columns: Mapping[str, Array | Sequence[str | None] | str | None], rows: int) -> memoryview:
-    """Return a stream of one record batch.
+def write(columns: Mapping[str, Array | Sequence[str | None] | str | None], rows: int) -> Parts:
+    """Return a stream of one record batch, whose columns are not copied.
 
     A plain text stands for a column of that text in every row, None for numbers that are not known.
     """
     batch = pa.RecordBatch.from_pydict({name: _array(column, rows) for name, column in columns.items()})
-    size = pa.MockOutputStream()
-    _write(batch, size)
-    content = pa.allocate_buffer(size.size())  # of the right size, so that nothing is copied while it grows
-    _write(batch, pa.FixedSizeBufferWriter(content))
-    return memoryview(content)
-
-
-def _write(batch: pa.RecordBatch, sink: pa.NativeFile) -> None:
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
+    parts = Parts()
+    with pa.PythonFile(parts, "w") as sink, pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
+    return parts
 
 
 def _array(column: Array | Sequence[str | None] | str | None, rows: int) -> pa.Array:

@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection, Pipe
 from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any, TypeVar
 
-from app.api.large import InMemoryFile
+from app.api.large import InMemoryFile, Parts, pieces
 from app.errors import AnsweringFailed, OrchardError
 
 IDLE_S = 60.0
@@ -31,7 +31,7 @@ NICE = 10
 
 
 Result = TypeVar("Result")
-Work = Callable[..., tuple[bytes | memoryview, Any]]
+Work = Callable[..., tuple[bytes | Parts, Any]]
 """A function of a module, of a body and more: what it returns first may be large, the second is small."""
 
 
@@ -108,7 +108,7 @@ class Aside:
         await asyncio.to_thread(self._here.shutdown)
 
 
-def _send_memory(line: "Connection[Any, Any]", content: bytes | memoryview, receiver: int | None) -> None:
+def _send_memory(line: "Connection[Any, Any]", content: bytes | Parts, receiver: int | None) -> None:
     """Hand over a file without a name, in memory where the system can, that holds ``content``."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("orchard")
@@ -117,9 +117,10 @@ def _send_memory(line: "Connection[Any, Any]", content: bytes | memoryview, rece
             descriptor = os.dup(file.fileno())
     try:
         with open(descriptor, "wb", buffering=0, closefd=False) as file:
-            rest = memoryview(content)
-            while rest:
-                rest = rest[file.write(rest) :]
+            for piece in pieces(content):
+                rest = memoryview(piece)
+                while rest:
+                    rest = rest[file.write(rest) :]
         send_handle(line, descriptor, receiver)
     finally:
         os.close(descriptor)

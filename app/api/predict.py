@@ -8,7 +8,7 @@ from starlette.responses import Response
 from app.api import problems
 from app.api.answers import Terms, reply, reply_with_moments
 from app.api.aside import LARGE
-from app.api.large import PART, InMemoryFile, LargeResponse
+from app.api.large import PART, Content, LargeResponse
 from app.api.negotiation import ARROW, CSV, JSON, answer_type, body_type, json_or_tables
 from app.api.schemas import OnePrediction, PredictionColumns, SeveralPredictions
 from app.api.security import read_body
@@ -49,7 +49,7 @@ async def predict(
     return LargeResponse(content, headers, media_type)
 
 
-async def _replied(body: bytes, terms: Terms, used: Services) -> bytes | memoryview | InMemoryFile:
+async def _replied(body: bytes, terms: Terms, used: Services) -> Content:
     """Answer here what is short, in a thread what leaves Python's lock alone, and all else in another process."""
     if terms.sent == terms.wanted == ARROW or (ARROW in {terms.sent, terms.wanted} and len(body) < LARGE):
         content, weather = await used.aside.call_here(reply, body, terms)

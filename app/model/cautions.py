@@ -35,7 +35,7 @@ def cautions(model: LinearModel, weather: Sequence[float], level: float) -> list
     """Return all the sentences about one region, whose intervals are of ``level``."""
     leverage = {spread: spread.leverage(weather) for spread in model.spreads}
     tons = {crop.crop: crop.tons(weather) for crop in model.crops}
-    margins = {crop.crop: crop.margin(leverage[crop.spread], level, math.sqrt) for crop in model.crops}
+    margins = {crop.crop: crop.margin(math.sqrt(1.0 + leverage[crop.spread]), level) for crop in model.crops}
     lows = {crop: None if margin is None else tons[crop] - margin for crop, margin in margins.items()}
     return [*weather_cautions(model, weather, list(leverage.values())), *yield_cautions(model, tons, lows)]
 

@@ -7,7 +7,7 @@ operation in the same order, so that both give the same bits.
 import functools
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self, TypeVar
@@ -112,14 +112,14 @@ class CropModel:
             total = total + weight * value
         return total
 
-    def margin(self, leverage: Number, level: float, root: Callable[[Number], Number]) -> Number | None:
+    def margin(self, width: Number, level: float) -> Number | None:
         """Return half the width of the prediction interval, t(level, n - p) · s · √(1 + h), tons.
 
-        ``root`` is the square root for the type of ``leverage``. None without degrees of freedom.
+        ``width`` is √(1 + h), of the leverage h. None without degrees of freedom.
         """
         if self.residual_sd is None:
             return None
-        return (t_quantile(level, self.degrees_of_freedom) * self.residual_sd) * root(1.0 + leverage)
+        return (t_quantile(level, self.degrees_of_freedom) * self.residual_sd) * width
 
     def contributions(self, weather: Sequence[Number]) -> list[Number]:
         """Return weight · (value - its training mean) per feature, tons.
@@ -204,9 +204,11 @@ class LinearModel:
         for spread, values in leverage.items():
             outside |= values > spread.largest_leverage * (1.0 + LEVERAGE_SLACK)
             for value, low, high in zip(weather, spread.minimum, spread.maximum, strict=True):
-                outside |= (value < low) | (value > high)
+                if value.min() < low or value.max() > high:  # of most grids no value is
+                    outside |= (value < low) | (value > high)
         tons = {crop.crop: crop.tons(weather) for crop in self.crops}
-        margins = {crop.crop: crop.margin(leverage[crop.spread], level, np.sqrt) for crop in self.crops}
+        widths = {spread: np.sqrt(1.0 + values) for spread, values in leverage.items()}
+        margins = {crop.crop: crop.margin(widths[crop.spread], level) for crop in self.crops}
         return Yields(leverage, tons, margins, outside)
 
 

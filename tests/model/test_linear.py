@@ -41,7 +41,7 @@ def test_reference_intervals(model: LinearModel, point: str) -> None:
         assert leverage == pytest.approx(float(exact["leverage_x0"]), rel=1e-9)
         tons = crop.tons(weather)
         assert tons == pytest.approx(float(exact["mean"]), rel=1e-9)
-        margin = crop.margin(leverage, 0.95, math.sqrt)
+        margin = crop.margin(math.sqrt(1.0 + leverage), 0.95)
         assert margin is not None
         assert tons - margin == pytest.approx(float(exact["obs_ci_lower"]), rel=1e-9)
         assert tons + margin == pytest.approx(float(exact["obs_ci_upper"]), rel=1e-9)
@@ -65,7 +65,7 @@ def test_other_levels_are_scipys(model: LinearModel, level: float) -> None:
     assert crop.residual_sd is not None
     quantile = float(student.isf((1 - level) / 2, 11))
     expected = quantile * crop.residual_sd * math.sqrt(1.3)
-    assert crop.margin(0.3, level, math.sqrt) == pytest.approx(expected, rel=1e-11)
+    assert crop.margin(math.sqrt(1.3), level) == pytest.approx(expected, rel=1e-11)
 
 
 @given(st.tuples(st.floats(-130, 140), st.floats(0, 30_000), st.floats(0, 100)), st.floats(0.5, 0.999))
@@ -77,9 +77,9 @@ def test_one_and_many_get_the_same_bits(model: LinearModel, weather: tuple[float
         many = crop.spread.leverage(columns)
         assert many[1] == leverage
         assert crop.tons(columns)[1] == crop.tons(weather)
-        margins = crop.margin(many, level, np.sqrt)
+        margins = crop.margin(np.sqrt(1.0 + many), level)
         assert margins is not None
-        assert margins[1] == crop.margin(leverage, level, math.sqrt)
+        assert margins[1] == crop.margin(math.sqrt(1.0 + leverage), level)
         parts = [part[1] for part in crop.contributions(columns)]
         assert parts == crop.contributions(weather)
         assert crop.baseline + sum(crop.contributions(weather)) == pytest.approx(

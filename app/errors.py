@@ -9,12 +9,15 @@ OrchardError
 │   ├── TooLarge                  more bytes or rows than the limit
 │   ├── UnknownMediaType          a content type that is not understood
 │   ├── NotAcceptable             no content type that the client accepts
+│   ├── BodyTimeout               the body did not arrive in time
 │   ├── Unauthorized              a write without a token, or with a wrong one
+│   ├── TooManyAttempts           too many wrong tokens from one address
 │   └── NotFound                  no such version, batch or path
 ├── Conflict                    not now, or not with what is already there
 │   ├── RetrainRunning            another retrain holds the lock
 │   └── KeyReused                 the idempotency key was used for another body
 └── ServiceError                what Orchard needs has failed
+    ├── Overloaded                more requests at once than the limit
     ├── NotReady                  no model is live
     ├── StoreDamaged              a stored file is not what was written
     ├── StoreUnavailable          the store or the database cannot be written or read
@@ -77,6 +80,14 @@ class NotAcceptable(InputError):
     """No content type that the client accepts."""
 
 
+class BodyTimeout(InputError):
+    """The body did not arrive in time."""
+
+
+class TooManyAttempts(InputError):
+    """Too many wrong tokens from one address."""
+
+
 class Unauthorized(InputError):
     """A write without a token, or with a wrong one."""
 
@@ -99,6 +110,10 @@ class KeyReused(Conflict):
 
 class ServiceError(OrchardError):
     """What Orchard needs has failed."""
+
+
+class Overloaded(ServiceError):
+    """More requests at once than the limit."""
 
 
 class NotReady(ServiceError):

@@ -6,15 +6,19 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 
 from app import memory
 from app.api import health, metrics, models, observations, predict, problems, retrain
 from app.api.aside import Aside
 from app.api.document import DocumentedAPI
 from app.api.express import Express
-from app.api.security import RequestId, token_of
+from app.api.load import Limited, Load
+from app.api.security import RequestId
 from app.api.services import Services
+from app.api.tokens import Attempts, Tokens, require_reader
+from app.data.integrity import database_fault
 from app.errors import OrchardError
 from app.serving.drift import Asked
 from app.serving.live import Live
@@ -28,18 +32,26 @@ logger = logging.getLogger("orchard")
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Return the ASGI application; without ``settings``, they come from the environment."""
+    settings = settings or Settings()
     app = DocumentedAPI(
         title="Orchard",
         version=version("orchard"),
         summary="Crop yields from region weather, with how far to trust each number.",
-        lifespan=_lifespan(settings or Settings()),
+        lifespan=_lifespan(settings),
         docs_url=None,
         redoc_url=None,
     )
+    app.add_middleware(Limited)
+    if settings.cors_origins:
+        origins = [origin.strip() for origin in settings.cors_origins.split(",")]
+        app.add_middleware(
+            CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"], expose_headers=["*"]
+        )
     app.add_middleware(RequestId)
     problems.install(app)
-    for resource in (predict, retrain, observations, models, health, metrics):
-        app.include_router(resource.router)
+    app.include_router(health.router)
+    for resource in (predict, retrain, observations, models, metrics):
+        app.include_router(resource.router, dependencies=[Depends(require_reader)])
     return app
 
 
@@ -50,22 +62,39 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], contextlib.AbstractAsyn
         live = Live(registry)
         live.follow()
         asked = Asked(Objects(settings.shared_folder) if settings.shared_folder else None)
-        services = Services(settings, token_of(settings), registry, live, asked, Trainer(settings), Aside())
+        load = Load(settings.max_concurrency, settings.body_timeout_s)
+        tokens = Tokens(settings)
+        services = Services(settings, tokens, Attempts(), load, registry, live, asked, Trainer(settings), Aside())
         app.state.services = services
         assert isinstance(app, DocumentedAPI)  # noqa: S101 - it is made below
         app.express = Express(super(DocumentedAPI, app).__call__, services)
-        follower = asyncio.create_task(_follow(services))
+        await asyncio.to_thread(_look_over, services)
+        background = [asyncio.create_task(_follow(services)), asyncio.create_task(load.watch())]
         memory.keep_freed()
         memory.settle()
         try:
             yield
         finally:
-            follower.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await follower
+            for task in background:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
             await services.close()
 
     return lifespan
+
+
+def _look_over(services: Services) -> None:
+    """Clean up after writers that died, and see whether the database is whole."""
+    try:
+        removed = Objects(services.settings.model_store).clean()
+        if removed:
+            logger.warning("%d temporary files of writers that died were removed", removed)
+        if fault := database_fault(services.settings.database):
+            services.damage.append(fault)
+            logger.error(fault)
+    except OrchardError as error:
+        logger.warning("the store could not be looked over: %s", error.detail)
 
 
 async def _follow(services: Services) -> None:

@@ -18,6 +18,8 @@ class Settings(BaseSettings):
     """Where observations are kept, as an SQLAlchemy URL; None: ``observations.db`` in the model store (SQLite)."""
     token: SecretStr | None = None
     """The token that writes need; None: the one in ``<model store>/token``, made at the first start."""
+    read_token: SecretStr | None = None
+    """If set, reading needs a token too: this one, or one for writing. Health is open."""
     host: str = "127.0.0.1"
     """The address to listen on."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
@@ -28,6 +30,12 @@ class Settings(BaseSettings):
     """The largest request body, bytes."""
     max_rows: Annotated[int, Field(ge=1, le=10_000_000)] = 200_000
     """The most regions or observations in one request, rows."""
+    body_timeout_s: Annotated[float, Field(gt=0, le=3_600)] = 30.0
+    """How long a body may take to arrive, seconds."""
+    max_concurrency: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
+    """Requests that one process works on at once; more are answered 503, but for health and metrics."""
+    cors_origins: str = ""
+    """Origins whose pages may call, with commas between them; none without, * for all."""
     follow_interval_s: Annotated[float, Field(gt=0, le=60)] = 0.5
     """How often a process looks whether another one has activated a version, seconds."""
     trainer_idle_s: Annotated[float, Field(ge=0, le=86_400)] = 60.0

@@ -6,6 +6,7 @@ the general path with nothing lost, so that this room knows no errors; what it a
 byte for byte (tests/api/test_express.py).
 """
 
+import asyncio
 import math
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.answers import to_bytes
 from app.api.schemas import RegionWeather
-from app.api.security import request_id
+from app.api.security import NO_SNIFFING, request_id
 from app.api.services import Services
 from app.model.cautions import cautions
 from app.model.linear import LEVERAGE_SLACK, CropModel, LinearModel, Spread
@@ -26,6 +27,8 @@ JSON_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8"}
 ANY_TYPES = frozenset({b"*/*", b"application/json", b"application/json, */*"})
 LONGEST = 4_096
 """Bytes: one region's body is shorter, whatever its name; what is longer is not even looked at."""
+OTHERS = frozenset({b"expect", b"origin", b"content-encoding"})
+"""Headers that say that there is more to a request."""
 CONTENT_TYPE = (b"content-type", b"application/json")
 VALIDATE = TypeAdapter(RegionWeather).validator.validate_json
 
@@ -39,6 +42,8 @@ class Express:
     def __init__(self, general: ASGIApp, services: Services) -> None:
         self._general = general
         self._live = services.live
+        self._load = services.load
+        self._is_open = services.tokens.reading_is_open
         self._note = services.asked.note
         self._limit = min(LONGEST, services.settings.max_body_bytes)
         self._served: Served | None = None
@@ -49,10 +54,21 @@ class Express:
         """Answer one POST /predict."""
         given = _plain_request(scope)
         served = self._live.loaded
-        if given is None or served is None:
+        load = self._load
+        if given is None or served is None or not self._is_open or len(load.waiting) + load.at_work >= load.limit:
             await self._general(scope, receive, send)
             return
-        message = await receive()
+        task = asyncio.current_task()
+        load.waiting[task] = load.tick
+        try:
+            message = await receive()
+        except asyncio.CancelledError:
+            if task in load.waiting:
+                raise
+            await self._general(scope, self._too_slow, send)
+            return
+        finally:
+            load.waiting.pop(task, None)
         body = message.get("body", b"")
         if message.get("more_body") or message["type"] != "http.request" or len(body) > self._limit:
             await self._general(scope, _again(message, receive), send)
@@ -76,10 +92,14 @@ class Express:
                     (b"content-length", b"%d" % len(answer)),
                     CONTENT_TYPE,
                     (b"x-request-id", request_id(given)),
+                    NO_SNIFFING,
                 ],
             }
         )
         await send({"type": "http.response.body", "body": answer})
+
+    async def _too_slow(self) -> Message:
+        raise self._load.too_slow()
 
     def _take(self, served: Served) -> None:
         """Prepare a version that has just become live."""
@@ -106,7 +126,7 @@ def _plain_request(scope: Scope) -> bytes | None:
                 return None
         elif name == b"x-request-id":
             given = value
-        elif name == b"expect":
+        elif name in OTHERS:
             return None
     return given
 

@@ -17,5 +17,10 @@ async def live() -> Liveness:
 
 @router.get("/ready", summary="A model is live", responses=problems.documented(503))
 async def ready(used: Used) -> Readiness:
-    """Return 200 and the live version, or 503 with the reason."""
-    return Readiness(status="ready", model_version=used.live.current.version)
+    """Return 200 and the live version, or 503 with the reason.
+
+    Details name what is damaged: then the newest version that can be read is served.
+    """
+    version = used.live.current.version
+    details = [f"{used.live.damage}: version {version} is served instead"] if used.live.damage else []
+    return Readiness(status="ready", model_version=version, details=details + used.damage)

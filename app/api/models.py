@@ -19,8 +19,9 @@ from app.api.schemas import (
     VersionEntry,
     VersionPage,
 )
-from app.api.security import Writer, read_body
+from app.api.security import read_body
 from app.api.services import Services, Used
+from app.api.tokens import Writer
 from app.errors import OrchardError
 from app.serving.drift import drift
 from app.store.registry import LogLine
@@ -139,7 +140,7 @@ async def card(used: Used, version: VersionPath) -> VersionCard:
 async def activate(request: Request, used: Used, who: Writer, version: VersionPath) -> Response:
     """Append a line to the activation log, and serve that version from the next request on."""
     body_type(request, (JSON,))
-    body = bodies.parse(ActivateRequest, await read_body(request, used.settings.max_body_bytes))
+    body = bodies.parse(ActivateRequest, await read_body(request, used))
     line = await asyncio.to_thread(_activate, used, version, who, body.note)
     return Response(to_json(line), media_type=JSON)
 

@@ -20,8 +20,9 @@ from app.api.schemas import (
     ObservationPage,
     ObservationsRequest,
 )
-from app.api.security import Writer, idempotency_key, read_body
+from app.api.security import idempotency_key, read_body
 from app.api.services import Services, Used
+from app.api.tokens import Writer
 from app.data.harvest import Harvest
 from app.data.tables import LABELS, parse_observations, safe_cell
 from app.model.weather import NAMES
@@ -51,7 +52,7 @@ async def store(
     """Store a batch whole or not at all; the next retrain learns from it."""
     answer_type(request, (JSON,))
     sent = body_type(request, (JSON, CSV))
-    content = await read_body(request, used.settings.max_body_bytes)
+    content = await read_body(request, used)
     key, digest = idempotency_key(request), bodies.digest_of(request, content)
     upload = Upload(sent, used.settings.max_rows, note, who, key, digest)
     if len(content) < LARGE:

@@ -38,7 +38,7 @@ async def predict(
     """Predict each crop's yield in tons, with a prediction interval and a warning wherever it deserves less trust."""
     sent = body_type(request, _TYPES)
     wanted = answer_type(request, (sent, *(other for other in _TYPES if other != sent)))
-    body = await read_body(request, used.settings.max_body_bytes)
+    body = await read_body(request, used)
     served = used.live.current if version is None else used.live.version(version)
     terms = Terms(sent, wanted, used.settings.max_rows, served.version, served.model, level, explain)
     content = await _replied(body, terms, used)

@@ -36,6 +36,7 @@ KINDS: dict[type[OrchardError], Kind] = {
     errors.Unauthorized: Kind(401, "unauthorized", "A valid token is needed", (("WWW-Authenticate", "Bearer"),)),
     errors.NotFound: Kind(404, "not_found", "There is no such thing"),
     errors.NotAcceptable: Kind(406, "not_acceptable", "No acceptable content type"),
+    errors.BodyTimeout: Kind(408, "body_timeout", "The body did not arrive in time", (("Connection", "close"),)),
     errors.Conflict: Kind(409, "conflict", "The request conflicts with another one"),
     errors.RetrainRunning: Kind(409, "retrain_running", "A retrain is running", (("Retry-After", "1"),)),
     errors.KeyReused: Kind(409, "key_reused", "The idempotency key was used for another request"),
@@ -44,8 +45,10 @@ KINDS: dict[type[OrchardError], Kind] = {
     errors.InvalidInput: Kind(422, "invalid", "The input is invalid"),
     errors.TooFewRows: Kind(422, "too_few_rows", "There are too few rows to fit"),
     errors.Diverged: Kind(422, "diverged", "Descent diverged"),
+    errors.TooManyAttempts: Kind(429, "too_many_attempts", "Too many wrong tokens", (("Retry-After", "60"),)),
     errors.OrchardError: Kind(500, "internal", "Something went wrong"),
     errors.ServiceError: Kind(503, "unavailable", "The service is not available"),
+    errors.Overloaded: Kind(503, "overloaded", "Too many requests at once", (("Retry-After", "1"),)),
     errors.NotReady: Kind(503, "not_ready", "No model is live", (("Retry-After", "5"),)),
     errors.StoreDamaged: Kind(503, "store_damaged", "A stored file is damaged"),
     errors.StoreUnavailable: Kind(503, "store_unavailable", "The store is not available", (("Retry-After", "5"),)),
@@ -53,6 +56,8 @@ KINDS: dict[type[OrchardError], Kind] = {
     errors.TrainingFailed: Kind(503, "training_failed", "Training failed", (("Retry-After", "5"),)),
     errors.AnsweringFailed: Kind(503, "answering_failed", "A large question was not answered"),
 }
+ANYWHERE = (401, 429, 503)
+"""Reading may need a token too, and any call may be one too many."""
 HTTP_CODES = {
     404: ("not_found", "There is no such path"),
     405: ("method_not_allowed", "This path has other methods"),
@@ -87,12 +92,12 @@ class Problem(BaseModel):
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the ``responses`` of an operation that can end in these statuses."""
+    """Return the ``responses`` of an operation that can end in these statuses, besides those that any can end in."""
     titles: dict[int, str] = {}
     for kind in KINDS.values():
         titles.setdefault(kind.status, kind.title)
     schema = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {status: {"description": titles[status], "content": schema} for status in statuses}
+    return {status: {"description": titles[status], "content": schema} for status in {*statuses, *ANYWHERE}}
 
 
 def response(request: Request, error: OrchardError) -> Response:

@@ -14,8 +14,9 @@ from app.api import bodies, problems
 from app.api.aside import LARGE
 from app.api.negotiation import CSV, EVENTS, JSON, answer_type, body_type, json_or_tables
 from app.api.schemas import RetrainRequest
-from app.api.security import Writer, idempotency_key, read_body
+from app.api.security import idempotency_key, read_body
 from app.api.services import Services, Used
+from app.api.tokens import Writer
 from app.data.tables import parse_observations
 from app.errors import OrchardError
 from app.training.order import Activate, Order, PackedTable
@@ -52,7 +53,7 @@ async def retrain(
     """
     wanted = answer_type(request, (JSON, EVENTS))
     sent = body_type(request, (JSON, CSV))
-    content = await read_body(request, used.settings.max_body_bytes)
+    content = await read_body(request, used)
     order = Order(
         source="POST /retrain",
         who=who,

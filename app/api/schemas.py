@@ -304,7 +304,8 @@ class Liveness(BaseModel):
 
 
 class Readiness(BaseModel):
-    """A model is live."""
+    """A model is live; ``details`` says what is damaged, where something is."""
 
     status: str
     model_version: str
+    details: list[str] = []

@@ -1,74 +1,43 @@
-"""Who may write, how much a body may hold, and the id of each request."""
+"""How much a body may hold and how long it may take, the id of each request, and the headers of each answer."""
 
-import hmac
+import asyncio
 import itertools
 import re
 import secrets
-from typing import Annotated
 
-from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import InvalidInput, StoreUnavailable, TooLarge, Unauthorized
-from app.settings import Settings
-from app.store.objects import NameTaken, Objects
+from app.api.services import Services
+from app.errors import InvalidInput, TooLarge, UnknownMediaType
 
-TOKEN_NAME = "token"  # noqa: S105 - the file's name
-OWNER_ONLY = 0o600
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 KEY_LENGTH = 200
-BEARER = HTTPBearer(auto_error=False, description="The token in the model store's file `token`, or ORCHARD_TOKEN.")
 
 
-def token_of(settings: Settings) -> str:
-    """Return the token that writes need: the setting, or the model store's, made now if there is none.
-
-    Raises:
-        StoreUnavailable: there is none and it cannot be kept.
-    """
-    if settings.token is not None:
-        return settings.token.get_secret_value()
-    objects = Objects(settings.model_store)
-    if not objects.exists(TOKEN_NAME):
-        try:
-            objects.create(TOKEN_NAME, secrets.token_urlsafe(32).encode() + b"\n", OWNER_ONLY)
-        except NameTaken:
-            """Another process has just made it."""
-    token = objects.read(TOKEN_NAME).decode().strip()
-    if not token:
-        raise StoreUnavailable("the model store's token file is empty: remove it, and a new token is made")
-    return token
-
-
-def require_token(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
-) -> str:
-    """Let a write through only with the right token, compared in constant time; return who writes.
+async def read_body(request: Request, used: Services) -> bytes:
+    """Return the body.
 
     Raises:
-        Unauthorized: no token, or a wrong one.
+        UnknownMediaType: it is encoded, as with gzip: what it unfolds to is not limited by what it holds.
+        TooLarge: it is larger than the limit, by its Content-Length or by what arrived.
+        BodyTimeout: it did not arrive in time.
     """
-    if credentials is None:
-        raise Unauthorized("this call needs the header Authorization: Bearer <token>")
-    expected: str = request.app.state.services.token
-    if not hmac.compare_digest(credentials.credentials.encode(), expected.encode()):
-        raise Unauthorized("the token is wrong")
-    return "token"
-
-
-Writer = Annotated[str, Depends(require_token)]
-
-
-async def read_body(request: Request, limit: int) -> bytes:
-    """Return the body, of at most ``limit`` bytes.
-
-    Raises:
-        TooLarge: it is larger, by its Content-Length or by what arrived.
-    """
+    limit = used.settings.max_body_bytes
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise UnknownMediaType(f"bodies encoded as {encoding[:40]!r} are not read: send it as it is")
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
         raise TooLarge(f"the body has {declared} bytes, the limit is {limit}")
+    try:
+        async with asyncio.timeout(used.settings.body_timeout_s):
+            return await _read(request, limit)
+    except TimeoutError as error:
+        raise used.load.too_slow() from error
+
+
+async def _read(request: Request, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     async for part in request.stream():
@@ -91,6 +60,15 @@ def idempotency_key(request: Request) -> str | None:
     return key
 
 
+NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+"""On every answer: it is what it says it is."""
+NO_KEEPING = [
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+]
+"""On every answer that a browser may keep or show as a page: not on a prediction, where a header costs half a microsecond
+of thirty."""
+
 _PROCESS = secrets.token_hex(6).encode() + b"-"
 _COUNT = itertools.count(1)
 
@@ -103,7 +81,7 @@ def request_id(given: bytes) -> bytes:
 
 
 class RequestId:
-    """Gives each request an id: the client's X-Request-ID, or a new one; it is repeated in the answer's header."""
+    """Gives each request an id, the client's X-Request-ID or a new one, and its answer that and the common headers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -115,11 +93,12 @@ class RequestId:
             return
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
         identity = request_id(given)
+        common = [NO_SNIFFING] if scope["path"] == "/predict" else [NO_SNIFFING, *NO_KEEPING]
         scope.setdefault("state", {})["request_id"] = identity.decode()
 
         async def identified(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"].append((b"x-request-id", identity))
+                message["headers"] = [*message["headers"], (b"x-request-id", identity), *common]
             await send(message)
 
         await self._app(scope, receive, identified)

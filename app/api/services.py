@@ -1,12 +1,14 @@
 """What request code works with, made once per process and handed in by FastAPI."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 
 from app.api.aside import Aside
+from app.api.load import Load
+from app.api.tokens import Attempts, Tokens
 from app.serving.drift import Asked
 from app.serving.live import Live
 from app.settings import Settings
@@ -22,12 +24,16 @@ class Services:
     """The parts of a running service."""
 
     settings: Settings
-    token: str
+    tokens: Tokens
+    attempts: Attempts
+    load: Load
     registry: Registry
     live: Live
     asked: Asked
     trainer: Trainer
     aside: Aside
+    damage: list[str] = field(default_factory=list)
+    """What the look at the store at the start has found damaged."""
 
     @cached_property
     def observations(self) -> "Observations":

@@ -32,6 +32,8 @@ class Live:
         """The version to answer from, or None."""
         self._line = 0
         self._reason = "no model has been trained yet"
+        self.damage = ""
+        """Why the version that was activated last is not the one served, if it is not."""
         self._others: OrderedDict[str, Served] = OrderedDict()
 
     @property
@@ -54,7 +56,7 @@ class Live:
             return
         try:
             last = self._last_line()
-            line, version = self._registry.live(last)
+            line, version, self.damage = self._registry.live(last)
         except OrchardError as error:
             if self.loaded is None:
                 self._reason = error.detail

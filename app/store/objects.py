@@ -4,15 +4,19 @@ Every write is all or nothing and on the disk when it returns: a temporary file 
 its name, which fails if the name is taken.
 """
 
+import contextlib
+import fcntl
 import os
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from app.errors import NotFound, OrchardError, StoreUnavailable
 
 TEMPORARY = "tmp"
+YOUNG_S = 10.0
+"""An empty temporary file may be one that its writer has not locked yet, for so many seconds."""
 
 
 class NameTaken(OrchardError):
@@ -42,16 +46,33 @@ class Objects:
             handle, temporary = tempfile.mkstemp(dir=self.root / TEMPORARY)
             try:
                 with os.fdopen(handle, "wb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX)  # tells `clean` that its writer lives
                     file.write(content)
                     file.flush()
                     os.fchmod(file.fileno(), mode)
                     os.fsync(file.fileno())
-                os.link(temporary, target)
+                    os.link(temporary, target)
             except FileExistsError as error:
                 raise NameTaken(f"{name} exists") from error
             finally:
                 Path(temporary).unlink()
             _sync_folder(target.parent)
+
+    def clean(self) -> int:
+        """Remove the temporary files of writers that died, and return how many there were.
+
+        Raises:
+            StoreUnavailable: they cannot be removed.
+        """
+        removed = 0
+        with _reported("cleaned"):
+            for path in (self.root / TEMPORARY).glob("*"):
+                with contextlib.suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if file.seek(0, os.SEEK_END) or time.time() - path.stat().st_mtime > YOUNG_S:
+                        path.unlink()
+                        removed += 1
+        return removed
 
     def replace(self, name: str, content: bytes) -> None:
         """Store ``content`` under a name, new or not: for what is worth nothing after a crash.
@@ -102,7 +123,7 @@ class Objects:
             (self.root / name).unlink(missing_ok=True)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _reported(verb: str) -> Iterator[None]:
     try:
         yield

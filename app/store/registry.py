@@ -147,8 +147,8 @@ class Registry:
                 continue
         return lines
 
-    def live(self, known: int = 0) -> tuple[LogLine, Version]:
-        """Return the newest activation whose version can be read, with the version.
+    def live(self, known: int = 0) -> tuple[LogLine, Version, str]:
+        """Return the newest activation whose version can be read, the version, and what damage was passed over.
 
         ``known``: a line that is known to be the last one, so that the log need not be listed.
 
@@ -159,9 +159,11 @@ class Registry:
         for number in self._newest_first(known):
             try:
                 line = self.line(number)
-                return line, self.read(line.version, line.sha256)
+                version = self.read(line.version, line.sha256)
             except (StoreDamaged, NotFound) as error:
                 damage = damage or error.detail
+            else:
+                return line, version, damage
         raise NotReady(damage or "no model has been trained yet")
 
     def _newest_first(self, known: int) -> Iterator[int]:

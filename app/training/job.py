@@ -134,7 +134,7 @@ class Job:
 
     def _live(self) -> "_Live | None":
         try:
-            line, version = self._registry.live()
+            line, version, _ = self._registry.live()
         except NotReady:
             return None
         return _Live(line.version, version)

@@ -23,7 +23,7 @@ def weights() -> tuple[list[tuple[float, ...]], list[float]]:
     from app.store.objects import Objects  # noqa: PLC0415 - in the peer's process
     from app.store.registry import Registry  # noqa: PLC0415
 
-    _, version = Registry(Objects(Path(os.environ["ORCHARD_MODEL_STORE"]))).live()
+    _, version, _ = Registry(Objects(Path(os.environ["ORCHARD_MODEL_STORE"]))).live()
     crops = version.model.crops
     return [crop.weights for crop in crops], [crop.intercept for crop in crops]
 

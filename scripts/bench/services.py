@@ -63,7 +63,7 @@ def idiomatic() -> FastAPI:
     """Return FastAPI with pydantic models around a torch module, as tutorials show it, with Orchard's live weights."""
     import torch  # noqa: PLC0415 - only this service's process needs it
 
-    _, version = Registry(Objects(Path(os.environ["ORCHARD_MODEL_STORE"]))).live()
+    _, version, _ = Registry(Objects(Path(os.environ["ORCHARD_MODEL_STORE"]))).live()
     crops = version.model.crops
     model = torch.nn.Linear(3, len(crops))
     with torch.no_grad():

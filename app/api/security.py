@@ -66,8 +66,7 @@ NO_KEEPING = [
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 ]
-"""On every answer that a browser may keep or show as a page: not on a prediction, where a header costs half a microsecond
-of thirty."""
+"""On every answer that a browser may keep or show as a page: not on predictions, where each costs half a microsecond."""
 
 _PROCESS = secrets.token_hex(6).encode() + b"-"
 _COUNT = itertools.count(1)

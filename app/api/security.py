@@ -66,7 +66,7 @@ NO_KEEPING = [
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 ]
-"""On every answer that a browser may keep or show as a page: not on predictions, where each costs half a microsecond."""
+"""On every answer that a browser may keep or show as a page; on predictions each would cost half a microsecond."""
 
 _PROCESS = secrets.token_hex(6).encode() + b"-"
 _COUNT = itertools.count(1)

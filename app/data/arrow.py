@@ -1,5 +1,6 @@
 """Columns of Arrow as validated arrays and names, with errors that name the row and the column."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -25,8 +26,8 @@ def check_schema(schema: pa.Schema, *, texts: Sequence[str], numbers: Sequence[s
         for name in (*texts, *numbers)
         if name not in schema.names and name not in optional
     ]
-    for name in dict.fromkeys(schema.names):
-        if schema.names.count(name) > 1:
+    for name, count in Counter(schema.names).items():
+        if count > 1:
             faults.append(FieldError((name,), f"the column {name!r} appears twice", "doubled"))
         elif name not in (*texts, *numbers):
             faults.append(FieldError((name[:REGION_LENGTH],), f"unknown column {name[:REGION_LENGTH]!r}", "unknown"))
@@ -46,9 +47,7 @@ def _is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     types = pa.types
-    return bool(
-        types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind) or types.is_null(kind)
-    )
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind))
 
 
 class Reading:
@@ -58,6 +57,8 @@ class Reading:
         self._rows = rows
         self._first = first_row
         self._faults: list[FieldError] = []
+        self._count = 0
+        self._malformed = False
 
     def numbers(self, name: str, bounds: Feature, *, optional: bool = False) -> Array:
         """Return a column within ``bounds`` as float64, shape (n,); NaN for nulls, which must be ``optional``."""
@@ -67,14 +68,16 @@ class Reading:
         if optional and column.null_count:
             good |= _nulls(column)
         if not good.all():
-            self._faults += self._number_faults(column, values, ~good, name, bounds)
+            bad, empty = np.flatnonzero(~good), _nulls(column)
+            self._count += len(bad)
+            self._malformed |= bool((~np.isfinite(values[bad]) & ~empty[bad]).any())
+            self._faults += self._number_faults(values, bad[:MAX_ERRORS], empty, name, bounds)
         return values
 
     def _number_faults(
-        self, column: pa.ChunkedArray, values: Array, bad: NDArray[np.bool_], name: str, bounds: Feature
+        self, values: Array, bad: NDArray[np.intp], empty: NDArray[np.bool_], name: str, bounds: Feature
     ) -> Iterator[FieldError]:
-        empty = _nulls(column)
-        for row in np.flatnonzero(bad).tolist():
+        for row in bad.tolist():
             number = self._first + row
             where = f"row {number + 1}, column {name}: "
             if empty[row]:
@@ -91,19 +94,22 @@ class Reading:
         column = self._rows.column(name)
         if isinstance(column, pa.ChunkedArray):
             column = column.combine_chunks()
-        coded = column.cast(pa.large_string()).dictionary_encode()
-        names = coded.dictionary.to_pylist()
+        # What is coded already stays so: a few bytes for each row could stand for megabytes.
+        coded = column if pa.types.is_dictionary(column.type) else column.cast(pa.large_string()).dictionary_encode()
+        names = coded.dictionary.cast(pa.large_string()).to_pylist()
         codes = np.asarray(pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False), dtype=np.int32)
-        for code, label in enumerate(names):
-            if len(label) > REGION_LENGTH:
-                self._faults += (
-                    FieldError(
-                        (self._first + row, name),
-                        f"row {self._first + row + 1}, column {name}: {len(label)} characters, at most {REGION_LENGTH}",
-                        "too_long",
-                    )
-                    for row in np.flatnonzero(codes == code).tolist()
-                )
+        lengths = np.array([*(0 if label is None else len(label) for label in names), 0])  # the last for none, -1
+        long = np.flatnonzero(lengths[codes] > REGION_LENGTH)
+        self._count += len(long)
+        self._faults += (
+            FieldError(
+                (self._first + row, name),
+                f"row {self._first + row + 1}, column {name}: "
+                f"{lengths[codes[row]]} characters, at most {REGION_LENGTH}",
+                "too_long",
+            )
+            for row in long[:MAX_ERRORS].tolist()
+        )
         return Labels(names, codes)
 
     def raise_faults(self) -> None:
@@ -116,8 +122,8 @@ class Reading:
         if not self._faults:
             return
         self._faults.sort(key=lambda fault: fault.loc[0])
-        more = f" (and {len(self._faults) - 1} more)" if len(self._faults) > 1 else ""
-        kind = MalformedInput if any(fault.code == "not_finite" for fault in self._faults) else InvalidInput
+        more = f" (and {self._count - 1} more)" if self._count > 1 else ""
+        kind = MalformedInput if self._malformed else InvalidInput
         raise kind(self._faults[0].message + more, self._faults[:MAX_ERRORS])
 
 

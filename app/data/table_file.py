@@ -24,6 +24,8 @@ PART_BYTES = 8 * 2**20
 """CSV that is read at a time; a line must be shorter, bytes."""
 PART_ROWS = 131_072
 """Parquet that is read at a time, rows: a part's columns stay in the cache."""
+BLANK = b" \t\r\n,\xef\xbb\xbf"
+"""What a line without anything in it may hold, and the mark that a file may begin with."""
 PARQUET = b"PAR1"
 """What a Parquet file begins with."""
 
@@ -97,10 +99,11 @@ def _cut(content: bytes) -> tuple[bytes, bytes]:
 
 
 def _header(content: bytes) -> tuple[bytes, bytes]:
+    """Cut behind the first line that is not blank."""
     end = content.find(b"\n") + 1
-    while content.count(b'"', 0, end) % 2:
+    while end and (content.count(b'"', 0, end) % 2 or not content[:end].strip(BLANK)):
         end = content.find(b"\n", end) + 1
-    return content[:end], content[end:]
+    return (content[:end], content[end:]) if end else (content, b"")
 
 
 QuickParser = Callable[[bytes, bytes, Start], Table | None]
@@ -114,18 +117,18 @@ def _quick_parser() -> QuickParser:
         return lambda _header, _content, _start: None
 
     def parse(header: bytes, content: bytes, start: Start) -> Table | None:
-        names = [name.strip() for name in next(csv.reader(io.StringIO(header.decode("utf-8-sig"))), [])]
-        if b'"' in content or len(set(names)) < len(names):
-            return None
-        types = {name: pa.string() if name in LABELS else pa.float64() for name in names}
         try:
+            names = [name.strip() for name in list(csv.reader(io.StringIO(header.decode("utf-8-sig"))))[-1]]
+            if b'"' in content or len(set(names)) < len(names):
+                return None
+            types = {name: pa.string() if name in LABELS else pa.float64() for name in names}
             rows = pa_csv.read_csv(
                 pa.BufferReader(content),
                 pa_csv.ReadOptions(use_threads=False, column_names=names, block_size=len(content) + 1),
                 convert_options=pa_csv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=True),
             )
             return _table(rows, start.row)
-        except (pa.ArrowException, InputError):
+        except (pa.ArrowException, InputError, UnicodeDecodeError, csv.Error):
             return None
 
     return parse

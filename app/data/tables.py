@@ -6,6 +6,7 @@ Knows nothing of HTTP or of where the text came from.
 import csv
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -199,7 +200,7 @@ class _Sheet:
 
     def __init__(self, content: bytes, max_rows: int | None, start: Start = BEGINNING) -> None:
         self._start = start
-        lines = list(_records(content, max_rows))
+        lines = list(_records(content, max_rows, start.line))
         if not lines:
             raise MalformedInput("the table is empty: its first line must name the columns")
         self.header = [name.strip() for name in lines[0][1]]
@@ -211,8 +212,8 @@ class _Sheet:
         self._check_shape()
 
     def _check_shape(self) -> None:
-        for name in dict.fromkeys(self.header):
-            if self.header.count(name) > 1:
+        for name, count in Counter(self.header).items():
+            if count > 1:
                 self.fault(FieldError((name,), f"the column {name!r} appears twice", "doubled"))
         if not self.rows:
             self.fault(FieldError((), "the table has a header and no rows", "no_rows"))
@@ -226,7 +227,7 @@ class _Sheet:
         return self._start.row + row, name
 
     def _where(self, row: int) -> str:
-        return f"row {self._start.row + row + 1} (line {self._start.line + self._lines[row]})"
+        return f"row {self._start.row + row + 1} (line {self._lines[row]})"
 
     def fault(self, error: FieldError, *, malformed: bool = False) -> None:
         self._fault_count += 1
@@ -296,12 +297,13 @@ class _Sheet:
         return value
 
 
-def _records(content: bytes, max_rows: int | None) -> Iterable[tuple[int, list[str]]]:
-    """Yield (line number, cells) for every line that is not blank."""
+def _records(content: bytes, max_rows: int | None, first_line: int) -> Iterable[tuple[int, list[str]]]:
+    """Yield (line number, cells) for every line that is not blank; ``first_line`` are before these."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise MalformedInput(f"the table is not UTF-8: byte {error.start} cannot be read") from error
+        line = first_line + content.count(b"\n", 0, error.start) + 1
+        raise MalformedInput(f"the table is not UTF-8: line {line} cannot be read") from error
     if "\0" in text:
         raise MalformedInput("the table has a NUL byte, as no CSV has")
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -313,6 +315,6 @@ def _records(content: bytes, max_rows: int | None) -> Iterable[tuple[int, list[s
             if max_rows is not None and count > max_rows:
                 raise TooLarge(f"more than {max_rows} rows, which is the limit")
             count += 1
-            yield reader.line_num, cells
+            yield first_line + reader.line_num, cells
     except csv.Error as error:
-        raise MalformedInput(f"the table is not CSV: line {reader.line_num}: {error}") from error
+        raise MalformedInput(f"the table is not CSV: line {first_line + reader.line_num}: {error}") from error

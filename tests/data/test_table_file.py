@@ -121,6 +121,24 @@ def test_a_fault_is_named_by_its_place_in_the_file(
     assert caught.value.errors[0].loc[0] == row
 
 
+def test_what_is_not_utf_8_is_named_by_its_line(write: Write) -> None:
+    """A byte of another encoding, in the header or far behind it, is a clear error."""
+    file = write("")
+    for row in (0, 40):
+        lines = [HEADER.strip(), *_lines(50)]
+        content = [line.encode() for line in lines]
+        content[row] = b"R\xe9gion" + content[row]
+        file.path.write_bytes(b"\n".join(content))
+        with pytest.raises(MalformedInput, match=f"not UTF-8: line {row + 1} "):
+            list(file.parts())
+
+
+def test_blank_lines_before_the_header_are_passed_over(write: Write) -> None:
+    """Of a file in many parts, too."""
+    text = "\n , \n" + HEADER + "\n".join(_lines(60))
+    assert _rows(list(write(text).parts())) == _rows([parse_observations(text.encode())])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

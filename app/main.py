@@ -9,7 +9,7 @@ from importlib.metadata import version
 from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
-from app import memory
+from app import memory, stopping
 from app.api import health, metrics, models, observations, predict, problems, retrain
 from app.api.aside import Aside
 from app.api.document import DocumentedAPI
@@ -73,7 +73,8 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], contextlib.AbstractAsyn
         memory.keep_freed()
         memory.settle()
         try:
-            yield
+            with stopping.announced(load.stop, settings.drain_s):
+                yield
         finally:
             for task in background:
                 task.cancel()

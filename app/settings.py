@@ -1,7 +1,7 @@
 """Settings: environment variables ORCHARD_*, read once and frozen."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -34,6 +34,14 @@ class Settings(BaseSettings):
     """How long a body may take to arrive, seconds."""
     max_concurrency: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
     """Requests that one process works on at once; more are answered 503, but for health and metrics."""
+    drain_s: Annotated[float, Field(ge=0, le=600)] = 1.0
+    """How long after SIGTERM the service says that it is not ready, and still answers, seconds."""
+    grace_s: Annotated[float, Field(ge=0, le=3_600)] = 8.0
+    """How long after that requests and a training may take to finish before they are cancelled, seconds."""
+    log_format: Literal["console", "json"] = "console"
+    """Log lines for people, or JSON, one object a line."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """From which level on lines are logged; debug has a line for each request but those of the express lane."""
     cors_origins: str = ""
     """Origins whose pages may call, with commas between them; none without, * for all."""
     follow_interval_s: Annotated[float, Field(gt=0, le=60)] = 0.5

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,9 +42,13 @@ class Running:
 
 
 def environment(store: Path, **settings: str) -> dict[str, str]:
-    """Return the environment of a command on ``store``: this one's, without ORCHARD_* of its own."""
+    """Return the environment of a command on ``store``: this one's, without ORCHARD_* of its own.
+
+    Servers stop without a delay, unless ``settings`` say otherwise.
+    """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ORCHARD_")}
-    return inherited | {"ORCHARD_MODEL_STORE": str(store)} | settings
+    quick = {"ORCHARD_DRAIN_S": "0"}  # for a second the default would answer on, and say that it is not ready
+    return inherited | {"ORCHARD_MODEL_STORE": str(store)} | quick | settings
 
 
 def orchard(store: Path, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -61,15 +65,18 @@ def orchard(store: Path, *words: str, **settings: str) -> subprocess.CompletedPr
 
 
 @contextmanager
-def serving(store: Path, *options: str, **settings: str) -> Iterator[Running]:
-    """Run a server until the end of the block; it must then end by SIGTERM with exit code 0."""
+def serving(store: Path, *options: str, through: Sequence[str] = (), **settings: str) -> Iterator[Running]:
+    """Run a server until the end of the block; it must then end by SIGTERM with exit code 0.
+
+    ``through``: a command that starts it.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = store.parent / f"{store.name}.log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "app", "serve", "--port", str(port), *options],
+            [*through, sys.executable, "-m", "app", "serve", "--port", str(port), *options],
             cwd=ROOT,
             env=environment(store, **settings),
             stdout=output,
@@ -99,6 +106,23 @@ def await_answer(client: httpx.Client, process: subprocess.Popen[str]) -> None:
         else:
             return
     raise TimeoutError("the server does not answer")
+
+
+def children(process: int, named: str) -> list[int]:
+    """Return the ids of a process's children, and theirs, whose command line has a word in it."""
+    found: list[int] = []
+    for task in Path(f"/proc/{process}/task").iterdir():
+        for child in map(int, (task / "children").read_text().split()):
+            if named in Path(f"/proc/{child}/cmdline").read_text().split("\0"):
+                found.append(child)
+            found += children(child, named)
+    return found
+
+
+def sleep(body: bytes) -> tuple[bytes, str]:
+    """Take as many seconds as the body says, then give it back: work for the process aside."""
+    time.sleep(float(body))
+    return body, "slept"
 
 
 def copy_store(trained: Path, target: Path) -> Path:

@@ -14,6 +14,8 @@ FLOORS = {
     "errors": 0,
     "settings": 0,
     "memory": 0,
+    "logs": 0,
+    "stopping": 0,
     "model": 1,
     "data": 2,
     "store": 2,

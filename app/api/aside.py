@@ -23,12 +23,12 @@ from app.errors import AnsweringFailed, OrchardError
 IDLE_S = 60.0
 """How long the process is kept without work, seconds: it holds about 60 MB."""
 
-
 LARGE = 16 * 1024
 """Bodies of this many bytes take more than a millisecond or two, and do not hold up the event loop."""
+PATIENCE_S = 120.0
+"""How long one body may be worked on before the process is given up, seconds: the largest take a few."""
 NICE = 10
 """How much is left to those who ask about a single region."""
-
 
 Result = TypeVar("Result")
 Work = Callable[..., tuple[bytes | Parts, Any]]
@@ -38,12 +38,13 @@ Work = Callable[..., tuple[bytes | Parts, Any]]
 class Aside:
     """The other process, started by the first large body; it works on one at a time, and so does the thread here."""
 
-    def __init__(self, idle_s: float = IDLE_S) -> None:
+    def __init__(self, idle_s: float = IDLE_S, patience_s: float = PATIENCE_S) -> None:
         self._thread = ThreadPoolExecutor(1, "aside")
         self._here = ThreadPoolExecutor(1, "here", initializer=os.nice, initargs=(NICE,))  # of the thread alone
         self._process: subprocess.Popen[bytes] | None = None
         self._line: Connection[Any, Any] | None = None
         self._idle_s = idle_s
+        self._patience_s = patience_s
         self._idle: asyncio.TimerHandle | None = None
 
     async def call_here(self, work: Callable[..., Result], *more: Any) -> Result:
@@ -54,7 +55,7 @@ class Aside:
         """Return what ``work(body, *more)`` returns there.
 
         Raises:
-            AnsweringFailed: the process died.
+            AnsweringFailed: the process died, or took too long.
             OrchardError: whatever the work raises.
         """
         loop = asyncio.get_running_loop()
@@ -70,6 +71,8 @@ class Aside:
         try:
             line.send_bytes(pickle.dumps((work, more, len(body))))
             _send_memory(line, body, process.pid)
+            if not line.poll(self._patience_s):
+                process.kill()
             outcome = pickle.loads(line.recv_bytes())  # noqa: S301 - from the process that was started here
             if isinstance(outcome, OrchardError):
                 raise outcome

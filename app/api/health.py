@@ -5,6 +5,7 @@ from fastapi import APIRouter
 from app.api import problems
 from app.api.schemas import Liveness, Readiness
 from app.api.services import Used
+from app.errors import NotReady
 
 router = APIRouter(prefix="/health", tags=["health"])
 
@@ -17,10 +18,12 @@ async def live() -> Liveness:
 
 @router.get("/ready", summary="A model is live", responses=problems.documented(503))
 async def ready(used: Used) -> Readiness:
-    """Return 200 and the live version, or 503 with the reason.
+    """Return 200 and the live version, or 503 with the reason; after SIGTERM, too.
 
     Details name what is damaged: then the newest version that can be read is served.
     """
+    if used.load.stopping_since is not None:
+        raise NotReady("the service is shutting down")
     version = used.live.current.version
     details = [f"{used.live.damage}: version {version} is served instead"] if used.live.damage else []
     return Readiness(status="ready", model_version=version, details=details + used.damage)

@@ -1,6 +1,7 @@
 """How much is at work: requests over the limit are turned away at once, bodies that trickle in not waited for."""
 
 import asyncio
+import time
 from typing import Any
 
 from fastapi import Request
@@ -23,11 +24,17 @@ class Load:
         self.waiting: dict[asyncio.Task[Any] | None, int] = {}
         """Tasks of the express lane that wait for a body, each with the tick at which it began."""
         self.tick = 0
+        self.stopping_since: float | None = None
+        """When the service was told to stop, seconds of the monotonic clock."""
 
     @property
     def is_full(self) -> bool:
         """Whether the next request is one too many."""
         return self.at_work + len(self.waiting) >= self.limit
+
+    def stop(self) -> None:
+        """Be not ready from now on; what comes all the same is answered."""
+        self.stopping_since = self.stopping_since or time.monotonic()
 
     def too_slow(self) -> BodyTimeout:
         """Return the error for a body that did not come in time."""

@@ -23,6 +23,7 @@ from app.api.security import read_body
 from app.api.services import Services, Used
 from app.api.tokens import Writer
 from app.errors import OrchardError
+from app.logs import wrote
 from app.serving.drift import drift
 from app.store.registry import LogLine
 
@@ -142,6 +143,7 @@ async def activate(request: Request, used: Used, who: Writer, version: VersionPa
     body_type(request, (JSON,))
     body = bodies.parse(ActivateRequest, await read_body(request, used))
     line = await asyncio.to_thread(_activate, used, version, who, body.note)
+    wrote("a version was made live", who=who, why=body.note, version=version, line=line.number)
     return Response(to_json(line), media_type=JSON)
 
 

@@ -14,6 +14,8 @@ from app.api import bodies, problems
 from app.api.aside import LARGE
 from app.api.negotiation import CSV, JSON, answer_type, body_type, json_or_tables
 from app.api.schemas import (
+    BatchEntry,
+    BatchPage,
     BatchStored,
     BatchWithdrawn,
     ObservationEntry,
@@ -25,13 +27,15 @@ from app.api.services import Services, Used
 from app.api.tokens import Writer
 from app.data.harvest import Harvest
 from app.data.tables import LABELS, parse_observations, safe_cell
+from app.logs import wrote
 from app.model.weather import NAMES
 
 if TYPE_CHECKING:
-    from app.data.observations import Observations
+    from app.data.observations import Batch, Observations
 
 router = APIRouter(tags=["observations"])
 
+SHOWN = ("source", "note", "who", "rows", "created", "withdrawn", "withdrawn_why")
 _BODY = json_or_tables("ObservationsRequest", CSV, required=True)
 
 
@@ -56,11 +60,13 @@ async def store(
     key, digest = idempotency_key(request), bodies.digest_of(request, content)
     upload = Upload(sent, used.settings.max_rows, note, who, key, digest)
     if len(content) < LARGE:
-        answer = await asyncio.to_thread(_store, content, upload, used.observations)
+        answer, why = await asyncio.to_thread(_store, content, upload, used.observations)
     else:
-        file, _ = await used.aside.call(store_large, content, upload, used.settings.database)
+        file, why = await used.aside.call(store_large, content, upload, used.settings.database)
         answer = file.read(0, len(file))
         file.close()
+    stored = BatchStored.model_validate_json(answer)
+    wrote("a batch was stored", who=who, why=why, batch=stored.batch, rows=stored.rows)
     return Response(answer, 201, media_type=JSON)
 
 
@@ -76,7 +82,8 @@ class Upload:
     digest: str
 
 
-def _store(content: bytes, upload: Upload, observations: "Observations") -> bytes:
+def _store(content: bytes, upload: Upload, observations: "Observations") -> tuple[bytes, str]:
+    """Return the answer, and why the batch was stored."""
     note = upload.note
     if upload.sent == CSV:
         table = parse_observations(content, upload.max_rows)
@@ -86,21 +93,21 @@ def _store(content: bytes, upload: Upload, observations: "Observations") -> byte
     harvest = Harvest.of(table)
     with observations.transaction() as transaction:
         if upload.key and (earlier := transaction.answer(upload.key, upload.digest)):
-            return earlier.encode()
+            return earlier.encode(), note
         batch = transaction.add(harvest, source="POST /observations", note=note, who=upload.who)
         answer = BatchStored(batch=batch.id, rows=batch.rows).model_dump_json()
         if upload.key:
             transaction.keep_answer(upload.key, upload.digest, answer)
-    return answer.encode()
+    return answer.encode(), note
 
 
-def store_large(content: bytes, upload: Upload, database: str) -> tuple[bytes, None]:
+def store_large(content: bytes, upload: Upload, database: str) -> tuple[bytes, str]:
     """Do as `_store` in a process that has no connection yet."""
     from app.data.observations import Observations  # noqa: PLC0415 - SQLAlchemy is imported when it is first needed
 
     observations = Observations(database)
     try:
-        return _store(content, upload, observations), None
+        return _store(content, upload, observations)
     finally:
         observations.close()
 
@@ -160,6 +167,27 @@ def _csv(rows: list[ObservationEntry]) -> str:
     return text.getvalue()
 
 
+@router.get(
+    "/observations/batches",
+    summary="List the batches, newest first",
+    responses=problems.documented(404, 422, 503),
+)
+async def batches(
+    used: Used,
+    limit: Annotated[int, Query(ge=1, le=1_000, description="Entries in a page.")] = 100,
+    before: Annotated[str | None, Query(description="The `next` of the page before.")] = None,
+) -> BatchPage:
+    """Return who stored which batch, when and why, and which were withdrawn from training."""
+    found = await asyncio.to_thread(_batches, used, limit + 1, before)
+    entries = [BatchEntry(batch=batch.id, **{name: getattr(batch, name) for name in SHOWN}) for batch in found]
+    return BatchPage(batches=entries[:limit], next=entries[limit - 1].batch if len(entries) > limit else None)
+
+
+def _batches(used: Services, limit: int, before: str | None) -> "list[Batch]":
+    with used.observations.reading() as transaction:
+        return transaction.batches(limit, before)
+
+
 @router.delete(
     "/observations/batches/{batch}",
     summary="Withdraw a batch from future training",
@@ -171,15 +199,17 @@ async def withdraw(
     used: Used,
     who: Writer,
     batch: Annotated[str, Path(max_length=100, description="The batch's id.")],
+    note: Annotated[str, Query(max_length=1_000, description="Why, for the records.")] = "",
 ) -> Response:
     """Take a batch out of training from the next one on; nothing is erased."""
     answer_type(request, (JSON,))
-    answer = await asyncio.to_thread(_withdraw, used, batch, who)
+    answer = await asyncio.to_thread(_withdraw, used, batch, f"withdrawn by {who}: {note}".removesuffix(": "))
+    wrote("a batch was withdrawn", who=who, why=note, batch=answer.batch, rows=answer.rows)
     return Response(to_json(answer), media_type=JSON)
 
 
-def _withdraw(used: Services, batch: str, who: str) -> BatchWithdrawn:
+def _withdraw(used: Services, batch: str, why: str) -> BatchWithdrawn:
     with used.observations.transaction() as transaction:
-        entry = transaction.withdraw(batch, f"withdrawn by {who}")
+        entry = transaction.withdraw(batch, why)
     assert entry.withdrawn is not None  # noqa: S101 - it has just been set, or was before
     return BatchWithdrawn(batch=entry.id, rows=entry.rows, withdrawn=entry.withdrawn)

@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problems: one table gives each error class its status, code and title."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,9 @@ from starlette.responses import Response
 
 from app import errors
 from app.api.faults import invalid
-from app.errors import FieldError, OrchardError
+from app.errors import FieldError, NotReady, OrchardError, Overloaded, ServiceError
+
+logger = logging.getLogger("orchard.problems")
 
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 100
@@ -128,6 +131,8 @@ def install(app: FastAPI) -> None:
 
     async def orchard(request: Request, error: Exception) -> Response:
         assert isinstance(error, OrchardError)  # noqa: S101 - it is registered for this class
+        if isinstance(error, ServiceError) and not isinstance(error, Overloaded | NotReady):
+            logger.warning(error.detail, extra={"code": kind_of(error).code}, exc_info=error.__cause__)
         return response(request, error)
 
     async def parameters(request: Request, error: Exception) -> Response:

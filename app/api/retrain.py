@@ -19,6 +19,7 @@ from app.api.services import Services, Used
 from app.api.tokens import Writer
 from app.data.tables import parse_observations
 from app.errors import OrchardError
+from app.logs import wrote
 from app.training.order import Activate, Order, PackedTable
 from app.training.report import Report
 
@@ -98,6 +99,9 @@ def read_large_order(content: bytes, order: Order, media_type: str, max_rows: in
 async def _carried_out(used: Services, order: Order, events: asyncio.Queue[Any] | None = None) -> Report:
     report = await used.trainer.run(order, events.put_nowait if events is not None else None)
     await asyncio.to_thread(used.live.follow)
+    if not order.dry_run:
+        what = report.model_dump(include={"version", "batch", "decision", "activated"})
+        wrote("a retrain was carried out", who=order.who, why=order.note, **what)
     return report
 
 

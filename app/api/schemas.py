@@ -268,6 +268,26 @@ class BatchStored(BaseModel):
     rows: int
 
 
+class BatchEntry(BaseModel):
+    """A batch: where its rows came from, who stored it, when and why; when and why it was withdrawn, if it was."""
+
+    batch: str
+    source: str
+    note: str
+    who: str
+    rows: int
+    created: datetime
+    withdrawn: datetime | None
+    withdrawn_why: str | None
+
+
+class BatchPage(BaseModel):
+    """Batches, newest first; ``next`` is the ``before`` of the next page, null on the last one."""
+
+    batches: list[BatchEntry]
+    next: str | None
+
+
 class BatchWithdrawn(BaseModel):
     """The answer to a withdrawn batch: it takes no part in training from the next one on."""
 

@@ -2,17 +2,24 @@
 
 import asyncio
 import itertools
+import logging
 import re
 import secrets
+import time
+from collections.abc import Iterable
 
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app import logs
 from app.api.services import Services
 from app.errors import InvalidInput, TooLarge, UnknownMediaType
 
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")
 KEY_LENGTH = 200
+
+Headers = Iterable[tuple[bytes, bytes]]
 
 
 async def read_body(request: Request, used: Services) -> bytes:
@@ -68,6 +75,8 @@ NO_KEEPING = [
 ]
 """On every answer that a browser may keep or show as a page; on predictions each would cost half a microsecond."""
 
+logger = logging.getLogger("orchard.requests")
+
 _PROCESS = secrets.token_hex(6).encode() + b"-"
 _COUNT = itertools.count(1)
 
@@ -77,6 +86,16 @@ def request_id(given: bytes) -> bytes:
     if given and REQUEST_ID.fullmatch(given):
         return given
     return b"%b%x" % (_PROCESS, next(_COUNT))
+
+
+def _header(headers: Headers, wanted: bytes) -> bytes:
+    return next((value for name, value in headers if name == wanted), b"")
+
+
+def _trace(headers: Headers) -> dict[str, str]:
+    """Return the ids of the trace that a request belongs to (W3C Trace Context), if it says so."""
+    found = TRACEPARENT.fullmatch(_header(headers, b"traceparent"))
+    return {"trace_id": found[1].decode(), "parent_id": found[2].decode()} if found else {}
 
 
 class RequestId:
@@ -90,14 +109,26 @@ class RequestId:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        given = _header(scope["headers"], b"x-request-id")
         identity = request_id(given)
+        logs.bind({"request_id": identity.decode(), **_trace(scope["headers"])})
         common = [NO_SNIFFING] if scope["path"] == "/predict" else [NO_SNIFFING, *NO_KEEPING]
         scope.setdefault("state", {})["request_id"] = identity.decode()
 
+        began, status = time.perf_counter(), 0
+
         async def identified(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
+                status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", identity), *common]
             await send(message)
 
-        await self._app(scope, receive, identified)
+        try:
+            await self._app(scope, receive, identified)
+        finally:
+            took = 1e3 * (time.perf_counter() - began)
+            logger.debug(
+                "request",
+                extra={"method": scope["method"], "path": scope["path"], "status": status, "ms": round(took, 3)},
+            )

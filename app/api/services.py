@@ -1,5 +1,6 @@
 """What request code works with, made once per process and handed in by FastAPI."""
 
+import time
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated
@@ -44,7 +45,9 @@ class Services:
 
     async def close(self) -> None:
         """End the processes that train and that answer large questions, and close the database."""
-        await self.trainer.close()
+        since = self.load.stopping_since
+        spent = time.monotonic() - since - self.settings.drain_s if since is not None else 0.0
+        await self.trainer.close(max(1.0, self.settings.grace_s - spent))
         await self.aside.close()
         if "observations" in self.__dict__:
             self.observations.close()

@@ -5,7 +5,7 @@ import logging
 import secrets
 import time
 from collections import OrderedDict
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -126,6 +126,7 @@ class Attempts:
 
     def note(self, address: str) -> None:
         """Take down a wrong token."""
+        logger.warning("a wrong token", extra={"address": address})
         now = time.monotonic()
         count, until = self._wrong.pop(address, (0, 0.0))
         self._wrong[address] = (count + 1, until) if now < until else (1, now + WINDOW_S)
@@ -142,8 +143,9 @@ def require_writer(
         Unauthorized: no token, or a wrong one.
         TooManyAttempts: too many wrong ones from this address.
     """
-    given, address, services = _given(request, credentials)
-    who: str | None = services.tokens.writer(given)
+    services, address = _services(request), _address(request)
+    services.attempts.check(address)
+    who = services.tokens.writer(_given(credentials))
     if who is None:
         services.attempts.note(address)
         raise Unauthorized("the token is wrong")
@@ -158,21 +160,37 @@ def require_reader(
     Raises:
         Unauthorized, TooManyAttempts: as `require_writer`.
     """
-    if request.app.state.services.tokens.reading_is_open:
+    services, address = _services(request), _address(request)
+    if services.tokens.reading_is_open:
         return
-    given, address, services = _given(request, credentials)
-    if not services.tokens.may_read(given):
+    services.attempts.check(address)
+    if not services.tokens.may_read(_given(credentials)):
         services.attempts.note(address)
         raise Unauthorized("the token is wrong")
 
 
-def _given(request: Request, credentials: HTTPAuthorizationCredentials | None):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    services = request.app.state.services
-    address = request.client.host if request.client is not None else ""
-    services.attempts.check(address)
+class _Guarded(Protocol):
+    """What is needed here of the services, which themselves need this room."""
+
+    @property
+    def tokens(self) -> Tokens: ...
+    @property
+    def attempts(self) -> Attempts: ...
+
+
+def _services(request: Request) -> _Guarded:
+    services: _Guarded = request.app.state.services
+    return services
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client is not None else ""
+
+
+def _given(credentials: HTTPAuthorizationCredentials | None) -> str:
     if credentials is None:
         raise Unauthorized("this call needs the header Authorization: Bearer <token>")
-    return credentials.credentials, address, services
+    return credentials.credentials
 
 
 Writer = Annotated[str, Depends(require_writer)]

@@ -7,6 +7,7 @@ erased. Knows nothing of models or versions.
 """
 
 import json
+import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,19 @@ from app.model.folds import FoldedMoments
 from app.model.moments import Array
 from app.model.weather import NAMES
 
+
+class UtcTime(sql.TypeDecorator[datetime]):
+    """A time in UTC: SQLite keeps no zone, and one without would be read as local time."""
+
+    impl = sql.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_result_value(self, value: datetime | None, dialect: sql.Dialect) -> datetime | None:
+        """Return it with its zone."""
+        del dialect
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+
 SCHEMA = sql.MetaData()
 BATCHES = sql.Table(
     "batches",
@@ -39,8 +53,8 @@ BATCHES = sql.Table(
     sql.Column("note", sql.Text, nullable=False),
     sql.Column("who", sql.Text, nullable=False),
     sql.Column("rows", sql.Integer, nullable=False),
-    sql.Column("created", sql.DateTime(timezone=True), nullable=False),
-    sql.Column("withdrawn", sql.DateTime(timezone=True)),
+    sql.Column("created", UtcTime(), nullable=False),
+    sql.Column("withdrawn", UtcTime()),
     sql.Column("withdrawn_why", sql.Text),
     sql.Column("moments", sql.LargeBinary, nullable=False),
 )
@@ -60,7 +74,7 @@ ANSWERS = sql.Table(
     sql.Column("key", sql.String(200), primary_key=True),
     sql.Column("digest", sql.String(64), nullable=False),
     sql.Column("body", sql.Text, nullable=False),
-    sql.Column("created", sql.DateTime(timezone=True), nullable=False),
+    sql.Column("created", UtcTime(), nullable=False),
 )
 
 _READING = "orchard_reading"
@@ -162,8 +176,15 @@ def _reported() -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, OSError) as error:
-        cause = getattr(error, "orig", None) or error
-        raise StoreUnavailable(f"the observations cannot be reached: {cause}") from error
+        raise StoreUnavailable(f"the observations cannot be reached: {_cause(error)}") from error
+
+
+def _cause(error: SQLAlchemyError | OSError) -> str:
+    """Say why, without what would tell a stranger where the database is: the log has all of it."""
+    if isinstance(error, OSError):
+        return error.strerror or "the system refuses"
+    cause = getattr(error, "orig", None)
+    return str(cause) if isinstance(cause, sqlite3.Error) else "the database refuses, or is out of reach"
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
@@ -201,6 +222,19 @@ class Transaction:
     def active(self) -> list[Batch]:
         """Return the batches that take part in training, oldest first."""
         query = sql.select(*_BATCH_COLUMNS).where(BATCHES.c.withdrawn.is_(None)).order_by(BATCHES.c.sequence)
+        return [Batch(*row) for row in self._connection.execute(query)]
+
+    def batches(self, limit: int, before: str | None) -> list[Batch]:
+        """Return up to ``limit`` batches, newest first, those stored before the one with the id ``before``.
+
+        Raises:
+            NotFound: there is no such batch.
+        """
+        query = sql.select(*_BATCH_COLUMNS).order_by(BATCHES.c.sequence.desc()).limit(limit)
+        if before is not None:
+            self._batch(before)
+            sequence = sql.select(BATCHES.c.sequence).where(BATCHES.c.id == before).scalar_subquery()
+            query = query.where(BATCHES.c.sequence < sequence)
         return [Batch(*row) for row in self._connection.execute(query)]
 
     def find(self, digest: str) -> Batch | None:

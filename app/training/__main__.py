@@ -7,17 +7,20 @@ An order is a pickle behind its length, from the parent process only; what comes
 """
 
 import json
+import logging.config
 import os
 import pickle
 import sys
 import time
 from typing import Any, BinaryIO
 
-from app import memory
-from app.errors import FieldError, OrchardError
+from app import logs, memory
+from app.errors import FieldError, OrchardError, ServiceError
 from app.settings import Settings
 from app.training.order import Order
 from app.training.process import LENGTH
+
+logger = logging.getLogger("orchard.training")
 
 REPORT_EVERY_S = 0.05
 """At most one progress line in this time, besides those that start a stage."""
@@ -37,7 +40,9 @@ def main() -> None:
     memory.keep_freed()
     from app.training.job import Job  # noqa: PLC0415 - imports torch
 
-    job = Job(Settings())
+    settings = Settings()
+    logging.config.dictConfig(logs.configuration(settings.log_format, settings.log_level))
+    job = Job(settings)
     _answer(answers, {"ready": True})
     while (order := _next_order(sys.stdin.buffer)) is not None:
         _carry_out(job, order, answers)
@@ -66,6 +71,8 @@ def _carry_out(job: Any, order: Order, answers: BinaryIO) -> None:
     try:
         report = job.run(order, progress).report
     except OrchardError as error:
+        if isinstance(error, ServiceError):
+            logger.warning(error.detail, exc_info=error.__cause__)
         _answer(answers, {"error": _described(error)})
     else:
         _answer(answers, {"report": report.model_dump(mode="json")})

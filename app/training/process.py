@@ -52,7 +52,8 @@ class Trainer:
         Raises:
             RetrainRunning: one is being carried out.
             TrainingUnavailable: torch is not installed here.
-            TrainingFailed: the process died or took too long; nothing was changed, or a repeated call says what was.
+            TrainingFailed: the process died, took too long or was stopped; nothing was changed, or a repeated call
+                says what was.
             OrchardError: whatever the job raises.
         """
         if self._running:
@@ -64,9 +65,12 @@ class Trainer:
         except TimeoutError as error:
             await self._kill()
             raise TrainingFailed(f"training took longer than {self._settings.retrain_timeout_s:g} s") from error
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
+            # The service has no more time; whoever asked is told so rather than left without an answer.
+            if task := asyncio.current_task():
+                task.uncancel()
             await self._kill()
-            raise
+            raise TrainingFailed("the service stops: the training was rolled back") from error
         finally:
             self._running = False
             self._await_idle()
@@ -134,11 +138,12 @@ class Trainer:
         return TrainingFailed("the training process died: the live model and what was stored are as they were")
 
     async def _kill(self) -> None:
-        child, self._child = self._child, None
+        child = self._child
         if child is not None:
             with contextlib.suppress(ProcessLookupError):
                 child.kill()
-            await child.wait()
+            await child.wait()  # before it is forgotten, so that `close` waits too
+            self._child = None
 
     def _await_idle(self) -> None:
         loop = asyncio.get_running_loop()
@@ -149,7 +154,7 @@ class Trainer:
             self._child.stdin.close()
             self._child = None
 
-    async def close(self, grace_s: float = 10.0) -> None:
+    async def close(self, grace_s: float) -> None:
         """End the child process: at once when it is idle, after ``grace_s`` seconds at most when it is at work."""
         if self._idle is not None:
             self._idle.cancel()

@@ -24,7 +24,7 @@ def _run(settings: Settings, steps: Any) -> Any:
         try:
             return await steps(trainer)
         finally:
-            await trainer.close()
+            await trainer.close(10.0)
 
     work: Coroutine[Any, Any, Any] = with_trainer()
     return asyncio.run(work)

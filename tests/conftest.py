@@ -1,4 +1,4 @@
-"""What all tests share: the tutorial's rows and a throw-away model store."""
+"""What all tests share: the tutorial's rows, a store trained on them, and settings for an empty one."""
 
 from pathlib import Path
 
@@ -6,6 +6,8 @@ import pytest
 
 from app.data.tables import Table, parse_observations
 from app.settings import Settings
+from app.training.job import Job
+from app.training.order import Order
 
 ROOT = Path(__file__).parent.parent
 
@@ -20,3 +22,13 @@ def tutorial() -> Table:
 def settings(tmp_path: Path) -> Settings:
     """Return settings whose model store is a folder that does not exist yet."""
     return Settings(model_store=tmp_path / "store")
+
+
+@pytest.fixture(scope="session")
+def trained(tutorial: Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store whose live version 1 is the tutorial's; not to be written to."""
+    store = tmp_path_factory.mktemp("trained") / "store"
+    job = Job(Settings(model_store=store))
+    job.run(Order("tutorial.csv", "test", tutorial, alone=True))
+    job.close()
+    return store

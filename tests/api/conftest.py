@@ -1,25 +1,11 @@
-"""A trained store, made once, and servers on copies of it."""
+"""Servers on copies of a trained store."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from app.data.tables import Table
-from app.settings import Settings
-from app.training.job import Job
-from app.training.order import Order
 from tests.running import Running, copy_store, serving
-
-
-@pytest.fixture(scope="session")
-def trained(tutorial: Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a store whose live version 1 is the tutorial's; not to be written to."""
-    store = tmp_path_factory.mktemp("trained") / "store"
-    job = Job(Settings(model_store=store))
-    job.run(Order("tutorial.csv", "test", tutorial, alone=True))
-    job.close()
-    return store
 
 
 @pytest.fixture(scope="session")

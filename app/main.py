@@ -22,6 +22,7 @@ from app.data.integrity import database_fault
 from app.errors import OrchardError
 from app.serving.drift import Asked
 from app.serving.live import Live
+from app.serving.tally import Tally
 from app.settings import Settings
 from app.store.objects import Objects
 from app.store.registry import Registry
@@ -61,10 +62,13 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], contextlib.AbstractAsyn
         registry = Registry(Objects(settings.model_store))
         live = Live(registry)
         live.follow()
-        asked = Asked(Objects(settings.shared_folder) if settings.shared_folder else None)
+        shared = Objects(settings.shared_folder) if settings.shared_folder else None
+        asked, tally = Asked(shared), Tally(metrics.EXPRESS, shared)
         load = Load(settings.max_concurrency, settings.body_timeout_s)
         tokens = Tokens(settings)
-        services = Services(settings, tokens, Attempts(), load, registry, live, asked, Trainer(settings), Aside())
+        services = Services(
+            settings, tokens, Attempts(), load, registry, live, asked, tally, Trainer(settings), Aside()
+        )
         app.state.services = services
         assert isinstance(app, DocumentedAPI)  # noqa: S101 - it is made below
         app.express = Express(super(DocumentedAPI, app).__call__, services)
@@ -99,11 +103,11 @@ def _look_over(services: Services) -> None:
 
 
 async def _follow(services: Services) -> None:
-    """Look for activations by other processes, and sum up the weather asked about, for as long as the service runs."""
+    """Look for activations by other processes, and sum up what was asked, for as long as the service runs."""
     while True:
         await asyncio.sleep(services.settings.follow_interval_s)
         await asyncio.to_thread(services.live.follow)
         try:
-            await asyncio.to_thread(services.asked.take())
+            await metrics.settle(services)
         except OrchardError:
-            logger.exception("the weather asked about could not be shared")
+            logger.exception("what was asked could not be shared")

@@ -25,6 +25,10 @@ HARVEST = {
 }
 """Three honest rows near the tutorial's line."""
 
+ONE_REGION = b'{"region": "A", "temperature": 75, "rainfall": 80, "humidity": 55}'
+AT_A_TIME = 100
+"""Requests that are sent before their answers are read."""
+
 
 @dataclass(frozen=True)
 class Running:
@@ -106,6 +110,21 @@ def await_answer(client: httpx.Client, process: subprocess.Popen[str]) -> None:
         else:
             return
     raise TimeoutError("the server does not answer")
+
+
+def predict_often(running: Running, count: int) -> None:
+    """Ask so many times for one region, over one connection."""
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    requests = (head % len(ONE_REGION) + ONE_REGION) * AT_A_TIME
+    with socket.create_connection((running.client.base_url.host, running.client.base_url.port or 0)) as connection:
+        for _ in range(count // AT_A_TIME):
+            connection.sendall(requests)
+            answered = 0
+            rest = b""
+            while answered < AT_A_TIME:
+                received = rest + connection.recv(2**20)
+                answered += received.count(b"HTTP/1.1 200 OK\r\n")
+                rest = received[received.rfind(b"\n") + 1 :]  # a status line is counted once it is whole
 
 
 def children(process: int, named: str) -> list[int]:

@@ -1,31 +1,11 @@
 """Memory after much work, against memory after a little."""
 
 import os
-import socket
 from pathlib import Path
 
 import pytest
 
-from tests.running import HARVEST, Running, children, copy_store, serving
-
-BODY = b'{"region": "A", "temperature": 75, "rainfall": 80, "humidity": 55}'
-AT_A_TIME = 100
-"""Requests that are sent before their answers are read."""
-
-
-def _predict(running: Running, count: int) -> None:
-    """Ask so many times for one region, over one connection."""
-    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-    requests = (head % len(BODY) + BODY) * AT_A_TIME
-    with socket.create_connection((running.client.base_url.host, running.client.base_url.port or 0)) as connection:
-        for _ in range(count // AT_A_TIME):
-            connection.sendall(requests)
-            answered = 0
-            rest = b""
-            while answered < AT_A_TIME:
-                received = rest + connection.recv(2**20)
-                answered += received.count(b"HTTP/1.1 200 OK\r\n")
-                rest = received[received.rfind(b"\n") + 1 :]  # a status line is counted once it is whole
+from tests.running import HARVEST, Running, children, copy_store, predict_often, serving
 
 
 def _retrain(running: Running, count: int) -> None:
@@ -42,13 +22,13 @@ def _resident(process: int) -> int:
 def test_memory_stays(trained: Path, tmp_path: Path) -> None:
     """After 200 000 predictions and 200 retrains it is within 10% of that after 10 000 and 10; the trainer's too."""
     with serving(copy_store(trained, tmp_path / "store")) as running:
-        _predict(running, 10_000)
+        predict_often(running, 10_000)
         _retrain(running, 10)
         processes = [running.process.pid, *children(running.process.pid, "app.training")]
         assert len(processes) == 2
         before = [_resident(process) for process in processes]
         for _ in range(10):
-            _predict(running, 19_000)
+            predict_often(running, 19_000)
             _retrain(running, 19)
         assert [running.process.pid, *children(running.process.pid, "app.training")] == processes
         after = [_resident(process) for process in processes]

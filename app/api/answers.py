@@ -12,8 +12,9 @@ from app.api.questions import Question, Regions, read
 from app.data.tables import safe_cell
 from app.model.cautions import cautions_of_many
 from app.model.linear import LinearModel, Yields
-from app.model.moments import Array, Moments
+from app.model.moments import Array
 from app.model.weather import NAMES
+from app.serving.drift import Noted
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +30,21 @@ class Terms:
     explain: bool
 
 
-def reply(body: bytes, terms: Terms) -> tuple[bytes | Parts, list[Array]]:
-    """Read a question and return its answer, and the weather that was asked about.
+def reply(body: bytes, terms: Terms) -> tuple[bytes | Parts, Noted]:
+    """Read a question and return its answer, and what is taken down of it.
 
     Raises:
         InputError: the question cannot be answered.
     """
     question = read(body, terms.sent, terms.max_rows)
     answer = Answer(question, terms.version, terms.model, terms.level, explain=terms.explain)
-    return answer.write(terms.wanted), list(question.weather)
+    return answer.write(terms.wanted), answer.noted()
 
 
-def reply_with_moments(body: bytes, terms: Terms) -> tuple[bytes | Parts, Moments]:
-    """Do as `reply`, but return the moments of the weather, 3 columns: little enough to cross to another process."""
-    content, weather = reply(body, terms)
-    return content, Moments.of(np.column_stack(weather))
+def reply_aside(body: bytes, terms: Terms) -> tuple[bytes | Parts, Noted]:
+    """Do as `reply`; of the weather only the moments are taken down, which are little enough to cross to the server."""
+    content, noted = reply(body, terms)
+    return content, noted.shrunk()
 
 
 class Answer:
@@ -55,6 +56,10 @@ class Answer:
         self._model = model
         self._yields: Yields = model.yields(question.weather, level)
         self._explain = explain
+
+    def noted(self) -> Noted:
+        """Return what is taken down of it."""
+        return Noted(self._question.weather, len(self._question), int(np.count_nonzero(self._yields.extrapolated)))
 
     def write(self, media_type: str) -> bytes | Parts:
         """Return it in a format."""

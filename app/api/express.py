@@ -9,6 +9,7 @@ byte for byte (tests/api/test_express.py).
 import asyncio
 import math
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -45,6 +46,8 @@ class Express:
         self._load = services.load
         self._is_open = services.tokens.reading_is_open
         self._note = services.asked.note
+        self._tally = services.tally
+        self._took = services.tally.pending.append
         self._limit = min(LONGEST, services.settings.max_body_bytes)
         self._served: Served | None = None
         self._answer: Answer = _unready
@@ -52,6 +55,7 @@ class Express:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one POST /predict."""
+        began = perf_counter()
         given = _plain_request(scope)
         served = self._live.loaded
         load = self._load
@@ -81,7 +85,8 @@ class Express:
         if served is not self._served:
             self._take(served)
         weather = (region.temperature, region.rainfall, region.humidity)
-        answer = to_bytes(self._answer(region.region, weather))
+        found = self._answer(region.region, weather)
+        answer = to_bytes(found)
         self._note(weather)
         await send(
             {
@@ -97,12 +102,15 @@ class Express:
             }
         )
         await send({"type": "http.response.body", "body": answer})
+        took = perf_counter() - began
+        self._took(-took if found["extrapolated"] else took)
 
     async def _too_slow(self) -> Message:
         raise self._load.too_slow()
 
     def _take(self, served: Served) -> None:
         """Prepare a version that has just become live."""
+        self._tally.turn([crop.crop for crop in served.model.crops])
         self._answer = answering(served.version, served.model)
         self._version = (b"x-model-version", served.version.encode())
         self._served = served

@@ -1,45 +1,115 @@
-"""GET /metrics: Prometheus text."""
+"""GET /metrics: Prometheus text, over all workers."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import accumulate
 
 from fastapi import APIRouter
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from starlette.responses import Response
 
+from app.api import problems
 from app.api.services import Services, Used
 from app.errors import NotReady
 from app.serving.drift import drift
+from app.serving.tally import BOUNDS_S, Durations, Key, Totals
 
 router = APIRouter(tags=["health"])
 
 
-@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A metric of the tally: its name here, what it says, and its labels."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...]
+
+
+COUNTS = {
+    "predictions": Counted("orchard_predictions", "Predictions, a region's crop each.", ("crop",)),
+    "extrapolated_predictions": Counted(
+        "orchard_extrapolated_predictions", "Those for weather outside the training range.", ("crop",)
+    ),
+    "retrains": Counted("orchard_retrains", "Retrains by what came of them.", ("decision",)),
+    "observations_stored": Counted("orchard_observations_stored", "Observations stored since the start, rows.", ()),
+}
+REQUESTS = Counted("orchard_requests", "Requests by route template, method and status.", ("route", "method", "status"))
+DURATIONS = {
+    "requests": Counted(
+        "orchard_request_seconds", "How long requests took, until the last byte was handed over.", REQUESTS.labels
+    ),
+    "retrain": Counted("orchard_retrain_seconds", "How long retrains took.", ()),
+}
+FIGURES = {
+    "process_resident_memory_bytes": "Resident memory of the serving processes, together.",
+    "process_virtual_memory_bytes": "Virtual memory of the serving processes, together.",
+    "process_cpu_seconds_total": "User and system time of the serving processes that live, together.",
+    "process_open_fds": "Open files and sockets of the serving processes, together.",
+    "process_start_time_seconds": "When the first of the serving processes was started, Unix time.",
+}
+
+
+@router.get(
+    "/metrics",
+    summary="Prometheus metrics",
+    response_class=Response,
+    responses=problems.documented() | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
 async def metrics(used: Used) -> Response:
-    """Return the live version and the input drift, over all workers, in Prometheus' text format."""
+    """Return counts, durations, the live version and the input drift in Prometheus' text format, over all workers.
+
+    Of other workers, as they were half a second ago at most.
+    """
+    await settle(used)
+    return Response(await asyncio.to_thread(_text, used), media_type=CONTENT_TYPE_LATEST)
+
+
+async def settle(used: Services) -> None:
+    """Count and sum up what requests have left, and share it with the other workers."""
+    used.tally.turn()
+    await asyncio.to_thread(used.tally.settle, _figures())
+    await asyncio.to_thread(used.asked.take())
+
+
+def _text(used: Services) -> bytes:
     registry = CollectorRegistry()
-    registry.register(_Served(used))
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+    registry.register(_Now(used))
+    return generate_latest(registry)
 
 
-class _Served(Collector):
+def _figures() -> dict[str, float]:
+    """Return this process's figures by their names."""
+    families = ProcessCollector(registry=None).collect()
+    return {sample.name: sample.value for family in families for sample in family.samples if sample.name in FIGURES}
+
+
+class _Now(Collector):
     """What is true at this moment; read when it is asked for."""
 
     def __init__(self, used: Services) -> None:
         self._used = used
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the gauges."""
+        """Yield all metrics."""
+        totals = self._used.tally.totals(_figures())
+        yield from _counts(totals)
+        yield from _durations(totals)
+        yield from _processes(totals)
+        yield from self._served()
+
+    def _served(self) -> Iterator[Metric]:
+        live_version = "The number of the live version; 0 for none."
         try:
             served = self._used.live.current
         except NotReady:
-            yield GaugeMetricFamily("orchard_live_version", "The number of the live version; 0 for none.", 0.0)
+            yield GaugeMetricFamily("orchard_live_version", live_version, 0.0)
             return
-        yield GaugeMetricFamily(
-            "orchard_live_version", "The number of the live version; 0 for none.", float(served.version)
-        )
+        yield GaugeMetricFamily("orchard_live_version", live_version, float(served.version))
         found = drift(self._used.asked.moments(), served.model.widest_spread)
         yield GaugeMetricFamily(
             "orchard_asked_regions", "Regions asked about since the start, as far as drift knows.", float(found.asked)
@@ -55,3 +125,44 @@ class _Served(Collector):
         yield shift
         distance = "Mahalanobis distance of the mean weather asked about from that of training."
         yield GaugeMetricFamily("orchard_drift_distance", distance, found.distance or 0.0)
+
+
+def _counts(totals: Totals) -> Iterator[Metric]:
+    for metric, counted in COUNTS.items():
+        yield _counter(counted, {labels: count for (name, labels), count in totals.counts.items() if name == metric})
+    requests = {labels: sum(found.buckets) for labels, found in _of(totals, "requests").items()}
+    yield _counter(REQUESTS, requests)
+
+
+def _counter(counted: Counted, values: Mapping[tuple[str, ...], float]) -> Metric:
+    family = CounterMetricFamily(counted.name, counted.help, labels=counted.labels)
+    for labels, value in sorted((values or ({} if counted.labels else {(): 0.0})).items()):
+        family.add_metric(labels, value)
+    return family
+
+
+def _durations(totals: Totals) -> Iterator[Metric]:
+    for metric, counted in DURATIONS.items():
+        family = HistogramMetricFamily(counted.name, counted.help, labels=counted.labels)
+        for labels, found in sorted(_of(totals, metric).items()):
+            bounds = [*(f"{bound:g}" for bound in BOUNDS_S), "+Inf"]
+            buckets = list(zip(bounds, accumulate(map(float, found.buckets)), strict=True))
+            family.add_metric(labels, buckets, found.seconds)
+        yield family
+
+
+def _of(totals: Totals, metric: str) -> dict[tuple[str, ...], Durations]:
+    return {labels: found for (name, labels), found in totals.durations.items() if name == metric}
+
+
+def _processes(totals: Totals) -> Iterator[Metric]:
+    yield GaugeMetricFamily("orchard_workers", "Serving processes.", float(len(totals.figures)))
+    for name, meaning in FIGURES.items():
+        values = [figures[name] for figures in totals.figures if name in figures]
+        if values:
+            value = min(values) if name == "process_start_time_seconds" else sum(values)
+            yield GaugeMetricFamily(name, meaning, value)
+
+
+EXPRESS: Key = ("requests", ("/predict", "POST", "200"))
+"""Under what the express lane's answers are counted."""

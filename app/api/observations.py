@@ -60,13 +60,15 @@ async def store(
     key, digest = idempotency_key(request), bodies.digest_of(request, content)
     upload = Upload(sent, used.settings.max_rows, note, who, key, digest)
     if len(content) < LARGE:
-        answer, why = await asyncio.to_thread(_store, content, upload, used.observations)
+        answer, kept = await asyncio.to_thread(_store, content, upload, used.observations)
     else:
-        file, why = await used.aside.call(store_large, content, upload, used.settings.database)
+        file, kept = await used.aside.call(store_large, content, upload, used.settings.database)
         answer = file.read(0, len(file))
         file.close()
     stored = BatchStored.model_validate_json(answer)
-    wrote("a batch was stored", who=who, why=why, batch=stored.batch, rows=stored.rows)
+    if kept.new:
+        used.tally.add("observations_stored", by=stored.rows)
+        wrote("a batch was stored", who=who, why=kept.why, batch=stored.batch, rows=stored.rows)
     return Response(answer, 201, media_type=JSON)
 
 
@@ -82,8 +84,15 @@ class Upload:
     digest: str
 
 
-def _store(content: bytes, upload: Upload, observations: "Observations") -> tuple[bytes, str]:
-    """Return the answer, and why the batch was stored."""
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Why a batch is stored, and whether it is by this very call."""
+
+    why: str
+    new: bool
+
+
+def _store(content: bytes, upload: Upload, observations: "Observations") -> tuple[bytes, Kept]:
     note = upload.note
     if upload.sent == CSV:
         table = parse_observations(content, upload.max_rows)
@@ -93,15 +102,15 @@ def _store(content: bytes, upload: Upload, observations: "Observations") -> tupl
     harvest = Harvest.of(table)
     with observations.transaction() as transaction:
         if upload.key and (earlier := transaction.answer(upload.key, upload.digest)):
-            return earlier.encode(), note
+            return earlier.encode(), Kept(note, new=False)
         batch = transaction.add(harvest, source="POST /observations", note=note, who=upload.who)
         answer = BatchStored(batch=batch.id, rows=batch.rows).model_dump_json()
         if upload.key:
             transaction.keep_answer(upload.key, upload.digest, answer)
-    return answer.encode(), note
+    return answer.encode(), Kept(note, new=True)
 
 
-def store_large(content: bytes, upload: Upload, database: str) -> tuple[bytes, str]:
+def store_large(content: bytes, upload: Upload, database: str) -> tuple[bytes, Kept]:
     """Do as `_store` in a process that has no connection yet."""
     from app.data.observations import Observations  # noqa: PLC0415 - SQLAlchemy is imported when it is first needed
 

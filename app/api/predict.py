@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from app.api import problems
-from app.api.answers import Terms, reply, reply_with_moments
+from app.api.answers import Terms, reply, reply_aside
 from app.api.aside import LARGE
 from app.api.large import PART, Content, LargeResponse
 from app.api.negotiation import ARROW, CSV, JSON, answer_type, body_type, json_or_tables
@@ -51,13 +51,12 @@ async def predict(
 
 async def _replied(body: bytes, terms: Terms, used: Services) -> Content:
     """Answer here what is short, in a thread what leaves Python's lock alone, and all else in another process."""
+    content: Content
     if terms.sent == terms.wanted == ARROW or (ARROW in {terms.sent, terms.wanted} and len(body) < LARGE):
-        content, weather = await used.aside.call_here(reply, body, terms)
+        content, noted = await used.aside.call_here(reply, body, terms)
     elif len(body) < LARGE:
-        content, weather = reply(body, terms)
+        content, noted = reply(body, terms)
     else:
-        answer, moments = await used.aside.call(reply_with_moments, body, terms)
-        used.asked.note_moments(moments)
-        return answer
-    used.asked.note_columns(weather)
+        content, noted = await used.aside.call(reply_aside, body, terms)
+    used.note(terms.model, noted)
     return content

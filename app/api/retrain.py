@@ -2,6 +2,7 @@
 
 import asyncio
 import pickle
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Annotated, Any
@@ -97,9 +98,17 @@ def read_large_order(content: bytes, order: Order, media_type: str, max_rows: in
 
 
 async def _carried_out(used: Services, order: Order, events: asyncio.Queue[Any] | None = None) -> Report:
-    report = await used.trainer.run(order, events.put_nowait if events is not None else None)
+    began = time.perf_counter()
+    try:
+        report = await used.trainer.run(order, events.put_nowait if events is not None else None)
+    except OrchardError:
+        used.tally.add("retrains", "failed")
+        raise
     await asyncio.to_thread(used.live.follow)
+    used.tally.add("retrains", "dry_run" if order.dry_run else report.decision)
+    used.tally.took("retrain", seconds=time.perf_counter() - began)
     if not order.dry_run:
+        used.tally.add("observations_stored", by=report.rows.received if report.batch else 0)
         what = report.model_dump(include={"version", "batch", "decision", "activated"})
         wrote("a retrain was carried out", who=order.who, why=order.note, **what)
     return report

@@ -18,6 +18,7 @@ from app.errors import InvalidInput, TooLarge, UnknownMediaType
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")
 KEY_LENGTH = 200
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -99,7 +100,10 @@ def _trace(headers: Headers) -> dict[str, str]:
 
 
 class RequestId:
-    """Gives each request an id, the client's X-Request-ID or a new one, and its answer that and the common headers."""
+    """Gives each request an id, the client's X-Request-ID or a new one, and its answer that and the common headers.
+
+    Being around all others, it also counts the request and how long it took.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -127,8 +131,13 @@ class RequestId:
         try:
             await self._app(scope, receive, identified)
         finally:
-            took = 1e3 * (time.perf_counter() - began)
-            logger.debug(
-                "request",
-                extra={"method": scope["method"], "path": scope["path"], "status": status, "ms": round(took, 3)},
-            )
+            took, method = time.perf_counter() - began, scope["method"]
+            labels = (_template(scope), method if method in METHODS else "other", str(status))
+            scope["app"].state.services.tally.took("requests", *labels, seconds=took)
+            seen = {"method": method, "path": scope["path"], "status": status, "ms": round(1e3 * took, 3)}
+            logger.debug("request", extra=seen)
+
+
+def _template(scope: Scope) -> str:
+    """Return the path of the route that has answered, with names in place of values; "none" where none has."""
+    return str(getattr(scope.get("route"), "path", "none"))

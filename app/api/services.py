@@ -10,8 +10,10 @@ from fastapi import Depends, Request
 from app.api.aside import Aside
 from app.api.load import Load
 from app.api.tokens import Attempts, Tokens
-from app.serving.drift import Asked
+from app.model.linear import LinearModel
+from app.serving.drift import Asked, Noted
 from app.serving.live import Live
+from app.serving.tally import Tally
 from app.settings import Settings
 from app.store.registry import Registry
 from app.training.process import Trainer
@@ -31,6 +33,7 @@ class Services:
     registry: Registry
     live: Live
     asked: Asked
+    tally: Tally
     trainer: Trainer
     aside: Aside
     damage: list[str] = field(default_factory=list)
@@ -42,6 +45,11 @@ class Services:
         from app.data.observations import Observations  # noqa: PLC0415
 
         return Observations(self.settings.database)
+
+    def note(self, model: LinearModel, noted: Noted) -> None:
+        """Take down what was asked of a model, for drift and metrics."""
+        self.asked.note_many(noted)
+        self.tally.predicted([crop.crop for crop in model.crops], noted.regions, noted.extrapolated)
 
     async def close(self) -> None:
         """End the processes that train and that answer large questions, and close the database."""

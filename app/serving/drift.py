@@ -42,6 +42,24 @@ class Drift:
     distance: float | None
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Noted:
+    """What is taken down of a question about many regions: their weather, and how many were extrapolated.
+
+    ``weather``: one array, shape (n,), per feature, or its moments, of 3 columns.
+    """
+
+    weather: Sequence[Array] | Moments
+    regions: int
+    extrapolated: int
+
+    def shrunk(self) -> "Noted":
+        """Return the same with the weather's moments."""
+        if isinstance(self.weather, Moments):
+            return self
+        return Noted(Moments.of(np.column_stack(list(self.weather))), self.regions, self.extrapolated)
+
+
 class Asked:
     """The weather asked about in this process, and, where ``shared`` is a folder, in those that share it."""
 
@@ -58,13 +76,12 @@ class Asked:
         """Take down one region's weather."""
         self._pending.extend(weather)
 
-    def note_columns(self, weather: Sequence[Array]) -> None:
-        """Take down many regions' weather: one array, shape (n,), per feature."""
-        self._pending_columns.append(weather)
-
-    def note_moments(self, moments: Moments) -> None:
-        """Take down many regions' weather by its moments, of 3 columns."""
-        self._pending_moments.append(moments)
+    def note_many(self, noted: Noted) -> None:
+        """Take down many regions' weather."""
+        if isinstance(noted.weather, Moments):
+            self._pending_moments.append(noted.weather)
+        else:
+            self._pending_columns.append(noted.weather)
 
     def take(self) -> Callable[[], None]:
         """Take what was noted, in the thread that notes, and return the work of settling it, for any other thread."""

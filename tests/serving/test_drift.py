@@ -10,7 +10,7 @@ import pytest
 from app.data.harvest import moments_of
 from app.data.tables import Table
 from app.model.linear import Spread
-from app.serving.drift import FOLDER, Asked, drift
+from app.serving.drift import FOLDER, Asked, Noted, drift
 from app.store.objects import Objects
 
 
@@ -28,7 +28,7 @@ def test_nothing_asked_has_no_drift(spread: Spread) -> None:
 def test_asking_about_the_training_weather_has_no_drift(spread: Spread, tutorial: Table) -> None:
     """The training rows themselves lie at distance 0."""
     asked = Asked()
-    asked.note_columns(list(tutorial.weather.T))
+    asked.note_many(Noted(list(tutorial.weather.T), 15, 0))
     asked.take()()
     found = drift(asked.moments(), spread)
     assert found.asked == 15

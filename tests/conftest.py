@@ -1,5 +1,6 @@
 """What all tests share: the tutorial's rows, a store trained on them, and settings for an empty one."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from app.data.tables import Table, parse_observations
 from app.settings import Settings
 from app.training.job import Job
 from app.training.order import Order
+from tests.postgresql import Cluster, cluster, programs
 
 ROOT = Path(__file__).parent.parent
 
@@ -16,6 +18,16 @@ ROOT = Path(__file__).parent.parent
 def tutorial() -> Table:
     """Return the tutorial's 15 regions."""
     return parse_observations((ROOT / "app" / "data" / "tutorial.csv").read_bytes())
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Cluster]:
+    """Return a PostgreSQL server."""
+    found = programs()
+    if found is None:
+        pytest.skip("PostgreSQL is not installed")
+    with cluster(found) as running:
+        yield running
 
 
 @pytest.fixture

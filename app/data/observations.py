@@ -78,6 +78,8 @@ ANSWERS = sql.Table(
 )
 
 _READING = "orchard_reading"
+SCHEMA_LOCK = 0x0A7C4A2D
+"""PostgreSQL's lock under which the tables are made: two that make them at once would be in each other's way."""
 LOCK_WAIT_S = 10
 """How long a writer waits for another one's transaction, seconds."""
 
@@ -119,13 +121,13 @@ class Observations:
 
     def __init__(self, url: str) -> None:
         self._url = make_url(url)
-        self._engine = sql.create_engine(self._url, connect_args=self._connect_arguments())
-        if self._url.get_backend_name() == "sqlite":
+        self._is_sqlite = self._url.get_backend_name() == "sqlite"
+        arguments = {"timeout": LOCK_WAIT_S} if self._is_sqlite else {}
+        # A connection that the database has closed is noticed before it is used.
+        self._engine = sql.create_engine(self._url, connect_args=arguments, pool_pre_ping=not self._is_sqlite)
+        if self._is_sqlite:
             sql.event.listen(self._engine, "connect", _configure_sqlite)
             sql.event.listen(self._engine, "begin", _begin_sqlite)
-
-    def _connect_arguments(self) -> dict[str, Any]:
-        return {"timeout": LOCK_WAIT_S} if self._url.get_backend_name() == "sqlite" else {}
 
     def close(self) -> None:
         """Close all connections."""
@@ -139,11 +141,20 @@ class Observations:
             StoreUnavailable: the database is locked, full, read-only or out of reach; nothing was changed.
         """
         with _reported():
-            if self._url.get_backend_name() == "sqlite" and self._url.database:
-                Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
+            self._make()
             with self._engine.begin() as connection:
-                SCHEMA.create_all(connection)
                 yield Transaction(connection)
+
+    def _make(self) -> None:
+        """Make the tables, in a transaction of its own, if they are not there."""
+        if self._is_made():
+            return
+        if self._is_sqlite and self._url.database:
+            Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
+        with self._engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(sql.select(sql.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
+            SCHEMA.create_all(connection)
 
     @contextmanager
     def reading(self) -> Iterator["Transaction"]:
@@ -153,9 +164,7 @@ class Observations:
             StoreUnavailable: the database is out of reach.
         """
         with _reported():
-            if not self._is_made():
-                with self.transaction():
-                    """Makes the schema."""
+            self._make()
             with self._snapshot() as connection:
                 yield Transaction(connection)
 
@@ -165,10 +174,10 @@ class Observations:
             yield connection
 
     def _is_made(self) -> bool:
-        if self._url.get_backend_name() == "sqlite" and not Path(self._url.database or "").is_file():
+        if self._is_sqlite and not Path(self._url.database or "").is_file():
             return False
         with self._snapshot() as connection:
-            return sql.inspect(connection).has_table(OBSERVATIONS.name)
+            return sql.inspect(connection).has_table(ANSWERS.name)
 
 
 @contextmanager

@@ -10,12 +10,22 @@ from app.data.observations import Observations
 from app.data.tables import Table
 from app.errors import KeyReused, NotFound, StoreUnavailable
 from app.settings import Settings
+from tests.postgresql import Cluster
+
+
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+def url(request: pytest.FixtureRequest, settings: Settings) -> str:
+    """Return the URL of a database that holds nothing yet."""
+    if request.param == "SQLite":
+        return settings.database
+    server: Cluster = request.getfixturevalue("postgresql")
+    return server.database()
 
 
 @pytest.fixture
-def observations(settings: Settings) -> Iterator[Observations]:
+def observations(url: str) -> Iterator[Observations]:
     """Return a table that does not exist yet."""
-    table = Observations(settings.database)
+    table = Observations(url)
     yield table
     table.close()
 
@@ -97,11 +107,11 @@ def test_answers_are_kept_under_their_key(observations: Observations) -> None:
         assert transaction.answer("k", "other") is None
 
 
-def test_readers_do_not_wait_for_a_writer(observations: Observations, settings: Settings) -> None:
+def test_readers_do_not_wait_for_a_writer(observations: Observations, url: str) -> None:
     """While a transaction is open, another connection reads what was there before it."""
     with observations.transaction() as transaction:
         transaction.add(Harvest.of(_table(2)), source="t", note="", who="me")
-    other = Observations(settings.database)
+    other = Observations(url)
     with observations.transaction() as transaction:
         transaction.add(Harvest.of(_table(3)), source="t", note="", who="me")
         with other.reading() as reader:

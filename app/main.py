@@ -51,8 +51,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestId)
     problems.install(app)
     app.include_router(health.router)
+    guard = [Depends(require_reader)] if settings.read_token is not None else []
     for resource in (predict, retrain, observations, models, metrics):
-        app.include_router(resource.router, dependencies=[Depends(require_reader)])
+        app.include_router(resource.router, dependencies=guard)
     return app
 
 

@@ -135,7 +135,7 @@ async def card(used: Used, version: VersionPath) -> VersionCard:
     "/{version}/activate",
     summary="Make a version live: roll back or forward",
     response_model=LogLine,
-    responses=problems.documented(400, 401, 404, 413, 415, 422, 503),
+    responses=problems.documented(400, 401, 404, 408, 413, 415, 422, 503),
     openapi_extra={"requestBody": {"content": {JSON: {"schema": {"$ref": "#/components/schemas/ActivateRequest"}}}}},
 )
 async def activate(request: Request, used: Used, who: Writer, version: VersionPath) -> Response:

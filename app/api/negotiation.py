@@ -12,14 +12,18 @@ JSON = "application/json"
 CSV = "text/csv"
 ARROW = "application/vnd.apache.arrow.stream"
 EVENTS = "text/event-stream"
+_FORMATS = {ARROW: {"format": "binary"}}
 
 
 def json_or_tables(schema: str, *tables: str, required: bool) -> dict[str, Any]:
     """Return what the document says of a body that is JSON of a named schema, or a table of the given types."""
     types: dict[str, Any] = {JSON: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
-    types |= {CSV: {"schema": {"type": "string"}}} if CSV in tables else {}
-    types |= {ARROW: {"schema": {"type": "string", "format": "binary"}}} if ARROW in tables else {}
-    return {"requestBody": {"required": required, "content": types}}
+    return {"requestBody": {"required": required, "content": types | contents(*tables)}}
+
+
+def contents(*types: str) -> dict[str, Any]:
+    """Return what the document says of bodies that are not JSON."""
+    return {media_type: {"schema": {"type": "string"} | _FORMATS.get(media_type, {})} for media_type in types}
 
 
 def body_type(request: Request, offered: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from app.api import bodies, problems
 from app.api.aside import LARGE
-from app.api.negotiation import CSV, JSON, answer_type, body_type, json_or_tables
+from app.api.negotiation import CSV, JSON, answer_type, body_type, contents, json_or_tables
 from app.api.schemas import (
     BatchEntry,
     BatchPage,
@@ -44,7 +44,7 @@ _BODY = json_or_tables("ObservationsRequest", CSV, required=True)
     summary="Store a batch of observations without retraining",
     status_code=201,
     response_model=BatchStored,
-    responses=problems.documented(400, 401, 406, 409, 413, 415, 422, 503),
+    responses=problems.documented(400, 401, 406, 408, 409, 413, 415, 422, 503),
     openapi_extra=_BODY,
 )
 async def store(
@@ -125,7 +125,7 @@ def store_large(content: bytes, upload: Upload, database: str) -> tuple[bytes, K
     "/observations",
     summary="Page through the stored observations",
     response_model=ObservationPage,
-    responses=problems.documented(404, 406, 422, 503),
+    responses=problems.documented(404, 406, 422, 503) | {200: {"content": contents(CSV)}},
 )
 async def page(
     request: Request,

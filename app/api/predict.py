@@ -9,7 +9,7 @@ from app.api import problems
 from app.api.answers import Terms, reply, reply_aside
 from app.api.aside import LARGE
 from app.api.large import PART, Content, LargeResponse
-from app.api.negotiation import ARROW, CSV, JSON, answer_type, body_type, json_or_tables
+from app.api.negotiation import ARROW, CSV, JSON, answer_type, body_type, contents, json_or_tables
 from app.api.schemas import OnePrediction, PredictionColumns, SeveralPredictions
 from app.api.security import read_body
 from app.api.services import Services, Used
@@ -29,7 +29,7 @@ _BODY = json_or_tables("PredictRequest", CSV, ARROW, required=True)
     "/predict",
     summary="Predict yields from weather",
     response_model=OnePrediction | SeveralPredictions | PredictionColumns,
-    responses=problems.documented(400, 404, 406, 413, 415, 422, 503),
+    responses=problems.documented(400, 404, 406, 408, 413, 415, 422, 503) | {200: {"content": contents(CSV, ARROW)}},
     openapi_extra=_BODY,
 )
 async def predict(

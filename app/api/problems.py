@@ -61,9 +61,10 @@ KINDS: dict[type[OrchardError], Kind] = {
 }
 ANYWHERE = (401, 429, 503)
 """Reading may need a token too, and any call may be one too many."""
+METHOD_NOT_ALLOWED = 405
 HTTP_CODES = {
     404: ("not_found", "There is no such path"),
-    405: ("method_not_allowed", "This path has other methods"),
+    METHOD_NOT_ALLOWED: ("method_not_allowed", "This path has other methods"),
 }
 
 
@@ -126,6 +127,12 @@ def _response(request: Request, kind: Kind, detail: str, faults: Iterable[FieldE
     return Response(to_json(body), kind.status, dict(kind.headers), MEDIA_TYPE)
 
 
+def _allowed(app: FastAPI, request: Request) -> dict[str, str]:
+    """Return the Allow header of a path: all its methods, where the router names only those of one route."""
+    template = getattr(request.scope.get("route"), "path", "")
+    return {"Allow": ", ".join(method.upper() for method in app.openapi()["paths"].get(template, {}))}
+
+
 def install(app: FastAPI) -> None:
     """Answer every error that leaves a route with a problem."""
 
@@ -142,7 +149,8 @@ def install(app: FastAPI) -> None:
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for this class
         code, title = HTTP_CODES.get(error.status_code, ("http_error", str(error.detail)))
-        kind = Kind(error.status_code, code, title, tuple((error.headers or {}).items()))
+        headers = _allowed(app, request) if error.status_code == METHOD_NOT_ALLOWED else error.headers
+        kind = Kind(error.status_code, code, title, tuple((headers or {}).items()))
         return _response(request, kind, f"{request.method} {request.url.path[:200]}: {title.lower()}")
 
     async def unexpected(request: Request, _error: Exception) -> Response:

@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from app.api import bodies, problems
 from app.api.aside import LARGE
-from app.api.negotiation import CSV, EVENTS, JSON, answer_type, body_type, json_or_tables
+from app.api.negotiation import CSV, EVENTS, JSON, answer_type, body_type, contents, json_or_tables
 from app.api.schemas import RetrainRequest
 from app.api.security import idempotency_key, read_body
 from app.api.services import Services, Used
@@ -37,7 +37,7 @@ _BODY = json_or_tables("RetrainRequest", CSV, required=False)
     "/retrain",
     summary="Retrain on new observations and all that is stored",
     response_model=Report,
-    responses=problems.documented(400, 401, 406, 409, 413, 415, 422, 503),
+    responses=problems.documented(400, 401, 406, 408, 409, 413, 415, 422, 503) | {200: {"content": contents(EVENTS)}},
     openapi_extra=_BODY,
 )
 async def retrain(

@@ -15,11 +15,12 @@ from pydantic import (
     Field,
     Tag,
     TypeAdapter,
+    WithJsonSchema,
     model_validator,
 )
 
-from app.data.tables import Table, crop_name_problem
-from app.model.weather import REGION_LENGTH, WEATHER, YIELD, Feature
+from app.data.tables import LABELS, MAX_CROPS, RESERVED_ENDINGS, Table, crop_name_problem
+from app.model.weather import NAMES, REGION_LENGTH, WEATHER, YIELD, Feature
 from app.store.card import Card, Decision
 from app.store.registry import LogLine
 from app.training.order import Activate
@@ -43,7 +44,15 @@ def _crop_name(name: str) -> str:
     return name
 
 
-CropName = Annotated[str, AfterValidator(_crop_name)]
+_TAKEN = "|".join((*LABELS, *NAMES))
+_ENDINGS = "|".join(RESERVED_ENDINGS)
+CROP_NAME = rf"^(?!(?:{_TAKEN})$)(?!.*(?:{_ENDINGS})$)(?![=+@ -])[^\x00-\x1f\x7f]*[^\x00-\x20\x7f]$"
+"""`crop_name_problem` as a pattern, but for the spaces and signs of other scripts that cannot be seen."""
+CropName = Annotated[
+    str,
+    AfterValidator(_crop_name),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": REGION_LENGTH, "pattern": CROP_NAME}),
+]
 
 
 class _Request(BaseModel):
@@ -109,7 +118,10 @@ class ReportedSeason(_Request):
     temperature: Temperature
     rainfall: Rainfall
     humidity: Humidity
-    yields: Annotated[dict[CropName, Tons], Field(min_length=1, max_length=100)]
+    yields: Annotated[
+        dict[CropName, Tons],
+        Field(min_length=1, max_length=MAX_CROPS, json_schema_extra={"additionalProperties": False}),
+    ]
 
 
 class ObservationsRequest(_Request):

@@ -155,14 +155,12 @@ def require_writer(
 def require_reader(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
 ) -> None:
-    """Where ORCHARD_READ_TOKEN closes reading, let a call through only with it, or with a token for writing.
+    """Let a call through only with ORCHARD_READ_TOKEN, which closes reading, or with a token for writing.
 
     Raises:
         Unauthorized, TooManyAttempts: as `require_writer`.
     """
     services, address = _services(request), _address(request)
-    if services.tokens.reading_is_open:
-        return
     services.attempts.check(address)
     if not services.tokens.may_read(_given(credentials)):
         services.attempts.note(address)

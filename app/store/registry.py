@@ -5,6 +5,7 @@ writers one wins and the other looks again; rolling back is one more line.
 """
 
 import hashlib
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Literal
@@ -17,6 +18,7 @@ from app.store.version import Version
 
 VERSIONS, VERSION_SUFFIX = "versions", ".safetensors"
 LOG, LOG_SUFFIX = "log", ".json"
+NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 
 
 class LogLine(BaseModel):
@@ -79,7 +81,7 @@ class Registry:
             raise StoreDamaged(f"the file of version {version} is damaged: {error.detail}") from error
 
     def _content(self, version: str) -> bytes:
-        if not (version.isascii() and version.isdigit() and str(int(version)) == version):
+        if not NUMBER.fullmatch(version):
             raise NotFound(f"there is no version {version[:20]!r}: versions are numbered 1, 2, 3, …")
         try:
             return self._objects.read(_version_name(version))

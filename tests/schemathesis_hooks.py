@@ -1,0 +1,73 @@
+"""What schemathesis is told of Orchard beyond its OpenAPI document; see test_schemathesis.py.
+
+Of rules that JSON Schema cannot express, valid examples are made to keep them: columns of one length, crop names that
+can be printed, tables of CSV and Arrow. Invalid examples are left as they are.
+"""
+
+import io
+import itertools
+from typing import Any
+
+import pyarrow as pa
+import schemathesis
+from schemathesis import Case, HookContext
+
+WEATHER = {"temperature": 73.0, "rainfall": 67.0, "humidity": 43.0}
+COUNT = itertools.count()
+
+
+@schemathesis.hook
+def before_call(context: HookContext, case: "Case[Any]", kwargs: dict[str, Any]) -> None:
+    """Keep the rules, and come from an address of its own: after ten wrong tokens each has to wait."""
+    del context, kwargs
+    number = next(COUNT)
+    case.headers["X-Forwarded-For"] = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+    if case.meta is None or not case.meta.generation.mode.is_positive:
+        return
+    learned = {} if case.path == "/predict" else {"plum": 55.5}
+    if case.media_type == "text/csv":
+        case.body = _csv(WEATHER | learned)
+    elif case.media_type == "application/vnd.apache.arrow.stream":
+        case.body = _arrow(WEATHER)
+    elif isinstance(case.body, dict):
+        case.body = _of_one_length(case.body) | _printable(case.body)
+
+
+def _csv(row: dict[str, float]) -> str:
+    return ",".join(row) + "\n" + ",".join(map(str, row.values())) + "\n"
+
+
+def _arrow(row: dict[str, float]) -> bytes:
+    table = pa.table({name: [value] for name, value in row.items()})
+    content = io.BytesIO()
+    with pa.ipc.new_stream(content, table.schema) as stream:
+        stream.write_table(table)
+    return content.getvalue()
+
+
+def _of_one_length(body: dict[str, Any]) -> dict[str, Any]:
+    columns = {name: values for name, values in body.items() if name in {*WEATHER, "region"} and values is not None}
+    if not columns or not all(isinstance(values, list) for values in columns.values()):
+        return body
+    rows = min(map(len, columns.values())) or 1
+    return body | {
+        name: (values or [None if name == "region" else WEATHER[name]])[:rows] for name, values in columns.items()
+    }
+
+
+def _printable(body: dict[str, Any]) -> dict[str, Any]:
+    observations = body.get("observations")
+    if not observations:
+        return {}
+    names = itertools.count()
+    return {
+        "observations": [
+            row
+            | {
+                "yields": {
+                    name if name.isprintable() else f"crop {next(names)}": tons for name, tons in row["yields"].items()
+                }
+            }
+            for row in observations
+        ]
+    }

@@ -1,0 +1,66 @@
+"""The service does what its OpenAPI document says, in thousands of examples that schemathesis makes from it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.running import ROOT, Running, copy_store, serving
+
+TOKEN = "a-token-for-schemathesis"
+FEW = 50
+"""Below so many examples an operation chains of calls are tried too: with more the store would grow and grow."""
+CASES = 5_000
+"""So many are made in all by the long tests, at least."""
+
+
+def _run(running: Running, folder: Path, examples: int, *, token: str | None, seed: int = 1) -> int:
+    """Check everything that schemathesis can check; return how many cases it made."""
+    configuration = folder / "schemathesis.toml"
+    configuration.write_text(f'[auth.openapi.HTTPBearer]\nbearer = "{token}"\n' if token else "")
+    done = subprocess.run(
+        [
+            Path(sys.executable).parent / "schemathesis",
+            f"--config-file={configuration}",
+            "run",
+            f"{running.client.base_url}/openapi.json",
+            "--checks=all",
+            f"--max-examples={examples}",
+            f"--seed={seed}",
+            "--phases=examples,coverage,fuzzing" + (",stateful" if examples < FEW else ""),
+            "--generation-database=none",
+            "--continue-on-failure",
+            "--no-color",
+        ],
+        cwd=folder,
+        env=os.environ | {"SCHEMATHESIS_HOOKS": "tests.schemathesis_hooks", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-10_000:] + done.stderr[-2_000:]
+    count = re.search(r"(\d+) generated", done.stdout)
+    assert count is not None
+    return int(count[1])
+
+
+@pytest.mark.parametrize("examples", [5, pytest.param(160, marks=pytest.mark.long)], ids=["few", "many"])
+def test_the_document_is_true(trained: Path, tmp_path: Path, examples: int) -> None:
+    """With the token and without it: no check fails; only documented statuses, types, shapes and headers occur."""
+    made = 0
+    for number, token in enumerate((TOKEN, None)):
+        with serving(copy_store(trained, tmp_path / f"store {number}"), ORCHARD_TOKEN=TOKEN) as running:
+            made += _run(running, tmp_path, examples, token=token)
+    print(f"{made} cases")
+    assert made >= CASES or examples < FEW
+
+
+def test_the_document_is_true_where_reading_is_closed(trained: Path, tmp_path: Path) -> None:
+    """With ORCHARD_READ_TOKEN the document asks for a token everywhere but for health."""
+    settings = {"ORCHARD_TOKEN": TOKEN, "ORCHARD_READ_TOKEN": "a-token-for-reading-only"}
+    with serving(copy_store(trained, tmp_path / "store"), **settings) as running:
+        assert _run(running, tmp_path, 2, token=TOKEN) > 100

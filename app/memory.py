@@ -23,6 +23,12 @@ def keep_freed() -> None:
         mallopt(_ARENA_MAX, 1)  # what one thread has freed serves all: Python's lock keeps them apart anyway
 
 
+def give_back() -> None:
+    """Give all freed memory back to the system, as far as it can be."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def settle() -> None:
     """Tell the collector that what has been made so far stays: looking through it would cost a request milliseconds."""
     gc.collect()

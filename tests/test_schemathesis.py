@@ -48,7 +48,7 @@ def _run(running: Running, folder: Path, examples: int, *, token: str | None, se
     return int(count[1])
 
 
-@pytest.mark.parametrize("examples", [5, pytest.param(160, marks=pytest.mark.long)], ids=["few", "many"])
+@pytest.mark.parametrize("examples", [5, pytest.param(200, marks=pytest.mark.long)], ids=["few", "many"])
 def test_the_document_is_true(trained: Path, tmp_path: Path, examples: int) -> None:
     """With the token and without it: no check fails; only documented statuses, types, shapes and headers occur."""
     made = 0

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection, Pipe
 from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any, TypeVar
 
+from app import memory
 from app.api.large import InMemoryFile, Parts, pieces
 from app.errors import AnsweringFailed, OrchardError
 
@@ -151,9 +152,11 @@ def _work(line: "Connection[Any, Any]", work: Work, body: bytes, more: tuple[Any
         content, small = work(body, *more)
     except OrchardError as error:
         line.send_bytes(pickle.dumps(error))
+    else:
+        line.send_bytes(pickle.dumps((len(content), small)))
+        _send_memory(line, content, os.getppid())
         return
-    line.send_bytes(pickle.dumps((len(content), small)))
-    _send_memory(line, content, os.getppid())
+    memory.give_back()  # whoever sends hundreds of thousands of faults is not to have the memory too
 
 
 if __name__ == "__main__":

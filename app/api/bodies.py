@@ -1,17 +1,23 @@
 """Bodies with observations, JSON or CSV: read, validated and made into a table."""
 
 import hashlib
+from functools import cache
 from typing import TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter
 
-from app.api.faults import invalid
+from app.api.faults import validated
 from app.api.schemas import ReportedSeason, to_table
 from app.data.tables import Table, check_crop_names
 from app.errors import TooLarge
 
 Body = TypeVar("Body", bound=BaseModel)
+
+
+@cache
+def _adapter(model: type[Body]) -> TypeAdapter[Body]:
+    return TypeAdapter(model)
 
 
 def parse(model: type[Body], content: bytes) -> Body:
@@ -21,10 +27,8 @@ def parse(model: type[Body], content: bytes) -> Body:
         MalformedInput: not JSON, or a number that is not finite.
         InvalidInput: well-formed and invalid.
     """
-    try:
-        return model.model_validate_json(content or b"{}")
-    except ValidationError as error:
-        raise invalid(error.errors(include_url=False)) from error
+    adapter: TypeAdapter[Body] = _adapter(model)
+    return validated(adapter, content or b"{}")
 
 
 def table_of(rows: list[ReportedSeason], max_rows: int) -> Table:

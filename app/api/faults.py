@@ -1,23 +1,85 @@
 """What pydantic finds wrong with a value, in our words: where it is, what it is, and the bound it breaks."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
-from pydantic_core import ErrorDetails
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails, from_json
 
+from app.data.tables import MAX_ERRORS
 from app.errors import FieldError, InvalidInput, MalformedInput, OrchardError
-from app.model.weather import WEATHER, YIELD
+from app.model.weather import REGION_LENGTH, WEATHER, YIELD
+
+Valid = TypeVar("Valid")
 
 
-def invalid(faults: Iterable[ErrorDetails] | Iterable[Mapping[str, Any]]) -> OrchardError:
+Faults = Sequence[ErrorDetails] | Sequence[Mapping[str, Any]]
+
+
+def validated(adapter: TypeAdapter[Valid], content: bytes) -> Valid:
+    """Read and validate a JSON body, whose lists stop at their first faulty entry.
+
+    Raises:
+        MalformedInput: not JSON, or a number that is not finite.
+        InvalidInput: well-formed and invalid. The faults of further entries are listed too, until there are enough.
+    """
+    try:
+        return adapter.validate_json(content)
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+    raise invalid(found if found[0]["type"] == "json_invalid" else [*found, *_further(adapter, content, found)])
+
+
+def _further(adapter: TypeAdapter[Any], content: bytes, known: list[ErrorDetails]) -> Iterator[Mapping[str, Any]]:
+    """Yield the faults behind those already known: cut lists behind their faulty entries, and look again."""
+    body = from_json(content)
+    cut = Counter[str]()
+    count, places = len(known), _places(known, body)
+    while places and count < MAX_ERRORS:
+        for name, index in places.items():
+            body[name] = body[name][index + 1 :]
+            cut[name] += index + 1
+        known = _faults(adapter, body)
+        places = _places(known, body)
+        for fault in known:
+            if (place := _place(fault)) is not None and place[0] in places:
+                rest = [part for part in fault["loc"] if part not in SHAPES][2:]
+                yield {**fault, "loc": (place[0], cut[place[0]] + place[1], *rest)}
+                count += 1
+
+
+def _faults(adapter: TypeAdapter[Any], body: Any) -> list[ErrorDetails]:
+    try:
+        adapter.validate_python(body)
+    except ValidationError as error:
+        return error.errors(include_url=False)
+    return []
+
+
+def _places(faults: list[ErrorDetails], body: Any) -> dict[str, int]:
+    """Return, by the name of each list of the body, the entry at which its validation stopped."""
+    places = [place for fault in faults if (place := _place(fault)) is not None]
+    return {name: index for name, index in places if isinstance(body.get(name), list)}
+
+
+def _place(fault: Mapping[str, Any]) -> tuple[str, int] | None:
+    """Return the list and the entry in it that a fault is of, None if it is of none."""
+    match [part for part in fault["loc"] if part not in SHAPES]:
+        case [str(name), int(index), *_]:
+            return name, index
+    return None
+
+
+def invalid(faults: Faults) -> OrchardError:
     """Turn pydantic's errors into ours.
 
     Malformed where the bytes are at fault or a number is not finite, else invalid.
     """
-    listed = [_field_error(fault) for fault in faults]
+    listed = [_field_error(fault) for fault in faults[:MAX_ERRORS]]
     first = listed[0]
-    more = f" (and {len(listed) - 1} more)" if len(listed) > 1 else ""
-    malformed = any(fault.code in ("not_json", "not_finite") for fault in listed)
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    malformed = any(fault["type"] in ("json_invalid", "finite_number") for fault in faults)
     kind = MalformedInput if malformed else InvalidInput
     place = ".".join(map(str, first.loc))
     return kind(f"{place}: {first.message}{more}" if place else first.message + more, listed)
@@ -30,7 +92,7 @@ _SHOWN = 40
 
 
 def _field_error(fault: Mapping[str, Any]) -> FieldError:
-    loc = tuple(part for part in fault["loc"] if part not in SHAPES)
+    loc = tuple(_cut(part) for part in fault["loc"] if part not in SHAPES)
     kind = fault["type"]
     code, message = _WORDS.get(kind, (kind, "{msg}"))
     context = fault.get("ctx") or {}
@@ -54,8 +116,13 @@ _WORDS = {
     "model_type": ("not_an_object", "is not an object"),
     "list_type": ("not_a_list", "is not a list"),
     "too_short": ("too_short", "has {actual_length} entries, at least {min_length} are needed"),
+    "string_pattern_mismatch": ("invalid", "has characters that a text cannot have"),
     "value_error": ("invalid", "{error}"),
 }
+
+
+def _cut(part: str | int) -> str | int:
+    return part if isinstance(part, int) or len(part) <= REGION_LENGTH else part[:REGION_LENGTH] + "…"
 
 
 def _unit(loc: tuple[str | int, ...]) -> str:

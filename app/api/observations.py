@@ -14,6 +14,7 @@ from app.api import bodies, problems
 from app.api.aside import LARGE
 from app.api.negotiation import CSV, JSON, answer_type, body_type, contents, json_or_tables
 from app.api.schemas import (
+    NO_NUL,
     BatchEntry,
     BatchPage,
     BatchStored,
@@ -51,7 +52,7 @@ async def store(
     request: Request,
     used: Used,
     who: Writer,
-    note: Annotated[str, Query(max_length=1_000, description="CSV only: why, for the records.")] = "",
+    note: Annotated[str, Query(max_length=1_000, pattern=NO_NUL, description="CSV only: why, for the records.")] = "",
 ) -> Response:
     """Store a batch whole or not at all; the next retrain learns from it."""
     answer_type(request, (JSON,))
@@ -208,7 +209,7 @@ async def withdraw(
     used: Used,
     who: Writer,
     batch: Annotated[str, Path(max_length=100, description="The batch's id.")],
-    note: Annotated[str, Query(max_length=1_000, description="Why, for the records.")] = "",
+    note: Annotated[str, Query(max_length=1_000, pattern=NO_NUL, description="Why, for the records.")] = "",
 ) -> Response:
     """Take a batch out of training from the next one on; nothing is erased."""
     answer_type(request, (JSON,))

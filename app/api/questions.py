@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from app.api.faults import invalid
+from app.api.faults import validated
 from app.api.negotiation import ARROW, CSV
 from app.api.schemas import PREDICT_REQUEST, Label, SeveralRegions, WeatherColumns
 from app.data.tables import parse_regions
@@ -42,17 +42,17 @@ class _Rows(TypedDict):
     """`SeveralRegions`, in the same way."""
 
     __pydantic_config__ = _STRICT  # type: ignore[misc]
-    regions: Annotated[list[_Row], Field(min_length=1)]
+    regions: Annotated[list[_Row], Field(min_length=1, fail_fast=True)]
 
 
 class _Columns(TypedDict):
     """`WeatherColumns`, in the same way."""
 
     __pydantic_config__ = _STRICT  # type: ignore[misc]
-    temperature: Annotated[list[float], Field(min_length=1)]
-    rainfall: list[float]
-    humidity: list[float]
-    region: NotRequired[list[Label | None] | None]
+    temperature: Annotated[list[float], Field(min_length=1, fail_fast=True)]
+    rainfall: Annotated[list[float], Field(fail_fast=True)]
+    humidity: Annotated[list[float], Field(fail_fast=True)]
+    region: NotRequired[Annotated[list[Label | None], Field(fail_fast=True)] | None]
 
 
 _VALIDATE_ROWS = TypeAdapter(_Rows).validator.validate_json
@@ -140,10 +140,7 @@ def _is_within_bounds(question: Question) -> bool:
 
 def _by_schema(body: bytes) -> Question:
     """Validate value by value."""
-    try:
-        asked = PREDICT_REQUEST.validate_json(body)
-    except ValidationError as error:
-        raise invalid(error.errors(include_url=False, include_context=True)) from error
+    asked = validated(PREDICT_REQUEST, body)
     if isinstance(asked, WeatherColumns):
         return Question("columns", asked.region, [np.array(getattr(asked, name), dtype=np.float64) for name in NAMES])
     rows = asked.regions if isinstance(asked, SeveralRegions) else [asked]

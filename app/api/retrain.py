@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from app.api import bodies, problems
 from app.api.aside import LARGE
 from app.api.negotiation import CSV, EVENTS, JSON, answer_type, body_type, contents, json_or_tables
-from app.api.schemas import RetrainRequest
+from app.api.schemas import NO_NUL, RetrainRequest
 from app.api.security import idempotency_key, read_body
 from app.api.services import Services, Used
 from app.api.tokens import Writer
@@ -28,7 +28,7 @@ router = APIRouter(tags=["retrain"])
 
 ActivateQuery = Annotated[Activate, Query(description="CSV only: whether the new version becomes live.")]
 DryRunQuery = Annotated[bool, Query(description="CSV only: store and publish nothing.")]
-NoteQuery = Annotated[str, Query(max_length=1_000, description="CSV only: why, for the records.")]
+NoteQuery = Annotated[str, Query(max_length=1_000, pattern=NO_NUL, description="CSV only: why, for the records.")]
 
 _BODY = json_or_tables("RetrainRequest", CSV, required=False)
 

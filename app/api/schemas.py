@@ -36,6 +36,10 @@ Rainfall = Annotated[float, _number(WEATHER[1])]
 Humidity = Annotated[float, _number(WEATHER[2])]
 Tons = Annotated[float, _number(YIELD)]
 Label = Annotated[str, Field(max_length=REGION_LENGTH)]
+NO_NUL = r"^[^\x00]*$"
+"""Databases do not keep it."""
+StoredLabel = Annotated[str, Field(max_length=REGION_LENGTH, pattern=NO_NUL)]
+Note = Annotated[str, Field(max_length=1_000, pattern=NO_NUL)]
 
 
 def _crop_name(name: str) -> str:
@@ -71,16 +75,16 @@ class RegionWeather(_Request):
 class SeveralRegions(_Request):
     """Several regions, answered in the same order."""
 
-    regions: Annotated[list[RegionWeather], Field(min_length=1)]
+    regions: Annotated[list[RegionWeather], Field(min_length=1, fail_fast=True)]
 
 
 class WeatherColumns(_Request):
     """Several regions as columns of equal length, answered as columns."""
 
-    temperature: Annotated[list[Temperature], Field(min_length=1)]
-    rainfall: list[Rainfall]
-    humidity: list[Humidity]
-    region: list[Label | None] | None = None
+    temperature: Annotated[list[Temperature], Field(min_length=1, fail_fast=True)]
+    rainfall: Annotated[list[Rainfall], Field(fail_fast=True)]
+    humidity: Annotated[list[Humidity], Field(fail_fast=True)]
+    region: Annotated[list[Label | None], Field(fail_fast=True)] | None = None
 
     @model_validator(mode="after")
     def _equal_lengths(self) -> Self:
@@ -113,8 +117,8 @@ PREDICT_REQUEST: TypeAdapter[RegionWeather | SeveralRegions | WeatherColumns] = 
 class ReportedSeason(_Request):
     """What a region reports after harvest: its weather and the yield of one crop or more, in tons."""
 
-    region: Label | None = None
-    season: Label | None = None
+    region: StoredLabel | None = None
+    season: StoredLabel | None = None
     temperature: Temperature
     rainfall: Rainfall
     humidity: Humidity
@@ -127,23 +131,23 @@ class ReportedSeason(_Request):
 class ObservationsRequest(_Request):
     """A batch to store."""
 
-    observations: Annotated[list[ReportedSeason], Field(min_length=1)]
-    note: Annotated[str, Field(max_length=1_000)] = ""
+    observations: Annotated[list[ReportedSeason], Field(min_length=1, fail_fast=True)]
+    note: Note = ""
 
 
 class RetrainRequest(_Request):
     """A retrain, on new observations and all that is stored, or on what is stored alone."""
 
-    observations: Annotated[list[ReportedSeason], Field(min_length=1)] | None = None
+    observations: Annotated[list[ReportedSeason], Field(min_length=1, fail_fast=True)] | None = None
     activate: Activate = "if_better"
     dry_run: bool = False
-    note: Annotated[str, Field(max_length=1_000)] = ""
+    note: Note = ""
 
 
 class ActivateRequest(_Request):
     """Why a version is made live."""
 
-    note: Annotated[str, Field(max_length=1_000)] = ""
+    note: Note = ""
 
 
 def to_table(observations: list[ReportedSeason]) -> Table:

@@ -1,0 +1,204 @@
+"""Hostile requests, one by one: each is refused as documented, quickly, and memory stays where it was."""
+
+import gzip
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.running import ROOT, Running, children, copy_store, serving
+
+JSON, CSV = "application/json", "text/csv"
+ONE = '{"region": "A", "temperature": 73, "rainfall": 67, "humidity": 43}'
+HARVEST = '{"observations": [{"temperature": 73, "rainfall": 67, "humidity": 43, "yields": {"mango": 56}}]}'
+HUGE = 10_000_000
+"""Characters of a string, ten million."""
+DEEP = 100_000
+LIMIT = 32 * 2**20
+MOST_MB = 60
+"""By so much the resident memory of all processes may grow, of which a body's copies are given back late."""
+
+
+@pytest.fixture(scope="module")
+def attacked(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Return a server that has seen a large body already; afterwards it must still answer, in little more memory."""
+    with serving(copy_store(trained, tmp_path_factory.mktemp("attacked") / "store")) as running:
+        running.client.post("/predict", content=b'{"region": "' + b"x" * HUGE + b'"}')
+        running.client.post("/observations", content=b'{"note": "' + b"x" * HUGE + b'"}', headers=running.write)
+        before = _resident(running)
+        yield running
+        assert running.client.post("/predict", content=ONE).status_code == 200
+        after = _resident(running)
+        assert after - before < MOST_MB * 1e6, (before, after)
+
+
+def _resident(running: Running) -> int:
+    processes = [running.process.pid, *children(running.process.pid, "app.api.aside")]
+    pages = sum(int(Path(f"/proc/{process}/statm").read_text().split()[1]) for process in processes)
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _assert_refused(answer: httpx.Response, statuses: set[int], began: float) -> None:
+    assert answer.status_code in statuses, answer.text[:300]
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert len(answer.content) < 100_000
+    for secret in ("Traceback", "site-packages", str(ROOT), "/tmp"):  # noqa: S108 - must not be in it
+        assert secret not in answer.text
+    assert time.monotonic() - began < 5
+
+
+BODIES: dict[str, tuple[str, str, str | bytes, set[int]]] = {
+    "lists, deep": ("/predict", JSON, "[" * DEEP, {400}),
+    "objects, deep": ("/predict", JSON, '{"a":' * DEEP + "1" + "}" * DEEP, {400}),
+    "lists, deep, for a number": ("/predict", JSON, ONE.replace("73", "[" * DEEP + "]" * DEEP), {400}),
+    "objects, deep, in observations": ("/observations", JSON, HARVEST.replace("56", '{"a":' * DEEP), {400}),
+    "a number of a million digits": ("/predict", JSON, ONE.replace("73", "7" * 1_000_000), {400, 422}),
+    "a huge exponent": ("/predict", JSON, ONE.replace("73", "1e999"), {400}),
+    "a huge negative exponent": ("/predict", JSON, ONE.replace("73", "-1e999"), {400}),
+    "a long region": ("/predict", JSON, ONE.replace("A", "x" * HUGE), {422}),
+    "a long key": ("/predict", JSON, ONE.replace("region", "x" * HUGE), {422}),
+    "a long crop": ("/observations", JSON, HARVEST.replace("mango", "x" * HUGE), {422}),
+    "a long note": ("/observations", JSON, HARVEST[:-1] + ', "note": "' + "x" * HUGE + '"}', {422}),
+    "a long cell": ("/predict", CSV, "region,temperature,rainfall,humidity\n" + "x" * HUGE + ",73,67,43\n", {400, 422}),
+    "a long header": ("/predict", CSV, "x" * HUGE + "\n1\n", {400, 422}),
+    "a million columns": ("/predict", CSV, "," * 1_000_000 + "\n", {400, 422}),
+    "an open quote": ("/predict", CSV, '"' + "x" * HUGE, {400}),
+    "a NUL in a number": ("/predict", JSON, ONE.replace("73", "7\x003"), {400}),
+    "a NUL in a table": ("/predict", CSV, "temperature,rainfall,humidity\n7\x003,67,43\n", {400}),
+    "a NUL in a stored name": ("/observations", JSON, HARVEST.replace('"temp', '"region": "a\\u0000b", "temp'), {422}),
+    "a NUL in a stored note": ("/observations", JSON, HARVEST[:-1] + ', "note": "a\\u0000b"}', {422}),
+    "half a surrogate": ("/predict", JSON, ONE.replace("A", "\\ud800"), {400}),
+    "not UTF-8": ("/predict", JSON, ONE.encode().replace(b"A", b"\xff\xfe"), {400}),
+    "UTF-16": ("/predict", JSON, ONE.encode("utf-16"), {400}),
+    "a table in UTF-16": ("/predict", CSV, "temperature,rainfall,humidity\n73,67,43\n".encode("utf-16"), {400}),
+    "gzip": ("/predict", JSON, gzip.compress(ONE.encode()), {400}),
+    "another type": ("/predict", "application/xml", ONE, {415}),
+    "a type that is none": ("/predict", "/;;=", ONE, {415}),
+    "a table called JSON": ("/predict", JSON, "temperature,rainfall,humidity\n73,67,43\n", {400}),
+    "JSON called a table": ("/predict", CSV, ONE, {400, 422}),
+    "JSON called Arrow": ("/predict", "application/vnd.apache.arrow.stream", ONE, {400}),
+    "no region": ("/predict", JSON, '{"regions": []}', {422}),
+    "half a million regions": ("/predict", JSON, '{"regions": [' + "{}," * 500_000 + "{}]}", {413, 422}),
+    "half a million faults": ("/predict", JSON, '{"temperature": [' + "null," * 500_000 + "1]}", {413, 422}),
+    "a hundred thousand unknown fields": (
+        "/predict",
+        JSON,
+        json.dumps({f"x{number}": number for number in range(100_000)}),
+        {422},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_hostile_bodies(attacked: Running, name: str) -> None:
+    """Each gets its documented 4xx."""
+    path, kind, body, statuses = BODIES[name]
+    began = time.monotonic()
+    answer = attacked.client.post(path, content=body, headers=attacked.write | {"Content-Type": kind})
+    _assert_refused(answer, statuses, began)
+
+
+NUMBERS = ("NaN", "Infinity", "-Infinity", "1e999")
+
+
+@pytest.mark.parametrize("word", NUMBERS)
+@pytest.mark.parametrize("number", ["73", "67", "43", "56"])
+def test_no_number_may_be_anything_but_finite(attacked: Running, word: str, number: str) -> None:
+    """In every number of JSON and of CSV, of questions and of observations."""
+    row = "73,67,43,56".replace(number, word)
+    tables = {"/observations": f"temperature,rainfall,humidity,mango\n{row}\n"}
+    documents = {"/observations": HARVEST.replace(number, word)}
+    if number != "56":
+        columns = '{"temperature": [73], "rainfall": [67], "humidity": [43]}'
+        tables["/predict"] = f"temperature,rainfall,humidity\n{row.rpartition(',')[0]}\n"
+        documents |= {"/predict": ONE.replace(number, word), "/predict?level=0.9": columns.replace(number, word)}
+    for kind, bodies in ((CSV, tables), (JSON, documents)):
+        for path, body in bodies.items():
+            answer = attacked.client.post(path, content=body, headers=attacked.write | {"Content-Type": kind})
+            assert answer.status_code == 400, (path, body, answer.text)
+    level = attacked.client.post("/predict", params={"level": word}, content=ONE)
+    assert level.status_code in {400, 422}
+
+
+def test_of_a_key_given_twice_the_last_counts(attacked: Running) -> None:
+    """As JSON parsers do; both must be of the right form."""
+    twice = ONE.replace('"rainfall"', '"temperature": 91, "rainfall"')
+    once = ONE.replace("73", "91")
+    assert (
+        attacked.client.post("/predict", content=twice).json() == attacked.client.post("/predict", content=once).json()
+    )
+
+
+def test_bodies_over_the_limit(attacked: Running) -> None:
+    """With a Content-Length, and without one: 413 that names the limit."""
+
+    def parts() -> Iterator[bytes]:
+        for _ in range(LIMIT // 2**20 + 2):
+            yield b"x" * 2**20
+
+    for path in ("/predict", "/observations", "/retrain", "/models/1/activate"):
+        for content in (parts(), b"x" * (LIMIT + 1)):
+            began = time.monotonic()
+            answer = httpx.post(
+                attacked.client.base_url.join(path),
+                content=content,
+                headers=attacked.write | {"Content-Type": JSON},
+                timeout=30,
+            )
+            _assert_refused(answer, {413}, began)
+            assert str(LIMIT) in answer.json()["detail"]
+
+
+HEAD = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+RAW: dict[str, tuple[str, str]] = {
+    "two lengths": (HEAD + "Content-Length: 5\r\nContent-Length: 6\r\n\r\nxxxxxx", "400"),
+    "a length and chunks": (HEAD + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400"),
+    "a negative length": (HEAD + "Content-Length: -5\r\n\r\n", "400"),
+    "a length that is none": (HEAD + "Content-Length: 1e3\r\n\r\n", "400"),
+    "a length beyond numbers": (HEAD + f"Content-Length: {'9' * 40}\r\n\r\n", "400"),
+    "a chunk that is none": (HEAD + "Transfer-Encoding: chunked\r\n\r\nzz\r\n", "400"),
+    "an unknown encoding": (HEAD + "Transfer-Encoding: gzip\r\n\r\n", "4"),
+    "no such method": ("BREW / HTTP/1.1\r\nHost: x\r\n\r\n", "400"),
+    "no HTTP": ("hello\r\n\r\n", "400"),
+    "another version": ("GET / HTTP/9.9\r\nHost: x\r\n\r\n", "400"),
+    "a NUL in a header": ("GET /health/live HTTP/1.1\r\nHost: x\r\nX-A: a\0b\r\n\r\n", "400"),
+    "a line in a header": ("GET /health/live HTTP/1.1\r\nHost: x\r\nX-A: a\nX-B: c\r\n\r\n", ""),
+    "bad escapes in the path": ("GET /models/%zz%00%ff HTTP/1.1\r\nHost: x\r\n\r\n", "4"),
+    "a query of escapes": ("GET /models?limit=%00%ff HTTP/1.1\r\nHost: x\r\n\r\n", "422"),
+    "up and out": ("GET /../../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n", "404"),
+    "an escaped way out": ("GET /models/..%2f..%2fetc%2fpasswd HTTP/1.1\r\nHost: x\r\n\r\n", "404"),
+    "a whole URL": ("GET http://elsewhere.example/nothing HTTP/1.1\r\nHost: x\r\n\r\n", "404"),
+    "a wrong id of the request": ("GET /nothing HTTP/1.1\r\nHost: x\r\nX-Request-ID: a b\tc\r\n\r\n", "404"),
+    "a long id of the request": (f"GET /nothing HTTP/1.1\r\nHost: x\r\nX-Request-ID: {'a' * 5_000}\r\n\r\n", "404"),
+    "a long path": (f"GET /{'a' * 60_000} HTTP/1.1\r\nHost: x\r\n\r\n", "4"),
+    "a long header": (f"GET /nothing HTTP/1.1\r\nHost: x\r\nX-A: {'a' * 60_000}\r\n\r\n", "4"),
+    "ten thousand headers": (
+        "GET /nothing HTTP/1.1\r\nHost: x\r\n" + "".join(f"X-{n}: {n}\r\n" for n in range(10_000)) + "\r\n",
+        "4",
+    ),
+}
+"""What is sent, and how the status must begin."""
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_hostile_requests(attacked: Running, name: str) -> None:
+    """Each is answered 4xx, or the connection is closed; the service goes on."""
+    sent, status = RAW[name]
+    with socket.create_connection((attacked.client.base_url.host, attacked.client.base_url.port or 0)) as connection:
+        connection.settimeout(5)
+        try:
+            connection.sendall(sent.encode("latin-1"))
+            answer = connection.recv(65_536).decode("latin-1")
+        except ConnectionResetError:
+            answer = ""
+    if answer:
+        assert answer.split(" ")[1].startswith(status)
+        assert not answer.split(" ")[1].startswith("5")
+        assert "Traceback" not in answer
+        assert "x-request-id: a" not in answer
+    assert attacked.client.get("/health/live").status_code == 200

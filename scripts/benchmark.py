@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -164,7 +164,7 @@ def many_regions(store: Path, effort: Effort, count: int = 100_000) -> None:
 
 
 @contextmanager
-def _on_core(core: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _on_core(core: str) -> Iterator[None]:
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {int(core)})
     try:
@@ -203,7 +203,7 @@ def beside(store: Path, effort: Effort) -> None:
 
 
 @contextmanager
-def _again_and_again(work: Callable[[], object]):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _again_and_again(work: Callable[[], object]) -> Iterator[Callable[[], int]]:
     """Do it over and over in a thread, and tell how often."""
     stop = threading.Event()
     count = 0

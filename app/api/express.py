@@ -67,8 +67,9 @@ class Express:
         try:
             message = await receive()
         except asyncio.CancelledError:
-            if task in load.waiting:
+            if task is None or task in load.waiting:
                 raise
+            task.uncancel()  # it was cancelled only for being slow, and now answers that it was
             await self._general(scope, self._too_slow, send)
             return
         finally:

@@ -56,11 +56,6 @@ class Server:
         return f"http://127.0.0.1:{self.port}{self.kind.path}"
 
     @property
-    def megabytes(self) -> float:
-        """Resident memory of the process alone, 10⁶ bytes."""
-        return _resident(self.process.pid) / 1e6
-
-    @property
     def family_megabytes(self) -> float:
         """Resident memory of the process and all that it started, 10⁶ bytes."""
         return sum(map(_resident, _family(self.process.pid))) / 1e6
@@ -72,13 +67,13 @@ def pinned(cores: str, command: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def serving(kind: Kind, cores: str, store: Path, settings: Mapping[str, str] | None = None) -> Iterator[Server]:
+def serving(kind: Kind, cores: str, store: Path) -> Iterator[Server]:
     """Start a server on ``cores`` and end it with the block."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = pinned(cores, [word.format(port=port) for word in kind.command])
-    environment = os.environ | {"ORCHARD_MODEL_STORE": str(store), "PYTHONPATH": _path()} | dict(settings or {})
+    environment = os.environ | {"ORCHARD_MODEL_STORE": str(store), "ORCHARD_DRAIN_S": "0", "PYTHONPATH": _path()}
     began = time.perf_counter()
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

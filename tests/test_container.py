@@ -89,8 +89,8 @@ def test_only_the_whole_has_torch() -> None:
         name: next(rest for word, rest in STAGES[name].instructions if word == "RUN" and " install " in rest)
         for name in ("serve-environment", "environment")
     }
-    assert installs["serve-environment"].endswith("--constraint requirements.lock .")
-    assert installs["environment"].endswith('--constraint requirements.lock ".[train]"')
+    assert installs["serve-environment"].endswith('--constraint requirements.lock ".[postgres]"')
+    assert installs["environment"].endswith('--constraint requirements.lock ".[train,arrow,postgres]"')
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from app import memory, stopping
-from app.api import health, metrics, models, observations, predict, problems, retrain
+from app.api import health, inference, metrics, models, observations, predict, problems, retrain
 from app.api.aside import Aside
 from app.api.document import DocumentedAPI
 from app.api.express import Express
@@ -51,8 +51,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestId)
     problems.install(app)
     app.include_router(health.router)
+    app.include_router(inference.health)
     guard = [Depends(require_reader)] if settings.read_token is not None else []
-    for resource in (predict, retrain, observations, models, metrics):
+    for resource in (predict, retrain, observations, models, inference, metrics):
         app.include_router(resource.router, dependencies=guard)
     return app
 

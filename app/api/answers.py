@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from app.api.large import Parts
 from app.api.negotiation import ARROW, CSV
@@ -80,7 +81,12 @@ class Answer:
     def _warnings(self) -> list[list[str]]:
         return cautions_of_many(self._model, self._question.weather, self._yields)
 
-    def _tons(self) -> dict[str, dict[str, Array | None]]:
+    @property
+    def extrapolated(self) -> NDArray[np.bool_]:
+        """Which regions are outside the training range, shape (n,)."""
+        return self._yields.extrapolated
+
+    def tons(self) -> dict[str, dict[str, Array | None]]:
         """Return each crop's tons, low and high, shape (n,), clipped: tons cannot be negative."""
         columns: dict[str, dict[str, Array | None]] = {}
         for crop, tons in self._yields.tons.items():
@@ -112,7 +118,7 @@ class Answer:
             "yields": {
                 crop: {name: unknown if column is None else column for name, column in columns.items()}
                 | explanations[crop]
-                for crop, columns in self._tons().items()
+                for crop, columns in self.tons().items()
             },
             "extrapolated": self._yields.extrapolated,
             "warnings": self._warnings(),
@@ -122,7 +128,7 @@ class Answer:
         crops = list(self._model.crops)
         names = [crop.crop for crop in crops]
         explanations = self._explanations()
-        tons = self._tons()
+        tons = self.tons()
         cells = [self._cells(tons[name], explanations[name]) for name in names]
         rows = zip(*cells, strict=True)
         told = zip(self._question.regions, rows, self._yields.extrapolated.tolist(), self._warnings(), strict=True)
@@ -154,7 +160,7 @@ class Answer:
         question = self._question
         sent: dict[str, Any] = {"region": question.regions, **dict(zip(NAMES, question.weather, strict=True))}
         table = {name: sent[name] for name in question.header}
-        for crop, columns in self._tons().items():
+        for crop, columns in self.tons().items():
             table |= {f"{crop}_{name}": column for name, column in columns.items()}
         return table | {"extrapolated": self._yields.extrapolated, "model_version": self._version}
 

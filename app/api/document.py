@@ -7,6 +7,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.problems import Problem
+from app.api.protocol import IndexRequest, InferenceError, InferRequest
 from app.api.schemas import (
     ActivateRequest,
     ObservationsRequest,
@@ -38,9 +39,9 @@ class DocumentedAPI(FastAPI):
         document = super().openapi()
         schemas: dict[str, Any] = document["components"]["schemas"]
         if "PredictRequest" not in schemas:
-            bodies = (*PREDICT_SHAPES, RetrainRequest, ObservationsRequest, ActivateRequest)
+            bodies = (*PREDICT_SHAPES, RetrainRequest, ObservationsRequest, ActivateRequest, InferRequest, IndexRequest)
             _, added = models_json_schema(
-                [(model, "validation") for model in (*bodies, Problem)], ref_template=REFERENCE
+                [(model, "validation") for model in (*bodies, Problem, InferenceError)], ref_template=REFERENCE
             )
             schemas |= added["$defs"]
             schemas["PredictRequest"] = {

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.api import problems
 from app.errors import BodyTimeout, Overloaded
 
-OPEN = ("/health/", "/metrics")
+OPEN = ("/health/", "/v2/health/", "/metrics")
 """What is answered even then."""
 
 

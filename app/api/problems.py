@@ -61,7 +61,9 @@ KINDS: dict[type[OrchardError], Kind] = {
 }
 ANYWHERE = (401, 429, 503)
 """Reading may need a token too, and any call may be one too many."""
-METHOD_NOT_ALLOWED = 405
+METHOD_NOT_ALLOWED, BAD_REQUEST, INVALID = 405, 400, 422
+INFERENCE = "/v2"
+"""Where the Open Inference Protocol is spoken."""
 HTTP_CODES = {
     404: ("not_found", "There is no such path"),
     METHOD_NOT_ALLOWED: ("method_not_allowed", "This path has other methods"),
@@ -104,6 +106,12 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": titles[status], "content": schema} for status in {*statuses, *ANYWHERE}}
 
 
+def inference(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the ``responses`` of an operation of the Open Inference Protocol, whose errors have their own form."""
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/InferenceError"}}}
+    return {status: entry | {"content": content} for status, entry in documented(*statuses).items()}
+
+
 def response(request: Request, error: OrchardError) -> Response:
     """Return the problem for an error."""
     kind = kind_of(error)
@@ -111,6 +119,10 @@ def response(request: Request, error: OrchardError) -> Response:
 
 
 def _response(request: Request, kind: Kind, detail: str, faults: Iterable[FieldError] = ()) -> Response:
+    if request.url.path.startswith(INFERENCE):
+        # The Open Inference Protocol knows one status for whatever is wrong with a request.
+        status = BAD_REQUEST if kind.status == INVALID else kind.status
+        return Response(to_json({"error": detail}), status, dict(kind.headers), "application/json")
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": kind.title,

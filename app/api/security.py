@@ -31,10 +31,19 @@ async def read_body(request: Request, used: Services) -> bytes:
         TooLarge: it is larger than the limit, by its Content-Length or by what arrived.
         BodyTimeout: it did not arrive in time.
     """
-    limit = used.settings.max_body_bytes
     encoding = request.headers.get("content-encoding", "identity")
     if encoding.lower() != "identity":
         raise UnknownMediaType(f"bodies encoded as {encoding[:40]!r} are not read: send it as it is")
+    return await read_encoded_body(request, used)
+
+
+async def read_encoded_body(request: Request, used: Services) -> bytes:
+    """Return the body as it was sent, however it is encoded.
+
+    Raises:
+        TooLarge, BodyTimeout: as `read_body`.
+    """
+    limit = used.settings.max_body_bytes
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
         raise TooLarge(f"the body has {declared} bytes, the limit is {limit}")

@@ -1,0 +1,272 @@
+"""The Open Inference Protocol (V2) over REST, as other model servers speak it: /v2."""
+
+import asyncio
+import gzip
+import zlib
+from importlib.metadata import version as version_of
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Request
+from starlette.responses import Response
+
+from app.api import bodies, problems
+from app.api.aside import LARGE
+from app.api.large import PART, Content, LargeResponse, pieces
+from app.api.negotiation import JSON
+from app.api.protocol import (
+    MODEL,
+    IndexRequest,
+    InferResponse,
+    ModelEntry,
+    ModelMetadata,
+    ModelReady,
+    ServerHealth,
+    ServerMetadata,
+    TensorMetadata,
+)
+from app.api.security import read_encoded_body
+from app.api.services import Services, Used
+from app.api.tensors import EXTRAPOLATED, INPUT, Inference, Inferred, infer, infer_aside
+from app.errors import MalformedInput, NotFound, TooLarge, UnknownMediaType
+from app.serving.live import Served
+
+router = APIRouter(prefix="/v2", tags=["inference"])
+health = APIRouter(prefix="/v2/health", tags=["inference"])
+
+HEADER = "Inference-Header-Content-Length"
+BINARY = "application/octet-stream"
+WORTH_IT = 1_024
+"""Answers of fewer bytes are not compressed."""
+LISTED = 1_000
+"""Versions that the index and the metadata list, the newest."""
+
+ModelName = Annotated[str, Path(max_length=200, description="`yield`: there is one model.")]
+ModelVersion = Annotated[str, Path(max_length=20, description="A version's number.")]
+
+
+@router.get("", summary="What answers here", responses=problems.inference())
+@router.get("/", include_in_schema=False)
+async def server() -> ServerMetadata:
+    """Return the service's name and version, and which extensions of the protocol it knows."""
+    return ServerMetadata(name="orchard", version=version_of("orchard"), extensions=["binary_tensor_data"])
+
+
+@health.get("/live", summary="The service answers", responses=problems.inference())
+async def live(used: Used) -> ServerHealth:
+    """Return 200 as long as the process answers at all."""
+    return ServerHealth(live=True, ready=_is_ready(used))
+
+
+@health.get("/ready", summary="A model is live", responses=problems.inference() | {503: {"model": ServerHealth}})
+async def ready(used: Used, response: Response) -> ServerHealth:
+    """Return 200, or 503 while there is no model or the service is shutting down."""
+    is_ready = _is_ready(used)
+    response.status_code = 200 if is_ready else 503
+    return ServerHealth(live=True, ready=is_ready)
+
+
+def _is_ready(used: Services) -> bool:
+    return used.live.loaded is not None and used.load.stopping_since is None
+
+
+def _served(used: Used, model: ModelName) -> Served:
+    """Return the live version."""
+    _check_name(model)
+    return used.live.current
+
+
+def _version(used: Used, model: ModelName, version: ModelVersion) -> Served:
+    """Return the version asked for."""
+    _check_name(model)
+    return used.live.version(version)
+
+
+def _check_name(model: str) -> None:
+    if model != MODEL:
+        raise NotFound(f"there is no model {model[:100]!r}: there is {MODEL!r}")
+
+
+Live = Annotated[Served, Depends(_served)]
+Versioned = Annotated[Served, Depends(_version)]
+
+
+@router.get("/models/{model}", summary="What the model takes and gives", responses=problems.inference(404))
+async def metadata(used: Used, served: Live) -> ModelMetadata:
+    """Return the model's versions, inputs and outputs, of the live version.
+
+    The input may also be given as `temperature`, `rainfall` and `humidity`, of shape [n] or [n, 1].
+    """
+    return await _metadata(used, served)
+
+
+@router.get(
+    "/models/{model}/versions/{version}",
+    summary="What a version of the model takes and gives",
+    responses=problems.inference(404),
+)
+async def version_metadata(used: Used, served: Versioned) -> ModelMetadata:
+    """Return the same of one version."""
+    return await _metadata(used, served)
+
+
+async def _metadata(used: Services, served: Served) -> ModelMetadata:
+    numbers = await asyncio.to_thread(used.registry.versions)
+    crops = [crop.crop for crop in served.model.crops]
+    ends = [f"{crop}{end}" for end in ("", "_low", "_high") for crop in crops]
+    outputs = [TensorMetadata(name=name, datatype="FP64", shape=[-1]) for name in ends]
+    return ModelMetadata(
+        name=MODEL,
+        versions=list(map(str, reversed(numbers[:LISTED]))),
+        platform="orchard",
+        inputs=[TensorMetadata(name=INPUT, datatype="FP64", shape=[-1, 3])],
+        outputs=[*outputs, TensorMetadata(name=EXTRAPOLATED, datatype="BOOL", shape=[-1])],
+    )
+
+
+@router.get("/models/{model}/ready", summary="The model can be asked", responses=problems.inference(404))
+async def model_ready(served: Live) -> ModelReady:
+    """Return 200 if there is a live version."""
+    del served
+    return ModelReady(name=MODEL, ready=True)
+
+
+@router.get(
+    "/models/{model}/versions/{version}/ready",
+    summary="A version of the model can be asked",
+    responses=problems.inference(404),
+)
+async def version_ready(served: Versioned) -> ModelReady:
+    """Return 200 if the version is there and whole."""
+    del served
+    return ModelReady(name=MODEL, ready=True)
+
+
+@router.post(
+    "/repository/index",
+    summary="List the model's versions",
+    responses=problems.inference(400, 408, 413, 415),
+    openapi_extra={"requestBody": {"content": {JSON: {"schema": {"$ref": "#/components/schemas/IndexRequest"}}}}},
+)
+async def index(request: Request, used: Used) -> list[ModelEntry]:
+    """Return the newest thousand versions. An empty body is allowed."""
+    body = await _body(request, used)
+    bodies.parse(IndexRequest, body)
+    numbers = await asyncio.to_thread(used.registry.versions)
+    return [ModelEntry(name=MODEL, version=str(number), state="READY", reason="") for number in numbers[:LISTED]]
+
+
+_INFER: dict[str, Any] = {
+    "response_model": InferResponse,
+    "responses": problems.inference(400, 404, 408, 413, 415)
+    | {200: {"content": {BINARY: {"schema": {"type": "string", "format": "binary"}}}}},
+    "openapi_extra": {
+        "requestBody": {
+            "required": True,
+            "content": {
+                JSON: {"schema": {"$ref": "#/components/schemas/InferRequest"}},
+                BINARY: {"schema": {"type": "string", "format": "binary"}},
+            },
+        }
+    },
+}
+
+
+@router.post("/models/{model}/infer", summary="Predict yields from tensors of weather", **_INFER)
+async def predict(request: Request, used: Used, served: Live) -> Response:
+    """Predict with the live version.
+
+    Inputs: `input`, [n, 3], of temperature (°F), rainfall (mm) and humidity (%); or these three by name, each [n] or
+    [n, 1]; any number type. Outputs: each crop's tons, FP64 [n]; by name also `<crop>_low`, `<crop>_high` and
+    `extrapolated`. With the header `Inference-Header-Content-Length` tensors' bytes follow the JSON.
+    """
+    return await _predict(request, used, served)
+
+
+@router.post("/models/{model}/versions/{version}/infer", summary="Predict with a version of the model", **_INFER)
+async def predict_with_version(request: Request, used: Used, served: Versioned) -> Response:
+    """Predict with one version."""
+    return await _predict(request, used, served)
+
+
+async def _predict(request: Request, used: Services, served: Served) -> Response:
+    body = await _body(request, used)
+    inference = Inference(_header(request), used.settings.max_rows, served.version, served.model)
+    content, inferred = await _inferred(body, inference, used)
+    used.note(served.model, inferred.noted)
+    headers = {"X-Model-Version": served.version}
+    if inferred.header is not None:
+        headers[HEADER] = str(inferred.header)
+    media_type = JSON if inferred.header is None else BINARY
+    encoding = _encoding(request)
+    if encoding and len(content) >= WORTH_IT:
+        content = await asyncio.to_thread(_folded, content, encoding)
+        headers |= {"Content-Encoding": encoding, "Vary": "Accept-Encoding"}
+    if isinstance(content, bytes) and len(content) <= PART:
+        return Response(content, headers=headers, media_type=media_type)
+    return LargeResponse(content, headers, media_type)
+
+
+async def _inferred(body: bytes, inference: Inference, used: Services) -> tuple[Content, Inferred]:
+    """Answer here what is short, in a thread what is bytes, and long JSON in another process."""
+    if len(body) < LARGE:
+        return infer(body, inference)
+    if inference.header is not None and inference.header < LARGE:
+        return await used.aside.call_here(infer, body, inference)
+    return await used.aside.call(infer_aside, body, inference)
+
+
+def _header(request: Request) -> int | None:
+    given = request.headers.get(HEADER)
+    if given is None:
+        return None
+    if not (given.isascii() and given.isdigit() and len(given) < 12):  # noqa: PLR2004 - no body is longer
+        raise MalformedInput(f"{HEADER} is {given[:40]!r}, which is no number of bytes")
+    return int(given)
+
+
+async def _body(request: Request, used: Services) -> bytes:
+    """Return the body, unfolded.
+
+    Raises:
+        UnknownMediaType: it is encoded in another way than gzip and deflate.
+        MalformedInput: it is not what its Content-Encoding says.
+        TooLarge: it is larger than the limit, as sent or unfolded.
+    """
+    body = await read_encoded_body(request, used)
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding == "identity":
+        return body
+    if encoding not in WINDOWS:
+        raise UnknownMediaType(f"bodies encoded as {encoding[:40]!r} are not read: use gzip or deflate")
+    return await asyncio.to_thread(_unfolded, body, encoding, used.settings.max_body_bytes)
+
+
+WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+"""What zlib is told of each encoding; HTTP's deflate is in zlib's form (RFC 9110, 8.4.1.2)."""
+
+
+def _unfolded(body: bytes, encoding: str, limit: int) -> bytes:
+    decompressor = zlib.decompressobj(WINDOWS[encoding])
+    try:
+        content = decompressor.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise MalformedInput(f"the body is not {encoding}: {error}") from error
+    if len(content) > limit:
+        raise TooLarge(f"the body unfolds to more than {limit} bytes, which is the limit")
+    if not decompressor.eof or decompressor.unused_data:
+        raise MalformedInput(f"the body is not {encoding}: it is cut off, or goes on behind its end")
+    return content
+
+
+def _encoding(request: Request) -> str | None:
+    """Return how the client wants the answer encoded, None for not at all."""
+    accepted = {}
+    for part in request.headers.get("accept-encoding", "").lower().split(","):
+        name, _, quality = part.partition(";")
+        accepted[name.strip()] = quality.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+    return next((name for name in ("gzip", "deflate") if accepted.get(name)), None)
+
+
+def _folded(content: Content, encoding: str) -> bytes:
+    whole = b"".join(pieces(content))
+    return gzip.compress(whole, 1) if encoding == "gzip" else zlib.compress(whole, 1)

@@ -1,0 +1,265 @@
+"""Tensors of the Open Inference Protocol: JSON and raw bytes to columns of weather, and predictions to tensors."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from app.api.answers import Answer
+from app.api.faults import validated
+from app.api.large import Parts
+from app.api.protocol import MODEL, InferRequest, InputTensor
+from app.api.questions import Question
+from app.data.tables import number_problem
+from app.errors import InvalidInput, MalformedInput, TooLarge
+from app.model.linear import LinearModel
+from app.model.moments import Array
+from app.model.weather import NAMES, WEATHER
+from app.serving.drift import Noted
+from app.serving.live import LEVEL
+
+INPUT = "input"
+TYPES = {
+    "FP64": "<f8",
+    "FP32": "<f4",
+    "FP16": "<f2",
+    **{f"INT{8 * size}": f"<i{size}" for size in (1, 2, 4, 8)},
+    **{f"UINT{8 * size}": f"<u{size}" for size in (1, 2, 4, 8)},
+}
+"""NumPy's names of the protocol's number types, little-endian; BF16 is the upper half of an FP32."""
+BF16 = "BF16"
+EXTRAPOLATED = "extrapolated"
+
+_REQUEST = TypeAdapter(InferRequest)
+_FLAT = TypeAdapter(list[float])
+_NESTED = TypeAdapter(list[list[float]])
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """How a request is to be read and answered. ``header``: bytes of JSON before those of tensors; None: all of it."""
+
+    header: int | None
+    max_rows: int
+    version: str
+    model: LinearModel
+
+
+@dataclass(frozen=True, slots=True)
+class Inferred:
+    """What is to be known of an answer: how many of its bytes are JSON, None for all; and what is taken down."""
+
+    header: int | None
+    noted: Noted
+
+    def shrunk(self) -> "Inferred":
+        """Return the same, little enough to cross to another process."""
+        return Inferred(self.header, self.noted.shrunk())
+
+
+def infer(body: bytes, inference: Inference) -> tuple[bytes | Parts, Inferred]:
+    """Answer a request.
+
+    Raises:
+        MalformedInput, InvalidInput, TooLarge: a tensor's name, shape, datatype, size or value is wrong; it says which.
+    """
+    header = len(body) if inference.header is None else inference.header
+    if header > len(body):
+        raise MalformedInput(f"Inference-Header-Content-Length is {header}, the body has {len(body)} bytes")
+    request = validated(_REQUEST, body[:header])
+    weather = _weather(request, memoryview(body)[header:], inference.max_rows)
+    answer = Answer(Question("columns", None, weather), inference.version, inference.model, LEVEL, explain=False)
+    content, size = _written(request, answer, inference)
+    return content, Inferred(size, answer.noted())
+
+
+def infer_aside(body: bytes, inference: Inference) -> tuple[bytes | Parts, Inferred]:
+    """Do as `infer`, in another process."""
+    content, inferred = infer(body, inference)
+    return content, inferred.shrunk()
+
+
+def _weather(request: InferRequest, raw: memoryview, max_rows: int) -> list[Array]:
+    """Return an array, shape (n,), per feature."""
+    given = [tensor.name for tensor in request.inputs]
+    if sorted(given) not in ([INPUT], sorted(NAMES)):
+        raise InvalidInput(f"inputs are {INPUT!r}, or {', '.join(map(repr, NAMES))}, not {', '.join(map(repr, given))}")
+    arrays = dict(_arrays(request.inputs, raw, max_rows))
+    if INPUT in arrays:
+        columns = {name: np.ascontiguousarray(arrays[INPUT][:, place]) for place, name in enumerate(NAMES)}
+    else:
+        columns = {name: arrays[name].reshape(-1) for name in NAMES}
+    rows = {name: len(column) for name, column in columns.items()}
+    if len(set(rows.values())) > 1:
+        raise InvalidInput("inputs differ in their rows: " + ", ".join(f"{name} has {n}" for name, n in rows.items()))
+    if not rows[NAMES[0]]:
+        raise InvalidInput("the inputs have no rows")
+    _check_bounds(columns, INPUT in arrays)
+    return list(columns.values())
+
+
+def _arrays(tensors: list[InputTensor], raw: memoryview, max_rows: int) -> Iterator[tuple[str, Array]]:
+    """Yield each input as float64, in its shape."""
+    start = 0
+    for tensor in tensors:
+        _check_shape(tensor, max_rows)
+        size = tensor.parameters.binary_data_size
+        if size is None:
+            numbers = _from_json(tensor)
+        else:
+            numbers = _from_bytes(tensor, raw[start : start + size])
+            start += size
+        yield tensor.name, numbers.astype(np.float64).reshape(tensor.shape)
+    if start != len(raw):
+        raise InvalidInput(f"{len(raw)} bytes are behind the JSON, and inputs have {start} by their binary_data_size")
+
+
+def _check_shape(tensor: InputTensor, max_rows: int) -> None:
+    if tensor.datatype not in TYPES and tensor.datatype != BF16:
+        known = ", ".join([*TYPES, BF16])
+        raise InvalidInput(f"input {tensor.name!r}: the datatype {tensor.datatype!r} is none of {known}")
+    wanted = "[n, 3]" if tensor.name == INPUT else "[n] or [n, 1]"
+    widths = ([3],) if tensor.name == INPUT else ([], [1])
+    if not tensor.shape or tensor.shape[1:] not in widths:
+        raise InvalidInput(f"input {tensor.name!r}: the shape is {tensor.shape}, not {wanted}")
+    if tensor.shape[0] > max_rows:
+        raise TooLarge(f"input {tensor.name!r}: {tensor.shape[0]} rows, the limit is {max_rows}")
+    if tensor.parameters.shared_memory_region is not None:
+        raise InvalidInput(f"input {tensor.name!r}: shared memory is not supported here")
+    if (tensor.data is None) == (tensor.parameters.binary_data_size is None):
+        raise InvalidInput(f"input {tensor.name!r}: it needs either data or the parameter binary_data_size")
+
+
+def _from_json(tensor: InputTensor) -> NDArray[Any]:
+    data: list[Any] = tensor.data or []
+    try:
+        if data and isinstance(data[0], list):
+            rows = _NESTED.validate_python(data, strict=True)
+            _check_count(tensor, sum(map(len, rows)), "values")
+            if any(len(row) != tensor.shape[-1] for row in rows) or len(tensor.shape) == 1:
+                raise InvalidInput(f"input {tensor.name!r}: the data's rows are not of the shape {tensor.shape}")
+            numbers = np.array(rows, dtype=np.float64).reshape(-1)
+        else:
+            numbers = np.array(_FLAT.validate_python(data, strict=True), dtype=np.float64)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        place = "".join(f"[{part}]" for part in fault["loc"])
+        raise InvalidInput(f"input {tensor.name!r}: data{place} is not a number") from error
+    _check_count(tensor, len(numbers), "values")
+    return _as_declared(tensor, numbers)
+
+
+def _as_declared(tensor: InputTensor, numbers: Array) -> NDArray[Any]:
+    """Return JSON's numbers as their datatype has them, so that JSON and bytes mean the same."""
+    if tensor.datatype == BF16:
+        return _from_bf16(numbers.astype("<f4").view("<u4") >> 16)
+    kind = np.dtype(TYPES[tensor.datatype])
+    if kind.kind == "f":
+        with np.errstate(over="ignore"):
+            return numbers.astype(kind)
+    limits = np.iinfo(kind)
+    wrong = np.flatnonzero(~((numbers == np.floor(numbers)) & (numbers >= limits.min) & (numbers <= limits.max)))
+    if len(wrong):
+        place = int(wrong[0])
+        raise InvalidInput(f"input {tensor.name!r}: data[{place}] is {numbers[place]:g}, which is no {tensor.datatype}")
+    return numbers
+
+
+def _from_bytes(tensor: InputTensor, raw: memoryview) -> NDArray[Any]:
+    size = tensor.parameters.binary_data_size or 0
+    kind = np.dtype("<u2" if tensor.datatype == BF16 else TYPES[tensor.datatype])
+    wanted = int(np.prod(tensor.shape)) * kind.itemsize
+    if size != wanted:
+        raise InvalidInput(
+            f"input {tensor.name!r}: binary_data_size is {size}, but {tensor.datatype} {tensor.shape} takes {wanted}"
+        )
+    if len(raw) != size:
+        raise MalformedInput(f"input {tensor.name!r}: {len(raw)} bytes are left of the body, not {size}")
+    numbers = np.frombuffer(raw, kind)
+    return _from_bf16(numbers) if tensor.datatype == BF16 else numbers
+
+
+def _from_bf16(halves: NDArray[Any]) -> NDArray[Any]:
+    return (halves.astype("<u4") << 16).view("<f4")
+
+
+def _check_count(tensor: InputTensor, count: int, what: str) -> None:
+    wanted = int(np.prod(tensor.shape))
+    if count != wanted:
+        raise InvalidInput(f"input {tensor.name!r}: {count} {what}, but its shape {tensor.shape} takes {wanted}")
+
+
+def _check_bounds(columns: Mapping[str, Array], in_one: bool) -> None:
+    for place, feature in enumerate(WEATHER):
+        column = columns[feature.name]
+        bad = np.flatnonzero(~((column >= feature.low) & (column <= feature.high)))
+        if not len(bad):
+            continue
+        row, value = int(bad[0]), float(column[bad[0]])
+        where = f"input {INPUT!r}[{row}, {place}], {feature.name}" if in_one else f"input {feature.name!r}[{row}]"
+        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        if not np.isfinite(value):
+            raise MalformedInput(f"{where}: {value} is not finite{more}")
+        raise InvalidInput(f"{where}: {number_problem(value, feature)}{more}")
+
+
+def _written(request: InferRequest, answer: Answer, inference: Inference) -> tuple[bytes | Parts, int | None]:
+    """Return the answer, and how many of its bytes are JSON if others follow."""
+    outputs, raw = [], []
+    for name, binary in _wanted(request, inference.model).items():
+        array = _output(name, answer)
+        tensor: dict[str, Any] = {"name": name, "datatype": "BOOL" if array.dtype == bool else "FP64"}
+        tensor["shape"] = list(array.shape)
+        if binary:
+            tensor["parameters"] = {"binary_data_size": array.nbytes}
+            raw.append(np.ascontiguousarray(array))
+        else:
+            tensor["data"] = np.ascontiguousarray(array)
+        outputs.append(tensor)
+    message = {"model_name": MODEL, "model_version": inference.version, "id": request.id, "outputs": outputs}
+    header = orjson.dumps(message, option=orjson.OPT_SERIALIZE_NUMPY)
+    if not raw:
+        return header, None
+    parts = Parts()
+    parts.write(header)
+    for array in raw:
+        parts.write(array.data)
+    return parts, len(header)
+
+
+def _wanted(request: InferRequest, model: LinearModel) -> dict[str, bool]:
+    """Return the outputs to send, and whether as bytes."""
+    default = request.parameters.binary_data_output
+    crops = [crop.crop for crop in model.crops]
+    if not request.outputs:
+        return dict.fromkeys(crops, default)
+    known = {*crops, EXTRAPOLATED, *(f"{crop}_{end}" for crop in crops for end in ("low", "high"))}
+    wanted: dict[str, bool] = {}
+    for output in request.outputs:
+        if output.name not in known:
+            raise InvalidInput(f"there is no output {output.name[:100]!r}: there are {', '.join(sorted(known))}")
+        if output.parameters.shared_memory_region is not None:
+            raise InvalidInput(f"output {output.name!r}: shared memory is not supported here")
+        binary = output.parameters.binary_data
+        wanted[output.name] = default if binary is None else binary
+    return wanted
+
+
+def _output(name: str, answer: Answer) -> NDArray[Any]:
+    tons = answer.tons()
+    if name in tons:
+        return _there(name, tons[name]["tons"])
+    if name == EXTRAPOLATED:
+        return answer.extrapolated
+    crop, _, end = name.rpartition("_")
+    return _there(name, tons[crop][end])
+
+
+def _there(name: str, column: Array | None) -> Array:
+    if column is None:
+        raise InvalidInput(f"there is no output {name!r}: its crop has too few rows for an interval")
+    return column

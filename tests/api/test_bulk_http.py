@@ -169,7 +169,7 @@ def test_a_few_bytes_do_not_stand_for_gigabytes(reading: Running) -> None:
     wide = pa.table({f"c{number}": [1.0] for number in range(count)})
     assert _post(reading, _stream(wide), ARROW).status_code == 422
     assert _post(reading, ",".join(map(str, range(1_000_000))).encode(), "text/csv").status_code == 422
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
 
 
 def test_faults_in_large_json_are_named(reading: Running) -> None:

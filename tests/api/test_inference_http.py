@@ -1,4 +1,4 @@
-"""The Open Inference Protocol: the common client, sync and async, in all its modes; and everything that can be wrong."""
+"""The Open Inference Protocol: the common client, sync and async, in all its modes; and all that can be wrong."""
 
 import asyncio
 import gzip

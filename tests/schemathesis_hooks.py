@@ -1,11 +1,12 @@
 """What schemathesis is told of Orchard beyond its OpenAPI document; see test_schemathesis.py.
 
 Of rules that JSON Schema cannot express, valid examples are made to keep them: columns of one length, crop names that
-can be printed, tables of CSV and Arrow. Invalid examples are left as they are.
+can be printed, tables of CSV and Arrow, tensors of their shape. Invalid examples are left as they are.
 """
 
 import io
 import itertools
+import json
 from typing import Any
 
 import pyarrow as pa
@@ -29,6 +30,8 @@ def before_call(context: HookContext, case: "Case[Any]", kwargs: dict[str, Any])
         case.body = _csv(WEATHER | learned)
     elif case.media_type == "application/vnd.apache.arrow.stream":
         case.body = _arrow(WEATHER)
+    elif case.path.endswith("/infer"):
+        case.body = _tensors() if case.media_type == "application/json" else json.dumps(_tensors()).encode()
     elif isinstance(case.body, dict):
         case.body = _of_one_length(case.body) | _of_few_crops(case.body)
 
@@ -43,6 +46,11 @@ def _arrow(row: dict[str, float]) -> bytes:
     with pa.ipc.new_stream(content, table.schema) as stream:
         stream.write_table(table)
     return content.getvalue()
+
+
+def _tensors() -> dict[str, Any]:
+    tensor = {"name": "input", "shape": [1, 3], "datatype": "FP64", "data": list(WEATHER.values())}
+    return {"id": "mine", "inputs": [tensor]}
 
 
 def _of_one_length(body: dict[str, Any]) -> dict[str, Any]:

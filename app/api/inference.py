@@ -40,8 +40,8 @@ WORTH_IT = 1_024
 LISTED = 1_000
 """Versions that the index and the metadata list, the newest."""
 
-ModelName = Annotated[str, Path(max_length=200, description="`yield`: there is one model.")]
-ModelVersion = Annotated[str, Path(max_length=20, description="A version's number.")]
+ModelName = Annotated[str, Path(description="There is one model.", json_schema_extra={"enum": [MODEL]})]
+ModelVersion = Annotated[str, Path(description="A version's number.")]
 
 
 @router.get("", summary="What answers here", responses=problems.inference())

@@ -25,6 +25,7 @@ FLOORS = {
     "local": 6,
     "grids": 7,
     "console": 8,
+    "options": 7,
     "cli": 9,
     "__main__": 10,
 }

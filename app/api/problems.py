@@ -107,20 +107,31 @@ def response(request: Request, error: OrchardError) -> Response:
 
 
 def _response(request: Request, kind: Kind, detail: str, faults: Iterable[FieldError] = ()) -> Response:
+    request_id = request.scope.get("state", {}).get("request_id", "")
+    body = _body(kind, detail, faults, request_id)
+    return Response(to_json(body), kind.status, dict(kind.headers), MEDIA_TYPE)
+
+
+def body(error: OrchardError) -> dict[str, Any]:
+    """Return the problem for an error that no request has met with."""
+    return _body(kind_of(error), error.detail, error.errors, "")
+
+
+def _body(kind: Kind, detail: str, faults: Iterable[FieldError], request_id: str) -> dict[str, Any]:
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": kind.title,
         "status": kind.status,
         "detail": detail,
         "code": kind.code,
-        "request_id": request.scope.get("state", {}).get("request_id", ""),
+        "request_id": request_id,
     }
     listed = [
         {"loc": list(fault.loc), "message": fault.message, "code": fault.code} for fault in list(faults)[:MAX_ERRORS]
     ]
     if listed:
         body["errors"] = listed
-    return Response(to_json(body), kind.status, dict(kind.headers), MEDIA_TYPE)
+    return body
 
 
 def install(app: FastAPI) -> None:

@@ -9,7 +9,7 @@ import secrets
 
 import httpx
 
-from app.client.errors import ClientError, Problem, Unavailable, Unreachable, problem
+from app.client.errors import ClientError, Unavailable, Unreachable, problem
 
 FIRST_WAIT_S = 0.25
 """Doubled with each attempt."""
@@ -42,7 +42,7 @@ class Attempts:
         if not self._left or not self._may_help(outcome, error):
             raise error
         self._left -= 1
-        asked = error.retry_after if isinstance(error, Problem) else None
+        asked = error.retry_after
         if asked is not None and asked > LONGEST_WAIT_S:
             raise error
         # Chance keeps the clients that were turned away together from coming back together.
@@ -52,7 +52,7 @@ class Attempts:
 
     def _may_help(self, outcome: httpx.Response | httpx.TransportError, error: ClientError) -> bool:
         if isinstance(outcome, httpx.Response):
-            if isinstance(error, Problem) and error.code == RUNNING:
+            if error.code == RUNNING:
                 # After a broken connection the retrain that is running may well be ours: its key finds the answer.
                 return self._is_maybe_done
             if not isinstance(error, Unavailable) or not (error.status == NOTHING_DONE or self._is_repeatable):

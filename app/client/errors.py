@@ -19,7 +19,20 @@ from app.errors import FieldError
 
 
 class ClientError(Exception):
-    """The root of the tree; ``detail`` says what happened."""
+    """The root of the tree.
+
+    ``detail`` says what happened, ``code`` is the stable word to decide by. What else a problem has is there for all:
+    ``status`` (None without an answer), ``title``, ``errors`` (the single faults of invalid input), ``request_id``
+    (finds the call in the service's log), ``retry_after`` (seconds, None where the service does not ask to be called
+    again).
+    """
+
+    status: int | None = None
+    code = "client"
+    title = "The call has failed"
+    request_id = ""
+    errors: tuple[FieldError, ...] = ()
+    retry_after: float | None = None
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -29,9 +42,15 @@ class ClientError(Exception):
 class Unreachable(ClientError):
     """There was no whole answer: no connection, a broken one, or none in time."""
 
+    code = "unreachable"
+    title = "The service cannot be reached"
+
 
 class Unreadable(ClientError):
     """There was an answer, and it is not one of Orchard's."""
+
+    code = "unreadable"
+    title = "The answer is not Orchard's"
 
 
 class _Fault(BaseModel):
@@ -52,11 +71,7 @@ class _Body(BaseModel):
 
 
 class Problem(ClientError):
-    """The service has answered with a problem.
-
-    ``code`` is the stable word to decide by, ``errors`` the single faults of invalid input, ``retry_after`` the seconds
-    after which the service asks to be called again, None where it does not. ``request_id`` finds the call in its log.
-    """
+    """The service has answered with a problem."""
 
     def __init__(self, body: _Body, retry_after: float | None) -> None:
         super().__init__(body.detail)

@@ -51,6 +51,10 @@ class _Client(Calls):
         headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
         self._settings: dict[str, Any] = {"base_url": address, "timeout": timeout, "headers": headers}
 
+    def place(self, version: str | None) -> str:
+        """Return the address of a version's card."""
+        return str(self._settings["base_url"].join(f"models/{version}"))
+
     def _attempts(self, call: Call[Any]) -> Attempts:
         return Attempts(self._retries if call.is_retried else 0, is_repeatable=call.is_repeatable)
 

@@ -35,7 +35,7 @@ CLI = typer.Typer(
     name="orchard",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    epilog="\n\n".join(["Exit codes:", *(f"{code}  {meaning}" for code, meaning in EXIT_CODES.items())]),
+    epilog="\n".join(["Exit codes:", *(f"{code}  {meaning}" for code, meaning in EXIT_CODES.items())]),
 )
 Limit = Annotated[int, typer.Option(min=1, max=1_000, help="Lines at most.")]
 Before = Annotated[int | None, typer.Option(min=1, show_default=False, help="Only those older than this one.")]
@@ -129,7 +129,7 @@ def predict(
             return
         if temperature is None or rainfall is None or humidity is None:
             missing = [name for name, value in weather.items() if value is None]
-            raise InvalidInput(f"{' and '.join(missing)} must be given, or a table of regions")
+            raise InvalidInput(f"give {', '.join(missing)}, or a table of regions")
         answer = orchard.predict(
             temperature=temperature,
             rainfall=rainfall,

@@ -55,7 +55,8 @@ def progress(*, as_json: bool = False, every_epoch: bool = False) -> Iterator[Sh
             if loss is not None and every_epoch:
                 shown.print(_epoch(epoch, epochs, loss, every_epoch=True))
             text = stage if loss is None else f"{stage}, loss {loss:.6g}"
-            bar.update(task, description=text, completed=epoch, total=epochs or None)
+            # The first of a stage is drawn at once: most stages are over before the next refresh.
+            bar.update(task, description=text, completed=epoch, total=epochs or None, refresh=epoch <= 1)
 
         yield show
 

@@ -304,7 +304,7 @@ def test_a_table_is_predicted(shop: Shop, tmp_path: Path) -> None:
 
 
 def test_a_harvest_is_learned(shop: Shop, harvest: str, tmp_path: Path) -> None:
-    """Tried, learned, repeated under its key, refused under it for another one, and rejected by the gate: exit code 5."""
+    """Tried, learned, repeated under its key, refused under it for another one; exit code 5 where it is rejected."""
     dry = shop("retrain", harvest, "--dry-run").stdout
     assert "Coefficients, live → candidate" in dry
     assert dry.endswith("a dry run: nothing was stored or published\n")
@@ -384,8 +384,10 @@ def test_observations_are_kept(shop: Shop, harvest: str, tmp_path: Path) -> None
         (("observations", "add", "app"), "orchard: app cannot be read: it is a folder\n"),
         (
             ("predict", "--temperature", "300", *WEATHER[2:4], "--humidity", "-1"),
-            "orchard: temperature: 300.0 is above 140 °F (and 1 more)\n"
-            "  temperature: 300.0 is above 140 °F\n  humidity: -1.0 is below 0 %\n",
+            """orchard: temperature: 300.0 is above 140 °F (and 1 more)
+  temperature: 300.0 is above 140 °F
+  humidity: -1.0 is below 0 %
+""",
         ),
     ],
 )
@@ -434,7 +436,8 @@ def test_a_wrong_token_is_exit_code_2(trained: Path, tmp_path: Path) -> None:
     """And is not repeated."""
     with serving(copy_store(trained, tmp_path / "store")) as running:
         url = str(running.client.base_url)
-        done = orchard(tmp_path / "none", "activate", "1", "--url", url, ORCHARD_TOKEN="not the one")
+        wrong = {"ORCHARD_TOKEN": "not the one"}
+        done = orchard(tmp_path / "none", "activate", "1", "--url", url, **wrong)
     assert (done.returncode, done.stderr) == (2, "orchard: the token is wrong\n")
 
 
@@ -512,27 +515,43 @@ def _close(shown: object, found: object, path: str = "") -> None:
 
 
 def test_the_readmes_calls_give_what_it_shows(tmp_path: Path) -> None:
-    """Every curl in README.md, in its order, on a fresh service, gives the answer printed below it."""
+    """Every curl, command and client in README.md works, in its order on a fresh service, and answers what it shows."""
     blocks = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     calls = [
         (text, follower)
         for (kind, text), follower in zip(blocks, [*blocks[1:], ("", "")], strict=True)
-        if "curl" in text and kind == "sh"
+        if (kind == "sh" and ("curl" in text or ".venv/bin/orchard" in text)) or "from app.client" in text
     ]
-    assert len(calls) >= 6
+    assert len(calls) >= 9
     (tmp_path / "model_store").mkdir()
+    (tmp_path / "harvest.csv").write_text(HARVEST)
+    (tmp_path / "harvests.csv").write_text(_corn(20))
+    (tmp_path / "regions.csv").write_text("region,temperature,rainfall,humidity\nA,73,67,43\n")
     with serving(tmp_path / "model_store") as running:
+        url = str(running.client.base_url).rstrip("/").removeprefix("http://")
         for text, (kind, shown) in calls:
-            command = text.replace("localhost:8000", str(running.client.base_url).rstrip("/"))
-            done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True)
+            command = text.replace("localhost:8000", url).replace(".venv/bin/orchard", f"{sys.executable} -m app")
+            shell = [sys.executable] if "from app.client" in text else ["bash", "-euo", "pipefail"]
+            done = subprocess.run(
+                [*shell, "-c", command],
+                cwd=tmp_path,
+                env=environment(tmp_path / "model_store", PYTHONPATH=str(ROOT)),
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, (text, done.stderr)
             if kind == "json":
                 _close(json.loads(shown), json.loads(done.stdout))
             elif kind == "csv":
-                table, answer = ([line.split(",") for line in part.split()] for part in (shown, done.stdout))
-                assert table[0] == answer[0]
-                for line, other in zip(table[1:], answer[1:], strict=True):
-                    for cell, found in zip(line, other, strict=True):
-                        same = cell == found or float(found) == pytest.approx(float(cell), rel=1e-9)
-                        assert same, (cell, found)
+                _close_tables(shown, done.stdout)
             else:
                 assert '"status"' not in done.stdout
+
+
+def _close_tables(shown: str, found: str) -> None:
+    table, answer = ([line.split(",") for line in part.split()] for part in (shown, found))
+    assert table[0] == answer[0]
+    for line, other in zip(table[1:], answer[1:], strict=True):
+        for cell, given in zip(line, other, strict=True):
+            assert cell == given or float(given) == pytest.approx(float(cell), rel=1e-9), (cell, given)

@@ -153,7 +153,7 @@ def test_the_asynchronous_client_does_the_same(service: Running) -> None:
 
 
 def test_errors_carry_the_problems_fields(orchard: Orchard, service: Running) -> None:
-    """An invalid value, a wrong token, an unknown version and a used key become errors with all that the problem says."""
+    """An invalid value, a wrong token, an unknown version, a used key: errors with all that the problem says."""
     with pytest.raises(Rejected) as invalid:
         orchard.predict(temperature=73, rainfall=-5, humidity=430)
     error = invalid.value
@@ -392,8 +392,8 @@ def _retrained(orchard: Orchard) -> Report:
         try:
             return orchard.retrain(ROWS, key="killed")
         except Conflict as error:
-            assert (error.code, error.retry_after) == ("retrain_running", 1.0)
-            assert time.monotonic() < deadline
+            if error.code != "retrain_running" or time.monotonic() > deadline:
+                raise
             time.sleep(0.1)
 
 

@@ -1,7 +1,4 @@
-"""The command line: ``orchard``. What it cannot do it says on standard error.
-
-Exit codes: 0 done; 2 the input or a setting is wrong; 3 it conflicts with something running; 1 anything else.
-"""
+"""The command line: ``orchard``. Its options, errors and exit codes are described in `app.options`."""
 
 import importlib.util
 import math
@@ -15,53 +12,40 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from pydantic import ValidationError
 
-from app.errors import Conflict, InputError, NotReady, OrchardError
+from app.errors import InvalidInput, MalformedInput, NotReady
+from app.options import (
+    EXIT_CODES,
+    REJECTED,
+    Activation,
+    AsJson,
+    Key,
+    Note,
+    Url,
+    Version,
+    desk,
+    reported,
+)
 from app.settings import Settings
 
 if TYPE_CHECKING:
-    from app.store.registry import Registry
+    from app.client import Orchard
+    from app.local import Local
 
 CLI = typer.Typer(
     name="orchard",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Crop yields from region weather, with how far to trust each number.",
+    epilog="\n".join(["Exit codes:", *(f"{code}  {meaning}" for code, meaning in EXIT_CODES.items())]),
 )
-LISTED_FAULTS = 20
-"""Faults that are printed one by one; the rest is counted."""
+Limit = Annotated[int, typer.Option(min=1, max=1_000, help="Lines at most.")]
+Before = Annotated[int | None, typer.Option(min=1, show_default=False, help="Only those older than this one.")]
 
 
 def main() -> None:
     """Run the command, and turn errors into a message and an exit code."""
-    try:
-        CLI()
-    except OrchardError as error:
-        _complain(error)
-        sys.exit(_exit_code(error))
-    except ValidationError as error:
-        for fault in error.errors():
-            print(
-                f"orchard: ORCHARD_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}",
-                file=sys.stderr,
-            )
-        sys.exit(2)
-
-
-def _exit_code(error: OrchardError) -> int:
-    if isinstance(error, InputError):
-        return 2
-    return 3 if isinstance(error, Conflict) else 1
-
-
-def _complain(error: OrchardError) -> None:
-    print(f"orchard: {error.detail}", file=sys.stderr)
-    if len(error.errors) > 1:
-        for fault in error.errors[:LISTED_FAULTS]:
-            print(f"  {fault.message}", file=sys.stderr)
-        if len(error.errors) > LISTED_FAULTS:
-            print(f"  … and {len(error.errors) - LISTED_FAULTS} more", file=sys.stderr)
+    with reported():
+        CLI(prog_name="orchard")
 
 
 @CLI.callback()
@@ -79,69 +63,297 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(min=0.0, help="The step of an update.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Rows of a mini-batch (tutorial).")] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=2**63 - 1, help="Makes a run reproducible to the bit.")] = None,
-    activate: Annotated[
-        Literal["if_better", "always", "never"], typer.Option(help="Whether the version becomes live.")
-    ] = "if_better",
-    note: Annotated[str, typer.Option(help="Why, for the records.")] = "",
+    activate: Activation = "if_better",
+    note: Note = "",
+    as_json: AsJson = None,
 ) -> None:
-    """Fit a model on one table alone (by default the tutorial's 15 regions), and write it to the model store.
+    """Fit a model on one table alone (by default the tutorial's 15 regions), and write it to the local model store.
 
-    Batches stored earlier are withdrawn from training, not erased; `orchard retrain` adds to them instead.
+    Batches stored earlier are withdrawn from training, not erased; `orchard retrain` adds to them instead. A version
+    that the gate rejects is written all the same: exit code 0.
     """
-    from app.data.table_file import TableFile  # noqa: PLC0415 - the command starts quickly, and training imports torch
+    from app import console, local  # noqa: PLC0415 - other commands start without them
+    from app.data.table_file import TableFile  # noqa: PLC0415
     from app.training.order import Order, Recipe  # noqa: PLC0415
 
     order = Order(
         source="tutorial.csv" if data is None else data.name,
-        who="command line",
+        who=local.WHO,
         table=TableFile(data or Path(str(files("app.data").joinpath("tutorial.csv")))),
         alone=True,
         activate=activate,
         note=note,
         recipe=Recipe(recipe, epochs, learning_rate, batch_size, seed),
     )
-    from app.console import run  # noqa: PLC0415
+    with reported(as_json=as_json):
+        settings = Settings()
+        with console.progress(as_json=bool(as_json), every_epoch=recipe == "tutorial") as show:
+            outcome = local.train(settings, order, show)
+        if as_json:
+            console.print_json(outcome.report)
+            return
+        card = outcome.version.card
+        if outcome.predictions is not None:
+            console.print_beside_targets(card, *outcome.predictions)
+        console.print_report(outcome.report, card, local.place(settings, outcome.report.version))
 
-    run(Settings(), order)
+
+@CLI.command()
+def predict(
+    table: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[TABLE.csv]",
+            show_default=False,
+            help="Regions as CSV: region (optional) and the weather. Printed with the yields added.",
+        ),
+    ] = None,
+    temperature: Annotated[float | None, typer.Option(show_default=False, help="Average over the season, °F.")] = None,
+    rainfall: Annotated[float | None, typer.Option(show_default=False, help="Total over the season, mm.")] = None,
+    humidity: Annotated[float | None, typer.Option(show_default=False, help="Average relative humidity, %.")] = None,
+    region: Annotated[str | None, typer.Option(show_default=False, help="The region's name.")] = None,
+    level: Annotated[float, typer.Option(min=0.5, max=0.999, help="The share of harvests to cover.")] = 0.95,
+    explain: Annotated[bool, typer.Option("--explain", help="Add what the weather contributes.")] = False,
+    version: Annotated[str | None, typer.Option(show_default=False, help="Another version than the live one.")] = None,
+    url: Url = None,
+    as_json: AsJson = None,
+) -> None:
+    """Predict yields, tons: for one region's weather, or for a table of regions."""
+    from app import console  # noqa: PLC0415
+
+    weather = {"--temperature": temperature, "--rainfall": rainfall, "--humidity": humidity}
+    with desk(url, as_json) as orchard:
+        if table is not None:
+            if explain or region is not None or any(value is not None for value in weather.values()):
+                raise InvalidInput("a table takes the options --level, --version, --url and --json only")
+            _predict_table(orchard, table, level, version, as_json=bool(as_json))
+            return
+        if temperature is None or rainfall is None or humidity is None:
+            missing = [name for name, value in weather.items() if value is None]
+            raise InvalidInput(f"give {', '.join(missing)}, or a table of regions")
+        answer = orchard.predict(
+            temperature=temperature,
+            rainfall=rainfall,
+            humidity=humidity,
+            region=region,
+            level=level,
+            explain=explain,
+            version=version,
+        )
+        console.print_json(answer) if as_json else console.print_prediction(answer, level)
 
 
-VERSIONS = typer.Typer(invoke_without_command=True, help="List the versions in the model store, or compare two.")
+def _predict_table(
+    orchard: "Orchard | Local", table: Path, level: float, version: str | None, *, as_json: bool
+) -> None:
+    from app import console  # noqa: PLC0415
+    from app.data.tables import parse_regions  # noqa: PLC0415
+    from app.model.weather import NAMES  # noqa: PLC0415
+
+    content = _content(table)
+    if not as_json:
+        sys.stdout.write(orchard.predict_csv(content, level=level, version=version))
+        return
+    read, _ = parse_regions(content)
+    regions = [
+        {"region": region, **dict(zip(NAMES, weather, strict=True))}
+        for region, weather in zip(read.regions, read.weather.tolist(), strict=True)
+    ]
+    console.print_json(orchard.predict_many(regions, level=level, version=version))
+
+
+def _content(table: Path) -> bytes:
+    try:
+        return table.read_bytes()
+    except OSError as error:
+        raise MalformedInput(f"{table} cannot be read: {error.strerror}") from error
+
+
+@CLI.command()
+def retrain(
+    table: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[HARVEST.csv]",
+            show_default=False,
+            help="Observations: region, season, weather, a column per crop. Without it, learn from what is stored.",
+        ),
+    ] = None,
+    activate: Activation = "if_better",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; store nothing.")] = False,
+    note: Note = "",
+    key: Key = None,
+    url: Url = None,
+    as_json: AsJson = None,
+) -> None:
+    """Learn from a harvest and all that is stored, and make the new version live if the gate finds it no worse.
+
+    A version that is rejected is exit code 5.
+    """
+    from app import console  # noqa: PLC0415
+
+    with desk(url, as_json) as orchard:
+        with console.progress(as_json=bool(as_json)) as show:
+            report = orchard.retrain(
+                table=_existing(table), activate=activate, dry_run=dry_run, note=note, key=key, progress=show
+            )
+        if as_json:
+            console.print_json(report)
+        else:
+            card = None if report.version is None else orchard.card(report.version)
+            console.print_report(report, card, orchard.place(report.version))
+        if report.decision == "rejected" and not report.activated:
+            raise SystemExit(REJECTED)
+
+
+def _existing(table: Path | None) -> Path | None:
+    """Return a table's path.
+
+    Raises:
+        MalformedInput: it cannot be read.
+    """
+    if table is not None and not table.is_file():
+        raise MalformedInput(
+            f"{table} cannot be read: {'it is a folder' if table.is_dir() else 'there is no such file'}"
+        )
+    return table
+
+
+@CLI.command()
+def activate(version: Version, note: Note = "", url: Url = None, as_json: AsJson = None) -> None:
+    """Make a version live: roll back or forward."""
+    from app import console  # noqa: PLC0415
+
+    with desk(url, as_json) as orchard:
+        line = orchard.activate(version, note=note)
+        if as_json:
+            console.print_json(line)
+        else:
+            print(f"version {line.version} is live (line {line.number} of the log)")
+
+
+@CLI.command()
+def log(limit: Limit = 20, before: Before = None, url: Url = None, as_json: AsJson = None) -> None:
+    """List who made which version live, when and why, newest first."""
+    from app import console  # noqa: PLC0415
+
+    with desk(url, as_json) as orchard:
+        page = orchard.log(limit=limit, before=before)
+        console.print_json(page) if as_json else console.print_log(page)
+
+
+VERSIONS = typer.Typer(invoke_without_command=True)
 CLI.add_typer(VERSIONS, name="models")
 
 
 @VERSIONS.callback()
-def models(context: typer.Context) -> None:
-    """List the versions in the model store, newest first."""
-    from app.console import print_versions  # noqa: PLC0415
+def models(
+    context: typer.Context, limit: Limit = 20, before: Before = None, url: Url = None, as_json: AsJson = None
+) -> None:
+    """List the versions, newest first; show one, or compare two."""
+    from app import console  # noqa: PLC0415
 
-    if context.invoked_subcommand is None:
-        print_versions(_registry())
+    if context.invoked_subcommand is not None:
+        return
+    with desk(url, as_json) as orchard:
+        page = orchard.models(limit=limit, before=None if before is None else str(before))
+        console.print_json(page) if as_json else console.print_versions(page)
 
 
 @VERSIONS.command("show")
-def show(version: Annotated[str, typer.Argument(help="A version's number.")]) -> None:
+def show(
+    version: Annotated[str, typer.Argument(help="A version's number, or live.", show_default=False)],
+    url: Url = None,
+    as_json: AsJson = None,
+) -> None:
     """Show one version's card."""
-    from app.console import print_version  # noqa: PLC0415
+    from app import console  # noqa: PLC0415
 
-    print_version(_registry(), version)
+    with desk(url, as_json) as orchard:
+        card = orchard.card(version)
+        console.print_json(card) if as_json else console.print_card(card)
 
 
 @VERSIONS.command("diff")
-def diff(
-    first: Annotated[str, typer.Argument(help="A version's number.")],
-    second: Annotated[str, typer.Argument(help="Another version's number.")],
-) -> None:
+def diff(first: Version, second: Version, url: Url = None, as_json: AsJson = None) -> None:
     """Show what changed between two versions."""
-    from app.console import print_difference  # noqa: PLC0415
+    from app import console, grids  # noqa: PLC0415
 
-    print_difference(_registry(), first, second)
+    with desk(url, as_json) as orchard:
+        cards = orchard.card(first), orchard.card(second)
+        if as_json:
+            found = grids.differences(*cards)
+            console.print_json([number._asdict() | {"change": number.change} for number in found])
+        else:
+            console.print_difference(*cards)
 
 
-def _registry() -> "Registry":
-    from app.store.objects import Objects  # noqa: PLC0415
-    from app.store.registry import Registry  # noqa: PLC0415
+STORED = typer.Typer(invoke_without_command=True)
+CLI.add_typer(STORED, name="observations")
 
-    return Registry(Objects(Settings().model_store))
+
+@STORED.callback()
+def observations(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Rows at most.")] = 20,
+    after: Annotated[str | None, typer.Option(show_default=False, help="Only those behind this cursor.")] = None,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print all those in use, as `add` and `retrain` take them.")
+    ] = False,
+    url: Url = None,
+    as_json: AsJson = None,
+) -> None:
+    """List the stored observations, oldest first; store more, or withdraw a batch from training."""
+    from app import console  # noqa: PLC0415
+
+    if context.invoked_subcommand is not None:
+        return
+    with desk(url, as_json) as orchard:
+        if as_csv and as_json:
+            raise InvalidInput("--csv or --json, not both")
+        if as_csv:
+            from app.api.records import csv_of  # noqa: PLC0415
+
+            sys.stdout.write(csv_of(orchard.observations()))
+            return
+        page = orchard.observation_page(limit=limit, after=after)
+        console.print_json(page) if as_json else console.print_observations(page)
+
+
+@STORED.command("add")
+def add(
+    table: Annotated[
+        Path,
+        typer.Argument(
+            metavar="HARVEST.csv", show_default=False, help="Observations, as `orchard retrain` takes them."
+        ),
+    ],
+    note: Note = "",
+    key: Key = None,
+    url: Url = None,
+    as_json: AsJson = None,
+) -> None:
+    """Store a batch for the next retrain, whole or not at all."""
+    from app import console  # noqa: PLC0415
+
+    with desk(url, as_json) as orchard:
+        _existing(table)
+        batch = orchard.store(table=table, note=note, key=key)
+        console.print_json(batch) if as_json else print(f"batch {batch.batch}: {batch.rows} rows stored")
+
+
+@STORED.command("withdraw")
+def withdraw(
+    batch: Annotated[str, typer.Argument(help="A batch's id.", show_default=False)],
+    url: Url = None,
+    as_json: AsJson = None,
+) -> None:
+    """Take a batch out of training from the next one on; nothing is erased."""
+    from app import console  # noqa: PLC0415
+
+    with desk(url, as_json) as orchard:
+        gone = orchard.withdraw(batch)
+        console.print_json(gone) if as_json else print(f"batch {gone.batch}: {gone.rows} rows withdrawn")
 
 
 @CLI.command()
@@ -183,7 +395,10 @@ def _ensure_model() -> None:
 
     Without torch the service starts without one: it says so when asked, and serves as soon as one is in the store.
     """
-    if _registry().last_number() > 0:
+    from app.store.objects import Objects  # noqa: PLC0415
+    from app.store.registry import Registry  # noqa: PLC0415
+
+    if Registry(Objects(Settings().model_store)).last_number() > 0:
         return
     if importlib.util.find_spec("torch") is None:
         print("orchard: no model is live, and without torch none can be trained here", file=sys.stderr)

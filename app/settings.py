@@ -51,6 +51,8 @@ class Settings(BaseSettings):
     retrain_timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 600.0
     """How long one retrain may take before it is stopped, seconds."""
 
+    url: str | None = None
+    """A running service that the command line talks to; None: it works on the model store itself."""
     shared_folder: Path | None = None
     """Where worker processes share their counts; `orchard serve` makes one when there are several workers."""
 

@@ -24,9 +24,13 @@ FLOORS = {
     "serving": 4,
     "api": 5,
     "main": 6,
-    "console": 7,
-    "cli": 8,
-    "__main__": 9,
+    "client": 6,
+    "local": 6,
+    "grids": 7,
+    "console": 8,
+    "options": 7,
+    "cli": 9,
+    "__main__": 10,
 }
 """A room may import from its own and lower floors; rooms on the same floor do not know each other."""
 

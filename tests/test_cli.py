@@ -6,13 +6,22 @@ import pty
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import filelock
 import pytest
 
+from app.data.tables import Table
+from app.options import EXIT_CODES
+from app.settings import Settings
 from app.store.objects import Objects
 from app.store.registry import Registry
-from tests.running import ROOT, environment, orchard, serving
+from app.training.job import Job
+from app.training.order import Order
+from tests.running import ROOT, copy_store, environment, orchard, serving
 
 HEADER = "region,season,temperature,rainfall,humidity,corn,soybean\n"
 
@@ -153,13 +162,13 @@ def test_versions_are_listed_shown_and_compared(tmp_path: Path) -> None:
     assert orchard(store, "models", "diff", "1", "7").stderr.strip() == "orchard: there is no version 7"
 
 
-def test_a_terminal_gets_a_bar(tmp_path: Path) -> None:
-    """On a terminal training draws a progress bar; the report is the same."""
+def _on_a_terminal(store: Path, *words: str, **settings: str) -> str:
+    """Run a command whose output is a terminal, and return what it wrote."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "app", "train", "--epochs", "60"],
+        [sys.executable, "-m", "app", *words],
         cwd=ROOT,
-        env=environment(tmp_path / "store", TERM="xterm-256color", COLUMNS="120"),
+        env=environment(store, TERM="xterm-256color", COLUMNS="120", **settings),
         stdout=slave,
         stderr=slave,
         close_fds=True,
@@ -174,11 +183,315 @@ def test_a_terminal_gets_a_bar(tmp_path: Path) -> None:
         output += part
     os.close(master)
     assert process.wait(60) == 0
-    text = output.decode()
+    return output.decode()
+
+
+def test_a_retrain_by_a_service_gets_a_bar(trained: Path, tmp_path: Path, harvest: str) -> None:
+    """It is drawn from the service's events; with --json it is on standard error, and the report stays readable."""
+    with serving(copy_store(trained, tmp_path / "store")) as running:
+        token = running.write["Authorization"].removeprefix("Bearer ")
+        url = str(running.client.base_url)
+        text = _on_a_terminal(tmp_path / "none", "retrain", harvest, "--url", url, ORCHARD_TOKEN=token)
+        assert "━" in text
+        assert "fitting, loss" in text
+        assert "Epoch 1:" not in text
+        assert "Coefficients" in text
+        assert f"version 2 (live): {url}/models/2" in text
+        text = _on_a_terminal(tmp_path / "none", "retrain", harvest, "--url", url, "--json", ORCHARD_TOKEN=token)
+        assert "fitting, loss" in text
+        assert text.count("Coefficients") == 0
+
+
+def test_a_terminal_gets_a_bar(tmp_path: Path) -> None:
+    """On a terminal training draws a progress bar; the report is the same."""
+    text = _on_a_terminal(tmp_path / "store", "train", "--epochs", "60")
     assert "━" in text
     assert "\x1b[" in text
     assert "Epoch 1:" not in text
     assert "Coefficients" in text
+
+
+def _json(done: subprocess.CompletedProcess[str], code: int = 0) -> Any:
+    """Return the answer, or for another exit code than 0 and 5 the problem."""
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout if code in (0, 5) else done.stderr)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, tutorial: Table) -> Path:
+    """Return a store with a model of the tutorial's rows."""
+    store = tmp_path_factory.mktemp("trained") / "store"
+    job = Job(Settings(model_store=store))
+    job.run(Order("tutorial.csv", "test", tutorial, alone=True))
+    job.close()
+    return store
+
+
+@dataclass(frozen=True)
+class Shop:
+    """Where commands work: on the store alone, or through a service on it, which a client may ask too."""
+
+    store: Path
+    settings: dict[str, str]
+
+    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command."""
+        return orchard(self.store, *words, **self.settings)
+
+    def json(self, *words: str, code: int = 0) -> Any:
+        """Run a command with --json, and return what it says."""
+        return _json(self(*words, "--json"), code)
+
+
+@pytest.fixture(scope="module", params=["local", "service"])
+def shop(request: pytest.FixtureRequest, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """Return both places, one after the other."""
+    store = copy_store(trained, tmp_path_factory.mktemp("shop") / "store")
+    if request.param == "local":
+        yield Shop(store, {})
+        return
+    with serving(store) as running:
+        token = running.write["Authorization"].removeprefix("Bearer ")
+        settings = {"ORCHARD_URL": str(running.client.base_url), "ORCHARD_TOKEN": token}
+        # What works through the service needs no store of its own.
+        yield Shop(store.parent / "none", settings)
+    assert not (store.parent / "none").exists()
+
+
+WEATHER = ("--temperature", "73", "--rainfall", "67", "--humidity", "43")
+HARVEST = """region,season,temperature,rainfall,humidity,mango,orange
+K,2026,73,67,43,56,70
+L,2026,91,88,64,81,100
+M,2026,87,134,58,119,133
+"""
+SPOILT = HARVEST.replace("119,133", "11900,13300")
+
+
+@pytest.fixture
+def harvest(tmp_path: Path) -> str:
+    """Return the path of three honest rows."""
+    return _written(tmp_path, HARVEST)
+
+
+def _written(folder: Path, text: str) -> str:
+    path = folder / "harvest.csv"
+    path.write_text(text)
+    return str(path)
+
+
+def test_one_region_is_predicted(shop: Shop) -> None:
+    """As a table with its warnings, or as the service's JSON; level, version and contributions are passed on."""
+    shown = shop("predict", *WEATHER, "--region", "A", "--explain").stdout
+    assert re.search(r"mango +│ 57\.32 │ 54\.38 to 60\.27 │ +76\.00 │ +\+4\.83 │ +-15\.61 │ +-7\.90", shown)
+    assert "95% interval" in shown
+    cold = shop("predict", "--temperature", "24", *WEATHER[2:]).stdout
+    assert "warning: temperature 24 °F is outside the training range" in cold
+    answer = shop.json("predict", *WEATHER, "--region", "A", "--level", "0.8", "--version", "1")
+    assert (answer["region"], answer["model_version"]) == ("A", "1")
+    assert set(answer["yields"]["mango"]) == {"tons", "low", "high"}
+    assert answer["yields"]["mango"]["high"] < 60
+
+
+def test_a_table_is_predicted(shop: Shop, tmp_path: Path) -> None:
+    """As CSV, or as JSON."""
+    table = _written(tmp_path, "region,temperature,rainfall,humidity\nA,73,67,43\nB,24,67,43\n")
+    lines = shop("predict", table).stdout.splitlines()
+    assert [line.split(",")[0] for line in lines] == ["region", "A", "B"]
+    assert lines[0].endswith("extrapolated,model_version")
+    answer = shop.json("predict", table)
+    assert [prediction["extrapolated"] for prediction in answer["predictions"]] == [False, True]
+    assert shop.json("predict", table, "--region", "A", code=2)["code"] == "invalid"
+
+
+def test_a_harvest_is_learned(shop: Shop, harvest: str, tmp_path: Path) -> None:
+    """Tried, learned, repeated under its key, refused under it for another one; exit code 5 where it is rejected."""
+    dry = shop("retrain", harvest, "--dry-run").stdout
+    assert "Coefficients, live → candidate" in dry
+    assert dry.endswith("a dry run: nothing was stored or published\n")
+    key = ("--key", "harvest-2026")
+    done = shop("retrain", harvest, *key, "--note", "harvest 2026")
+    assert done.returncode == 0, done.stderr
+    for part in ("Epoch 1: Loss: ", "rows                18", "Coefficients (±", "Errors (RMSE)", "accepted:"):
+        assert part in done.stdout
+    version = re.search(r"version (\d+) \(live\): ", done.stdout)
+    assert version is not None
+    again = shop.json("retrain", harvest, *key, "--note", "harvest 2026")
+    assert (again["version"], again["decision"], again["rows"]) == (
+        version[1],
+        "accepted",
+        {"received": 3, "total": 18},
+    )
+    assert shop.json("retrain", harvest, *key, "--note", "another", code=3)["code"] == "key_reused"
+    rejected = shop.json("retrain", _written(tmp_path, SPOILT), code=5)
+    assert (rejected["decision"], rejected["activated"]) == ("rejected", False)
+    shown = shop("retrain", _written(tmp_path, SPOILT))
+    assert shown.returncode == 5
+    assert "it is kept for inspection" in shown.stdout
+    assert re.search(r"suspicious: row 2 \(M\), mango 11,900 tons: .* predicted", shown.stdout)
+
+
+def test_versions_are_activated_and_logged(shop: Shop, harvest: str) -> None:
+    """A second version, back to the first, and who did it; pages; an unknown version is exit code 2."""
+    version = shop.json("retrain", harvest, "--activate", "always")["version"]
+    assert f"version {version} (live)" in shop("models", "show", "live").stdout.replace("             ", " ")
+    line = shop.json("activate", "1", "--note", "back")
+    assert (line["version"], line["why"]) == ("1", "back")
+    assert shop("activate", version).stdout == f"version {version} is live (line {line['number'] + 1} of the log)\n"
+    page = shop.json("log", "--limit", "2")
+    assert [entry["version"] for entry in page["log"]] == [version, "1"]
+    assert page["next"] == line["number"]
+    shown = shop("log", "--limit", "1").stdout
+    assert f"there are more: --before {line['number'] + 1}" in shown
+    assert shop.json("models", "--limit", "1")["live"] == version
+    assert shop.json("models", "show", "1")["version"] == "1"
+    # An option may stand before the command that it is for.
+    names = {entry["name"] for entry in _json(shop("models", "--json", "diff", "1", version))}
+    assert {"rows", "mango: intercept, tons"} <= names
+    problem = shop.json("activate", "99", code=2)
+    assert (problem["status"], problem["code"], problem["detail"]) == (404, "not_found", "there is no version 99")
+    assert shop("activate", "99").stderr == "orchard: there is no version 99\n"
+
+
+def test_observations_are_kept(shop: Shop, harvest: str, tmp_path: Path) -> None:
+    """Stored, listed a table a batch, exported as they came, withdrawn."""
+    stored = shop.json("observations", "add", harvest, "--note", "by hand", "--key", "add-1")
+    assert shop.json("observations", "add", harvest, "--note", "by hand", "--key", "add-1") == stored
+    shown = shop("observations", "--limit", "1000").stdout
+    assert f"Batch {stored['batch']}\n" in shown
+    exported = shop("observations", "--csv").stdout
+    assert "K,2026,73.0,67.0,43.0,56.0,70.0\n" in exported
+    assert (
+        shop.json("retrain", _written(tmp_path, exported), "--dry-run")["rows"]["received"] == exported.count("\n") - 1
+    )
+    page = shop.json("observations", "--limit", "15")
+    assert len(page["observations"]) == 15
+    assert "there are more: --after " + page["next"] in shop("observations", "--limit", "15").stdout
+    rest = shop.json("observations", "--limit", "10000", "--after", page["next"])
+    assert [row["batch"] for row in rest["observations"]][-3:] == [stored["batch"]] * 3
+    gone = shop("observations", "withdraw", stored["batch"])
+    assert gone.stdout == f"batch {stored['batch']}: 3 rows withdrawn\n"
+    assert f"Batch {stored['batch']}, withdrawn" in shop("observations", "--limit", "1000").stdout
+    assert shop.json("observations", "withdraw", "none", code=2)["status"] == 404
+    assert shop.json("observations", "--csv", code=2)["code"] == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("predict", *WEATHER[:2]), "orchard: give --rainfall, --humidity, or a table of regions\n"),
+        (("predict", "none.csv"), "orchard: none.csv cannot be read: No such file or directory\n"),
+        (("retrain", "none.csv"), "orchard: none.csv cannot be read: there is no such file\n"),
+        (("observations", "add", "app"), "orchard: app cannot be read: it is a folder\n"),
+        (
+            ("predict", "--temperature", "300", *WEATHER[2:4], "--humidity", "-1"),
+            """orchard: temperature: 300.0 is above 140 °F (and 1 more)
+  temperature: 300.0 is above 140 °F
+  humidity: -1.0 is below 0 %
+""",
+        ),
+    ],
+)
+def test_wrong_input_is_exit_code_2(shop: Shop, words: tuple[str, ...], message: str) -> None:
+    """Whatever is missing, out of bounds or not there is named, a fault a line."""
+    done = shop(*words)
+    assert (done.returncode, done.stderr, done.stdout) == (2, message, "")
+
+
+def test_faults_of_a_table_are_listed(shop: Shop, tmp_path: Path) -> None:
+    """Each with its row, line and column, in text and in JSON."""
+    table = _written(tmp_path, HARVEST.replace("73,67", "730,-67"))
+    done = shop("retrain", table)
+    assert done.returncode == 2
+    assert "  row 1 (line 2), column temperature: 730 is above 140 °F\n" in done.stderr
+    problem = shop.json("retrain", table, code=2)
+    assert [fault["loc"] for fault in problem["errors"]] == [[0, "temperature"], [0, "rainfall"]]
+
+
+def test_another_training_is_exit_code_3(trained: Path, tmp_path: Path, harvest: str) -> None:
+    """While one training holds the store, another one is turned away, here and by the service."""
+    store = copy_store(trained, tmp_path / "store")
+    with serving(store) as running:
+        settings = {
+            "ORCHARD_URL": str(running.client.base_url),
+            "ORCHARD_TOKEN": running.write["Authorization"].removeprefix("Bearer "),
+        }
+        with filelock.FileLock(store / "retrain.lock"):
+            for environ in ({}, settings):
+                problem = _json(orchard(store, "retrain", harvest, "--json", **environ), 3)
+                assert (problem["status"], problem["code"]) == (409, "retrain_running")
+        # --url '' is the local store whatever ORCHARD_URL says.
+        assert "store/versions" in orchard(store, "retrain", harvest, "--url", "", **settings).stdout
+
+
+def test_what_is_not_available_is_exit_code_4(tmp_path: Path) -> None:
+    """No model, no service; a wrong address and a wrong token are exit code 2."""
+    assert _json(orchard(tmp_path / "store", "predict", *WEATHER, "--json"), 4)["code"] == "not_ready"
+    nowhere = {"ORCHARD_URL": "http://127.0.0.1:1"}
+    problem = _json(orchard(tmp_path / "store", "predict", *WEATHER, "--json", **nowhere), 4)
+    assert (problem["status"], problem["code"]) == (None, "unreachable")
+    assert orchard(tmp_path / "store", "log", "--url", "localhost:8000").returncode == 2
+
+
+def test_a_wrong_token_is_exit_code_2(trained: Path, tmp_path: Path) -> None:
+    """And is not repeated."""
+    with serving(copy_store(trained, tmp_path / "store")) as running:
+        url = str(running.client.base_url)
+        wrong = {"ORCHARD_TOKEN": "not the one"}
+        done = orchard(tmp_path / "none", "activate", "1", "--url", url, **wrong)
+    assert (done.returncode, done.stderr) == (2, "orchard: the token is wrong\n")
+
+
+def test_train_speaks_json(tmp_path: Path) -> None:
+    """The report alone is on standard output; a refusal is a problem on standard error."""
+    report = _json(orchard(tmp_path / "store", "train", "--json"))
+    assert (report["version"], report["rows"]) == ("1", {"received": 15, "total": 15})
+    problem = _json(orchard(tmp_path / "store", "train", "--json", "--data", "none.csv"), 2)
+    assert problem["code"] == "malformed"
+
+
+def test_the_exit_codes_are_in_the_help(tmp_path: Path) -> None:
+    """Each with its meaning, and in README.md too."""
+    shown = " ".join(orchard(tmp_path, "--help").stdout.split())
+    readme = (ROOT / "README.md").read_text()
+    for code, meaning in EXIT_CODES.items():
+        assert f"{code} {meaning}" in shown
+        assert f"| {code} | {meaning} |" in readme
+
+
+def test_shells_complete_the_commands(tmp_path: Path) -> None:
+    """The script is shown for the shell that asks, and what it calls names the commands."""
+    shown = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m app --show-completion; true"],
+        cwd=ROOT,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "complete -o default -F _orchard_completion orchard" in shown.stdout
+    asked = {"_ORCHARD_COMPLETE": "complete_bash", "COMP_WORDS": "orchard re", "COMP_CWORD": "1"}
+    assert orchard(tmp_path, **asked).stdout.split() == ["retrain"]
+
+
+def test_predicting_imports_little(trained: Path) -> None:
+    """Neither torch nor the database, nor Arrow, nor what only a service needs."""
+    code = (
+        "import sys, app.cli\n"
+        "sys.argv = ['orchard', 'predict', *sys.argv[1:]]\n"
+        "try: app.cli.main()\n"
+        "finally: print([name for name in sys.modules if '.' not in name])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *WEATHER],
+        cwd=ROOT,
+        env=environment(trained),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in ("torch", "sqlalchemy", "pyarrow", "fastapi", "uvicorn", "httpx"):
+        assert f"'{name}'" not in done.stdout
+    assert "'numpy'" in done.stdout
 
 
 def _close(shown: object, found: object, path: str = "") -> None:
@@ -202,27 +515,43 @@ def _close(shown: object, found: object, path: str = "") -> None:
 
 
 def test_the_readmes_calls_give_what_it_shows(tmp_path: Path) -> None:
-    """Every curl in README.md, in its order, on a fresh service, gives the answer printed below it."""
+    """Every curl, command and client in README.md works, in its order on a fresh service, and answers what it shows."""
     blocks = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     calls = [
         (text, follower)
         for (kind, text), follower in zip(blocks, [*blocks[1:], ("", "")], strict=True)
-        if "curl" in text and kind == "sh"
+        if (kind == "sh" and ("curl" in text or ".venv/bin/orchard" in text)) or "from app.client" in text
     ]
-    assert len(calls) >= 6
+    assert len(calls) >= 9
     (tmp_path / "model_store").mkdir()
+    (tmp_path / "harvest.csv").write_text(HARVEST)
+    (tmp_path / "harvests.csv").write_text(_corn(20))
+    (tmp_path / "regions.csv").write_text("region,temperature,rainfall,humidity\nA,73,67,43\n")
     with serving(tmp_path / "model_store") as running:
+        url = str(running.client.base_url).rstrip("/").removeprefix("http://")
         for text, (kind, shown) in calls:
-            command = text.replace("localhost:8000", str(running.client.base_url).rstrip("/"))
-            done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True)
+            command = text.replace("localhost:8000", url).replace(".venv/bin/orchard", f"{sys.executable} -m app")
+            shell = [sys.executable] if "from app.client" in text else ["bash", "-euo", "pipefail"]
+            done = subprocess.run(
+                [*shell, "-c", command],
+                cwd=tmp_path,
+                env=environment(tmp_path / "model_store", PYTHONPATH=str(ROOT)),
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, (text, done.stderr)
             if kind == "json":
                 _close(json.loads(shown), json.loads(done.stdout))
             elif kind == "csv":
-                table, answer = ([line.split(",") for line in part.split()] for part in (shown, done.stdout))
-                assert table[0] == answer[0]
-                for line, other in zip(table[1:], answer[1:], strict=True):
-                    for cell, found in zip(line, other, strict=True):
-                        same = cell == found or float(found) == pytest.approx(float(cell), rel=1e-9)
-                        assert same, (cell, found)
+                _close_tables(shown, done.stdout)
             else:
                 assert '"status"' not in done.stdout
+
+
+def _close_tables(shown: str, found: str) -> None:
+    table, answer = ([line.split(",") for line in part.split()] for part in (shown, found))
+    assert table[0] == answer[0]
+    for line, other in zip(table[1:], answer[1:], strict=True):
+        for cell, given in zip(line, other, strict=True):
+            assert cell == given or float(given) == pytest.approx(float(cell), rel=1e-9), (cell, given)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from app.api import bodies, problems
+from app.api import bodies, problems, records
 from app.api.negotiation import JSON, body_type
 from app.api.schemas import (
     ActivateRequest,
@@ -16,13 +16,11 @@ from app.api.schemas import (
     FeatureDriftEntry,
     LogPage,
     VersionCard,
-    VersionEntry,
     VersionPage,
 )
 from app.api.security import read_body
 from app.api.services import Services, Used
 from app.api.tokens import Writer
-from app.errors import OrchardError
 from app.logs import wrote
 from app.serving.drift import drift
 from app.store.registry import LogLine
@@ -41,64 +39,13 @@ async def versions(
     before: Annotated[int | None, Query(ge=1, le=MAX_NUMBER, description="Only versions older than this one.")] = None,
 ) -> VersionPage:
     """Return the versions and which one is live."""
-    return await asyncio.to_thread(_versions, used, limit, before)
-
-
-def _versions(used: Services, limit: int, before: int | None) -> VersionPage:
-    numbers = [number for number in used.registry.versions() if before is None or number < before]
-    shown = numbers[:limit]
-    live = _live(used)
-    return VersionPage(
-        live=live,
-        versions=[_entry(used, str(number), live) for number in shown],
-        next=str(shown[-1]) if len(numbers) > limit else None,
-    )
-
-
-def _live(used: Services) -> str | None:
-    try:
-        return used.live.current.version
-    except OrchardError:
-        return None
-
-
-def _entry(used: Services, version: str, live: str | None) -> VersionEntry:
-    try:
-        card = used.live.version(version).card
-    except OrchardError:
-        return VersionEntry(
-            version=version,
-            live=version == live,
-            damaged=True,
-            created=None,
-            recipe=None,
-            rows=None,
-            crops=None,
-            decision=None,
-            loss=None,
-            source=None,
-            note=None,
-        )
-    return VersionEntry(
-        version=version,
-        live=version == live,
-        damaged=False,
-        created=card.created,
-        recipe=card.recipe,
-        rows=card.rows.total,
-        crops=list(card.crops),
-        decision=card.decision,
-        loss=card.fit.loss,
-        source=card.source,
-        note=card.note,
-    )
+    return await asyncio.to_thread(records.versions, used.registry, used.live, limit, before)
 
 
 @router.get("/live", summary="The live version's card", responses=problems.documented(503))
 async def live(used: Used) -> VersionCard:
     """Return what the live version says about itself."""
-    served = used.live.current
-    return VersionCard(**dict(served.card), version=served.version, live=True)
+    return records.card(used.live.current, used.live)
 
 
 @router.get(
@@ -120,15 +67,13 @@ async def log(
     before: Annotated[int | None, Query(ge=1, le=MAX_NUMBER, description="Only lines older than this one.")] = None,
 ) -> LogPage:
     """Return which version was made live by whom, why and when."""
-    lines = await asyncio.to_thread(used.registry.log, limit + 1, before)
-    return LogPage(log=lines[:limit], next=lines[limit - 1].number if len(lines) > limit else None)
+    return await asyncio.to_thread(records.log, used.registry, limit, before)
 
 
 @router.get("/{version}", summary="A version's card", responses=problems.documented(404, 422, 503))
 async def card(used: Used, version: VersionPath) -> VersionCard:
     """Return what a version says about itself: weights, scores, rows, recipe, loss curve, data digest, parent."""
-    served = await asyncio.to_thread(used.live.version, version)
-    return VersionCard(**dict(served.card), version=version, live=version == _live(used))
+    return records.card(await asyncio.to_thread(used.live.version, version), used.live)
 
 
 @router.post(

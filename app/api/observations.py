@@ -1,8 +1,6 @@
 """The observation calls: store a batch, page through what is stored, withdraw a batch."""
 
 import asyncio
-import csv
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,33 +8,29 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from app.api import bodies, problems
+from app.api import bodies, problems, records
 from app.api.aside import LARGE
 from app.api.negotiation import CSV, JSON, answer_type, body_type, contents, json_or_tables
 from app.api.schemas import (
     NO_NUL,
-    BatchEntry,
     BatchPage,
     BatchStored,
     BatchWithdrawn,
-    ObservationEntry,
     ObservationPage,
     ObservationsRequest,
 )
 from app.api.security import idempotency_key, read_body
-from app.api.services import Services, Used
+from app.api.services import Used
 from app.api.tokens import Writer
 from app.data.harvest import Harvest
-from app.data.tables import LABELS, parse_observations, safe_cell
+from app.data.tables import parse_observations
 from app.logs import wrote
-from app.model.weather import NAMES
 
 if TYPE_CHECKING:
-    from app.data.observations import Batch, Observations
+    from app.data.observations import Observations
 
 router = APIRouter(tags=["observations"])
 
-SHOWN = ("source", "note", "who", "rows", "created", "withdrawn", "withdrawn_why")
 _BODY = json_or_tables("ObservationsRequest", CSV, required=True)
 
 
@@ -101,14 +95,16 @@ def _store(content: bytes, upload: Upload, observations: "Observations") -> tupl
         body = bodies.parse(ObservationsRequest, content)
         table, note = bodies.table_of(body.observations, upload.max_rows), body.note
     harvest = Harvest.of(table)
-    with observations.transaction() as transaction:
-        if upload.key and (earlier := transaction.answer(upload.key, upload.digest)):
-            return earlier.encode(), Kept(note, new=False)
-        batch = transaction.add(harvest, source="POST /observations", note=note, who=upload.who)
-        answer = BatchStored(batch=batch.id, rows=batch.rows).model_dump_json()
-        if upload.key:
-            transaction.keep_answer(upload.key, upload.digest, answer)
-    return answer.encode(), Kept(note, new=True)
+    answer, new = records.store(
+        observations,
+        harvest,
+        source="POST /observations",
+        note=note,
+        who=upload.who,
+        key=upload.key,
+        digest=upload.digest,
+    )
+    return answer, Kept(note, new=new)
 
 
 def store_large(content: bytes, upload: Upload, database: str) -> tuple[bytes, Kept]:
@@ -139,42 +135,11 @@ async def page(
     As CSV the ones in use, in the form that /observations takes.
     """
     wanted = answer_type(request, (JSON, CSV))
-    answer = await asyncio.to_thread(_page, used, limit, after)
+    answer = await asyncio.to_thread(records.page, used.observations, limit, after)
     if wanted == CSV:
         headers = {"X-Next": answer.next} if answer.next else {}
-        return Response(_csv(answer.observations), headers=headers, media_type=f"{CSV}; charset=utf-8")
+        return Response(records.csv_of(answer.observations), headers=headers, media_type=f"{CSV}; charset=utf-8")
     return Response(to_json(answer), media_type=JSON)
-
-
-def _page(used: Services, limit: int, after: str | None) -> ObservationPage:
-    with used.observations.reading() as transaction:
-        rows = transaction.page(limit + 1, after)
-    entries = [
-        ObservationEntry(
-            batch=row.batch,
-            row=row.row,
-            region=row.region,
-            season=row.season,
-            **dict(zip(NAMES, row.weather, strict=True)),
-            yields=row.yields,
-            withdrawn=row.withdrawn,
-        )
-        for row in rows[:limit]
-    ]
-    return ObservationPage(observations=entries, next=rows[limit - 1].cursor if len(rows) > limit else None)
-
-
-def _csv(rows: list[ObservationEntry]) -> str:
-    used = [row for row in rows if not row.withdrawn]
-    crops = sorted({crop for row in used for crop in row.yields})
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow([*LABELS, *NAMES, *map(safe_cell, crops)])
-    for row in used:
-        labels = [safe_cell(label or "") for label in (row.region, row.season)]
-        weather = [getattr(row, name) for name in NAMES]
-        writer.writerow([*labels, *weather, *(row.yields.get(crop, "") for crop in crops)])
-    return text.getvalue()
 
 
 @router.get(
@@ -188,14 +153,7 @@ async def batches(
     before: Annotated[str | None, Query(description="The `next` of the page before.")] = None,
 ) -> BatchPage:
     """Return who stored which batch, when and why, and which were withdrawn from training."""
-    found = await asyncio.to_thread(_batches, used, limit + 1, before)
-    entries = [BatchEntry(batch=batch.id, **{name: getattr(batch, name) for name in SHOWN}) for batch in found]
-    return BatchPage(batches=entries[:limit], next=entries[limit - 1].batch if len(entries) > limit else None)
-
-
-def _batches(used: Services, limit: int, before: str | None) -> "list[Batch]":
-    with used.observations.reading() as transaction:
-        return transaction.batches(limit, before)
+    return await asyncio.to_thread(records.batches, used.observations, limit, before)
 
 
 @router.delete(
@@ -213,13 +171,6 @@ async def withdraw(
 ) -> Response:
     """Take a batch out of training from the next one on; nothing is erased."""
     answer_type(request, (JSON,))
-    answer = await asyncio.to_thread(_withdraw, used, batch, f"withdrawn by {who}: {note}".removesuffix(": "))
+    answer = await asyncio.to_thread(records.withdraw, used.observations, batch, who, note)
     wrote("a batch was withdrawn", who=who, why=note, batch=answer.batch, rows=answer.rows)
     return Response(to_json(answer), media_type=JSON)
-
-
-def _withdraw(used: Services, batch: str, why: str) -> BatchWithdrawn:
-    with used.observations.transaction() as transaction:
-        entry = transaction.withdraw(batch, why)
-    assert entry.withdrawn is not None  # noqa: S101 - it has just been set, or was before
-    return BatchWithdrawn(batch=entry.id, rows=entry.rows, withdrawn=entry.withdrawn)

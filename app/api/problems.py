@@ -123,20 +123,31 @@ def _response(request: Request, kind: Kind, detail: str, faults: Iterable[FieldE
         # The Open Inference Protocol knows one status for whatever is wrong with a request.
         status = BAD_REQUEST if kind.status == INVALID else kind.status
         return Response(to_json({"error": detail}), status, dict(kind.headers), "application/json")
+    request_id = request.scope.get("state", {}).get("request_id", "")
+    body = _body(kind, detail, faults, request_id)
+    return Response(to_json(body), kind.status, dict(kind.headers), MEDIA_TYPE)
+
+
+def body(error: OrchardError) -> dict[str, Any]:
+    """Return the problem for an error that no request has met with."""
+    return _body(kind_of(error), error.detail, error.errors, "")
+
+
+def _body(kind: Kind, detail: str, faults: Iterable[FieldError], request_id: str) -> dict[str, Any]:
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": kind.title,
         "status": kind.status,
         "detail": detail,
         "code": kind.code,
-        "request_id": request.scope.get("state", {}).get("request_id", ""),
+        "request_id": request_id,
     }
     listed = [
         {"loc": list(fault.loc), "message": fault.message, "code": fault.code} for fault in list(faults)[:MAX_ERRORS]
     ]
     if listed:
         body["errors"] = listed
-    return Response(to_json(body), kind.status, dict(kind.headers), MEDIA_TYPE)
+    return body
 
 
 def _allowed(app: FastAPI, request: Request) -> dict[str, str]:

@@ -1,0 +1,170 @@
+"""What is kept, as answers: versions, the activation log, observations. For the service and for a store without one.
+
+Knows no HTTP.
+"""
+
+import csv
+import io
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from app.api.schemas import (
+    BatchEntry,
+    BatchPage,
+    BatchStored,
+    BatchWithdrawn,
+    LogPage,
+    ObservationEntry,
+    ObservationPage,
+    VersionCard,
+    VersionEntry,
+    VersionPage,
+)
+from app.data.harvest import Harvest
+from app.data.tables import LABELS, safe_cell
+from app.errors import OrchardError
+from app.model.weather import NAMES
+from app.serving.live import Live, Served
+from app.store.registry import Registry
+
+if TYPE_CHECKING:
+    from app.data.observations import Observations
+
+SHOWN = ("source", "note", "who", "rows", "created", "withdrawn", "withdrawn_why")
+"""What is told of a batch besides its id."""
+
+
+def versions(registry: Registry, live: Live, limit: int, before: int | None) -> VersionPage:
+    """Return a page of the versions, and which one is live."""
+    numbers = [number for number in registry.versions() if before is None or number < before]
+    shown = numbers[:limit]
+    served = live_version(live)
+    return VersionPage(
+        live=served,
+        versions=[_entry(live, str(number), served) for number in shown],
+        next=str(shown[-1]) if len(numbers) > limit else None,
+    )
+
+
+def live_version(live: Live) -> str | None:
+    """Return the number of the live version, None where there is none."""
+    try:
+        return live.current.version
+    except OrchardError:
+        return None
+
+
+def _entry(live: Live, version: str, served: str | None) -> VersionEntry:
+    try:
+        card = live.version(version).card
+    except OrchardError:
+        return VersionEntry(
+            version=version,
+            live=version == served,
+            damaged=True,
+            created=None,
+            recipe=None,
+            rows=None,
+            crops=None,
+            decision=None,
+            loss=None,
+            source=None,
+            note=None,
+        )
+    return VersionEntry(
+        version=version,
+        live=version == served,
+        damaged=False,
+        created=card.created,
+        recipe=card.recipe,
+        rows=card.rows.total,
+        crops=list(card.crops),
+        decision=card.decision,
+        loss=card.fit.loss,
+        source=card.source,
+        note=card.note,
+    )
+
+
+def card(served: Served, live: Live) -> VersionCard:
+    """Return what a version says about itself."""
+    return VersionCard(**dict(served.card), version=served.version, live=served.version == live_version(live))
+
+
+def log(registry: Registry, limit: int, before: int | None) -> LogPage:
+    """Return a page of the activation log."""
+    lines = registry.log(limit + 1, before)
+    return LogPage(log=lines[:limit], next=lines[limit - 1].number if len(lines) > limit else None)
+
+
+def store(
+    observations: "Observations", harvest: Harvest, *, source: str, note: str, who: str, key: str | None, digest: str
+) -> tuple[bytes, bool]:
+    """Store a batch, or find the answer under an idempotency key; return the answer as JSON, and whether it is new.
+
+    Raises:
+        KeyReused: the key was used for another request.
+        StoreUnavailable: it could not be written.
+    """
+    with observations.transaction() as transaction:
+        if key and (earlier := transaction.answer(key, digest)):
+            return earlier.encode(), False
+        batch = transaction.add(harvest, source=source, note=note, who=who)
+        answer = BatchStored(batch=batch.id, rows=batch.rows).model_dump_json()
+        if key:
+            transaction.keep_answer(key, digest, answer)
+    return answer.encode(), True
+
+
+def page(observations: "Observations", limit: int, after: str | None) -> ObservationPage:
+    """Return a page of stored observations."""
+    with observations.reading() as transaction:
+        rows = transaction.page(limit + 1, after)
+    entries = [
+        ObservationEntry(
+            batch=row.batch,
+            row=row.row,
+            region=row.region,
+            season=row.season,
+            **dict(zip(NAMES, row.weather, strict=True)),
+            yields=row.yields,
+            withdrawn=row.withdrawn,
+        )
+        for row in rows[:limit]
+    ]
+    return ObservationPage(observations=entries, next=rows[limit - 1].cursor if len(rows) > limit else None)
+
+
+def csv_of(rows: Iterable[ObservationEntry]) -> str:
+    """Return observations, but for withdrawn ones, as a table in the form that /observations takes."""
+    used = [row for row in rows if not row.withdrawn]
+    crops = sorted({crop for row in used for crop in row.yields})
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow([*LABELS, *NAMES, *map(safe_cell, crops)])
+    for row in used:
+        labels = [safe_cell(label or "") for label in (row.region, row.season)]
+        weather = [getattr(row, name) for name in NAMES]
+        writer.writerow([*labels, *weather, *(row.yields.get(crop, "") for crop in crops)])
+    return text.getvalue()
+
+
+def batches(observations: "Observations", limit: int, before: str | None) -> BatchPage:
+    """Return a page of batches: who stored them, when and why, and which were withdrawn."""
+    with observations.reading() as transaction:
+        found = transaction.batches(limit + 1, before)
+    entries = [BatchEntry(batch=batch.id, **{name: getattr(batch, name) for name in SHOWN}) for batch in found]
+    return BatchPage(batches=entries[:limit], next=entries[limit - 1].batch if len(entries) > limit else None)
+
+
+def withdraw(observations: "Observations", batch: str, who: str, note: str = "") -> BatchWithdrawn:
+    """Take a batch out of training.
+
+    Raises:
+        NotFound: there is no such batch.
+        StoreUnavailable: it could not be written.
+    """
+    with observations.transaction() as transaction:
+        entry = transaction.withdraw(batch, f"withdrawn by {who}: {note}".removesuffix(": "))
+    assert entry.withdrawn is not None  # noqa: S101 - it has just been set, or was before
+    return BatchWithdrawn(batch=entry.id, rows=entry.rows, withdrawn=entry.withdrawn)

@@ -1,0 +1,274 @@
+"""What answers look like as text: tables, and lines of facts. Prints nothing."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from typing import NamedTuple
+
+from rich.table import Table as Grid
+
+from app.api.schemas import (
+    CropYield,
+    LogPage,
+    ObservationEntry,
+    OnePrediction,
+    VersionPage,
+)
+from app.model.figures import figure
+from app.model.moments import Array
+from app.model.weather import NAMES
+from app.store.card import Card, CropCard, CropScores, FitCard
+from app.training.report import Change, Changes
+
+NONE = "-"
+TIME = "%Y-%m-%d %H:%M:%S"
+SHOWN_REGIONS = 20
+"""Regions of a dry run that are shown; ``--json`` has them all."""
+
+
+def prediction(answer: OnePrediction, level: float) -> Grid:
+    """Return a region's yields, a crop a line, with what the weather contributes where that was asked for."""
+    grid = _titled(f"{answer.region or 'Yields'}, by version {answer.model_version}, tons")
+    grid.add_column("")
+    for name in ("tons", f"{100 * level:.4g}% interval"):
+        grid.add_column(name, justify="right")
+    explained = [crop.contributions for crop in answer.yields.values() if crop.contributions is not None]
+    for name in ("baseline", *explained[0]) if explained else ():
+        grid.add_column(name, justify="right")
+    for name, crop in answer.yields.items():
+        grid.add_row(name, f"{crop.tons:.2f}", _interval(crop), *_explanation(crop))
+    return grid
+
+
+def _interval(crop: CropYield) -> str:
+    return NONE if crop.low is None or crop.high is None else f"{crop.low:.2f} to {crop.high:.2f}"
+
+
+def _explanation(crop: CropYield) -> Iterator[str]:
+    if crop.baseline is not None and crop.contributions is not None:
+        yield f"{crop.baseline:.2f}"
+        yield from (f"{tons:+.2f}" for tons in crop.contributions.values())
+
+
+def beside_targets(crops: Iterable[str], targets: Array, predictions: Array) -> Grid:
+    """Return the tutorial recipe's predictions beside the targets, tons."""
+    grid = _titled("Predictions beside targets, tons")
+    for crop in crops:
+        grid.add_column(f"{crop} predicted", justify="right")
+        grid.add_column(f"{crop} target", justify="right")
+    for predicted, target in zip(predictions.tolist(), targets.tolist(), strict=True):
+        pairs = zip(predicted, target, strict=True)
+        grid.add_row(*(cell for guess, true in pairs for cell in (f"{guess:.2f}", f"{true:g}")))
+    return grid
+
+
+def fit_lines(card: Card) -> list[str]:
+    """Return how fitting went, a line a fact."""
+    return [
+        f"rows                {card.rows.total}",
+        f"recipe              {card.recipe}",
+        *fitting(card.fit),
+        *left_out(card.left_out),
+        *(line for crop, part in card.crops.items() for line in _undetermined(crop, part)),
+    ]
+
+
+def fitting(fit: FitCard) -> list[str]:
+    """Return how near descent has come to the optimum, a line a fact."""
+    return [
+        f"epochs              {fit.epochs} ({'converged' if fit.converged else 'NOT converged'})",
+        f"loss                {fit.loss:.12g} tons² (mean squared error over all elements)",
+        f"least-squares loss  {fit.least_squares_loss:.12g} tons²",
+        f"relative gap        {fit.relative_gap:.3g}",
+    ]
+
+
+def left_out(sentences: Iterable[str]) -> list[str]:
+    """Return what takes no part, a line each."""
+    return [f"left out            {sentence}" for sentence in sentences]
+
+
+def _undetermined(crop: str, part: CropCard) -> Iterator[str]:
+    if part.constant_features:
+        yield f"constant            {', '.join(part.constant_features)}, in the rows of {crop}: weight 0"
+    if part.collinear_features:
+        yield f"collinear           {', '.join(part.collinear_features)}, in the rows of {crop}: minimum-norm weights"
+
+
+def coefficients(card: Card) -> Grid:
+    """Return each crop's coefficients with their standard errors and units."""
+    grid = Grid(title="Coefficients (± standard error)", title_justify="left")
+    grid.add_column("")
+    for crop in card.crops:
+        grid.add_column(crop, justify="right")
+    grid.add_column("unit")
+    crops = card.crops.values()
+    grid.add_row("intercept", *(_with_error(crop.intercept, crop, None) for crop in crops), "tons")
+    for feature in card.features:
+        weights = (_with_error(crop.weights[feature.name], crop, feature.name) for crop in crops)
+        grid.add_row(feature.name, *weights, f"tons per {feature.unit}")
+    return grid
+
+
+def _with_error(value: float, crop: CropCard, feature: str | None) -> str:
+    """A coefficient and its standard error: of the weight of ``feature``, or of the intercept."""
+    errors = crop.standard_errors
+    if errors is None:
+        return f"{value:.9g}"
+    return f"{value:.9g} ± {errors.intercept if feature is None else errors.weights[feature]:.2g}"
+
+
+def scores(card: Card) -> Grid:
+    """Return how far to trust each crop's line."""
+    grid = Grid(title="Scores", title_justify="left")
+    grid.add_column("")
+    for crop in card.crops:
+        grid.add_column(crop, justify="right")
+    grid.add_column("unit")
+    # Cross-validation refits by least squares, whatever the recipe.
+    refit = "" if card.fit.converged else " of least squares"
+    lines: list[tuple[str, Callable[[CropCard], float | None], str]] = [
+        ("rows", lambda crop: crop.rows, ""),
+        ("degrees of freedom", lambda crop: crop.degrees_of_freedom, ""),
+        ("residual sd", lambda crop: crop.residual_sd, "tons"),
+        ("R²", lambda crop: crop.r_squared, ""),
+        (f"out-of-fold RMSE{refit}", lambda crop: crop.out_of_fold.rmse, "tons"),
+        (f"out-of-fold MAE{refit}", lambda crop: crop.out_of_fold.mean_absolute_error, "tons"),
+        (f"out-of-fold R²{refit}", lambda crop: crop.out_of_fold.r_squared, ""),
+        ("largest leverage", lambda crop: crop.largest_leverage, ""),
+        ("condition number", lambda crop: crop.condition_number, ""),
+    ]
+    for name, value, unit in lines:
+        grid.add_row(name, *(_or_none(value(crop)) for crop in card.crops.values()), unit)
+    return grid
+
+
+def _or_none(value: float | None) -> str:
+    return NONE if value is None else figure(value)
+
+
+def gate(judged: dict[str, CropScores]) -> Grid:
+    """Return what the gate has compared: errors on rows that are new to the current model, and on old ones."""
+    grid = _titled("Errors (RMSE) of this version and of the current one, tons")
+    grid.add_column("")
+    for name in ("new rows", "current", "old rows", "current"):
+        grid.add_column(name, justify="right")
+    for crop, score in judged.items():
+        pairs = [(pair.candidate_rmse, pair.current_rmse) for pair in (score.new, score.old)]
+        grid.add_row(crop, *(_or_none(rmse) for pair in pairs for rmse in pair))
+    return grid
+
+
+def changes(changed: Changes) -> Iterator[Grid]:
+    """Yield what activating a version would change: coefficients, and predictions for each region's average weather."""
+    crops = list(changed.coefficients)
+    grid = _titled("Coefficients, live → candidate")
+    grid.add_column("")
+    for crop in crops:
+        grid.add_column(crop, justify="right")
+    grid.add_row("intercept", *(_change(changed.coefficients[crop].intercept) for crop in crops))
+    for name in NAMES:
+        grid.add_row(name, *(_change(changed.coefficients[crop].weights[name]) for crop in crops))
+    yield grid
+    more = len(changed.regions) - SHOWN_REGIONS
+    grid = _titled(
+        "Predictions for each region's average weather, live → candidate, tons"
+        + (f" (and {more} more)" if more > 0 else "")
+    )
+    grid.add_column("region")
+    for crop in crops:
+        grid.add_column(crop, justify="right")
+    for region in changed.regions[:SHOWN_REGIONS]:
+        grid.add_row(region.region or NONE, *(_change(region.yields[crop]) for crop in crops))
+    yield grid
+
+
+def _change(change: Change) -> str:
+    return " → ".join(NONE if value is None else f"{value:.4g}" for value in (change.old, change.new))
+
+
+def versions(page: VersionPage) -> Grid:
+    """Return a page of versions."""
+    grid = Grid("version", "live", "created (UTC)", "recipe", "rows", "crops", "loss, tons²", "decision", "source")
+    for entry in page.versions:
+        grid.add_row(
+            entry.version,
+            "live" if entry.live else "",
+            f"{entry.created:{TIME}}" if entry.created else "",
+            entry.recipe,
+            str(entry.rows) if entry.rows is not None else "",
+            ", ".join(entry.crops or ()),
+            figure(entry.loss) if entry.loss is not None else "",
+            "damaged" if entry.damaged else entry.decision,
+            entry.source,
+        )
+    return grid
+
+
+def log(page: LogPage) -> Grid:
+    """Return a page of the activation log."""
+    grid = Grid("line", "version", "when (UTC)", "who", "why")
+    for line in page.log:
+        grid.add_row(str(line.number), line.version, f"{line.when:{TIME}}", line.who, line.why)
+    return grid
+
+
+def observations(entries: Iterable[ObservationEntry]) -> Iterator[Grid]:
+    """Yield stored observations, a table a batch."""
+    for batch, grouped in groupby(entries, lambda entry: (entry.batch, entry.withdrawn)):
+        rows = list(grouped)
+        crops = list(dict.fromkeys(crop for row in rows for crop in row.yields))
+        grid = _titled(f"Batch {batch[0]}" + (", withdrawn" if batch[1] else ""))
+        for name in ("row", "region", "season"):
+            grid.add_column(name)
+        for name in (*NAMES, *crops):
+            grid.add_column(name, justify="right")
+        for row in rows:
+            weather = (f"{getattr(row, name):g}" for name in NAMES)
+            yields = (f"{row.yields[crop]:g}" if crop in row.yields else "" for crop in crops)
+            grid.add_row(str(row.row), row.region or "", row.season or "", *weather, *yields)
+        yield grid
+
+
+class Difference(NamedTuple):
+    """A number of two versions' cards, None where one of them lacks it."""
+
+    name: str
+    first: float | None
+    second: float | None
+
+    @property
+    def change(self) -> float | None:
+        """The second less the first."""
+        return None if self.first is None or self.second is None else self.second - self.first
+
+
+def differences(first: Card, second: Card) -> list[Difference]:
+    """Return the numbers that differ: rows, loss, and each crop's."""
+    before, after = (dict(_numbers(card)) for card in (first, second))
+    found = [Difference(name, before.get(name), after.get(name)) for name in dict.fromkeys([*before, *after])]
+    return [difference for difference in found if difference.first != difference.second]
+
+
+def difference(first: str, second: str, found: Iterable[Difference]) -> Grid:
+    """Return them side by side."""
+    grid = Grid("", f"version {first}", f"version {second}", "change", title="Differences", title_justify="left")
+    for number in found:
+        values = (NONE if value is None else f"{value:.9g}" for value in (number.first, number.second))
+        grid.add_row(number.name, *values, "" if number.change is None else f"{number.change:+.4g}")
+    return grid
+
+
+def _numbers(card: Card) -> Iterator[tuple[str, float | None]]:
+    yield "rows", card.rows.total
+    yield "loss, tons²", card.fit.loss
+    for name, crop in card.crops.items():
+        yield f"{name}: rows", crop.rows
+        yield f"{name}: intercept, tons", crop.intercept
+        for feature in card.features:
+            yield f"{name}: {feature.name}, tons per {feature.unit}", crop.weights[feature.name]
+        yield f"{name}: residual sd, tons", crop.residual_sd
+        yield f"{name}: out-of-fold RMSE, tons", crop.out_of_fold.rmse
+
+
+def _titled(title: str) -> Grid:
+    return Grid(title=title, title_justify="left")

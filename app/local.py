@@ -1,0 +1,232 @@
+"""The model store of this machine, asked without a service: the calls of `app.client.Orchard`, with the same answers.
+
+Writes go through the same transactions as a service's, so that a service on the same store may run meanwhile.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic_core import to_json
+
+from app import memory
+from app.api import records
+from app.api.answers import Terms, reply
+from app.api.large import pieces
+from app.api.negotiation import CSV, JSON
+from app.api.schemas import (
+    BatchStored,
+    BatchWithdrawn,
+    LogPage,
+    ObservationEntry,
+    ObservationPage,
+    OnePrediction,
+    RegionWeather,
+    SeveralPredictions,
+    VersionCard,
+    VersionPage,
+)
+from app.data.harvest import Harvest
+from app.data.table_file import TableFile
+from app.errors import TrainingUnavailable
+from app.serving.live import LEVEL, Live
+from app.settings import Settings
+from app.store.objects import Objects
+from app.store.registry import LogLine, Registry
+from app.training.order import Activate, Order
+from app.training.report import Report
+
+if TYPE_CHECKING:
+    from app.data.observations import Observations
+    from app.training.job import Outcome, Progress
+
+WHO = "command line"
+PAGE = 1_000
+
+
+class Local:
+    """A model store and its observations. A call that fails raises `app.errors.OrchardError`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._registry = Registry(Objects(settings.model_store))
+        self._live = Live(self._registry)
+        self._live.follow()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Nothing stays open between calls."""
+
+    def predict(
+        self,
+        *,
+        temperature: float,
+        rainfall: float,
+        humidity: float,
+        region: str | None = None,
+        level: float | None = None,
+        explain: bool = False,
+        version: str | None = None,
+    ) -> OnePrediction:
+        """Predict one region's yields, tons."""
+        weather = {"region": region, "temperature": temperature, "rainfall": rainfall, "humidity": humidity}
+        answer = self._replied(_json(weather), JSON, level, version, explain=explain)
+        return OnePrediction.model_validate_json(answer)
+
+    def predict_many(
+        self,
+        regions: Sequence[RegionWeather | Mapping[str, object]],
+        *,
+        level: float | None = None,
+        explain: bool = False,
+        version: str | None = None,
+    ) -> SeveralPredictions:
+        """Predict several regions, answered in their order."""
+        answer = self._replied(_json({"regions": list(regions)}), JSON, level, version, explain=explain)
+        return SeveralPredictions.model_validate_json(answer)
+
+    def predict_csv(self, table: bytes, *, level: float | None = None, version: str | None = None) -> str:
+        """Predict the regions of a table, and return it with the yields added."""
+        return self._replied(table, CSV, level, version, explain=False).decode()
+
+    def place(self, version: str | None) -> str:
+        """Return the path of a version's file."""
+        return place(self._settings, version)
+
+    def _replied(
+        self, body: bytes, media_type: str, level: float | None, version: str | None, *, explain: bool
+    ) -> bytes:
+        served = self._live.current if version is None else self._live.version(version)
+        terms = Terms(
+            sent=media_type,
+            wanted=media_type,
+            max_rows=self._settings.max_rows,
+            version=served.version,
+            model=served.model,
+            level=LEVEL if level is None else level,
+            explain=explain,
+        )
+        content, _ = reply(body, terms)
+        return b"".join(pieces(content))
+
+    def retrain(
+        self,
+        *,
+        table: Path | None = None,
+        activate: Activate = "if_better",
+        dry_run: bool = False,
+        note: str = "",
+        key: str | None = None,
+        progress: "Progress",
+    ) -> Report:
+        """Learn from a table, CSV or Parquet of any size, and all that is stored, or only from that."""
+        file = TableFile(table) if table is not None else None
+        order = Order(
+            source="stored observations" if table is None else table.name,
+            who=WHO,
+            table=file,
+            activate=activate,
+            dry_run=dry_run,
+            note=note,
+            key=key,
+            digest=_digest(file, "retrain", activate, dry_run, note) if key else "",
+        )
+        report = train(self._settings, order, progress).report
+        self._live.follow()
+        return report
+
+    def models(self, *, limit: int = 20, before: str | None = None) -> VersionPage:
+        """List the versions, newest first."""
+        return records.versions(self._registry, self._live, limit, int(before) if before is not None else None)
+
+    def card(self, version: str = "live") -> VersionCard:
+        """Return what a version says about itself."""
+        served = self._live.current if version == "live" else self._live.version(version)
+        return records.card(served, self._live)
+
+    def activate(self, version: str, *, note: str = "") -> LogLine:
+        """Make a version live: roll back or forward."""
+        return self._registry.activate(version, WHO, note)
+
+    def log(self, *, limit: int = 100, before: int | None = None) -> LogPage:
+        """Return who made which version live, why and when, newest first."""
+        return records.log(self._registry, limit, before)
+
+    def store(self, *, table: Path, note: str = "", key: str | None = None) -> BatchStored:
+        """Store a table, CSV or Parquet of any size, as a batch of observations, for the next retrain."""
+        file = TableFile(table)
+        harvest = Harvest.of(file)
+        digest = _digest(file, "store", note) if key else ""
+        with self._observations() as observations:
+            answer, _ = records.store(
+                observations, harvest, source=table.name, note=note, who=WHO, key=key, digest=digest
+            )
+        return BatchStored.model_validate_json(answer)
+
+    def observation_page(self, *, limit: int = PAGE, after: str | None = None) -> ObservationPage:
+        """Return a page of stored observations, oldest first."""
+        with self._observations() as observations:
+            return records.page(observations, limit, after)
+
+    def observations(self, *, page: int = PAGE) -> Iterator[ObservationEntry]:
+        """Yield all stored observations, oldest first."""
+        after: str | None = None
+        while True:
+            found = self.observation_page(limit=page, after=after)
+            yield from found.observations
+            if (after := found.next) is None:
+                return
+
+    def withdraw(self, batch: str) -> BatchWithdrawn:
+        """Take a batch out of future training; nothing is erased."""
+        with self._observations() as observations:
+            return records.withdraw(observations, batch, WHO)
+
+    @contextmanager
+    def _observations(self) -> Iterator["Observations"]:
+        from app.data.observations import Observations  # noqa: PLC0415 - SQLAlchemy is imported when it is first needed
+
+        observations = Observations(self._settings.database)
+        try:
+            yield observations
+        finally:
+            observations.close()
+
+
+def train(settings: Settings, order: Order, progress: "Progress") -> "Outcome":
+    """Carry out an order in this process.
+
+    Raises:
+        TrainingUnavailable: torch is not installed.
+        OrchardError: whatever the job raises.
+    """
+    try:
+        from app.training.job import Job  # noqa: PLC0415 - imports torch, which may not be there
+    except ModuleNotFoundError as error:
+        raise TrainingUnavailable("torch, which training needs, is not installed here") from error
+    memory.keep_freed()
+    job = Job(settings)
+    try:
+        return job.run(order, progress)
+    finally:
+        job.close()
+
+
+def place(settings: Settings, version: str | None) -> str:
+    """Return the path of a version's file."""
+    return str(settings.model_store / "versions" / f"{version}.safetensors")
+
+
+def _json(body: Mapping[str, Any]) -> bytes:
+    """Return JSON; a number that is not finite is written as such, so that the answer can say where it is."""
+    return to_json(body, inf_nan_mode="constants")
+
+
+def _digest(file: TableFile | None, *options: object) -> str:
+    """Return what tells, under one idempotency key, a repeated order from another one."""
+    return hashlib.sha256(repr((file.digest() if file is not None else None, *options)).encode()).hexdigest()

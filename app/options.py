@@ -1,0 +1,168 @@
+"""What commands have in common: options, where they work (a service or the local store), and how they end.
+
+What is not needed by every command is imported by the one that needs it, so that each starts quickly.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from pydantic import ValidationError
+
+from app.errors import Conflict, FieldError, InputError, InvalidInput, OrchardError, ServiceError
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.client import ClientError, Orchard
+    from app.local import Local
+
+DONE, OTHER, WRONG, CONFLICT, UNAVAILABLE, REJECTED = range(6)
+EXIT_CODES = {
+    DONE: "done",
+    OTHER: "anything that is not below",
+    WRONG: "the input, an option, a setting or the token is wrong, or there is no such version or batch",
+    CONFLICT: "another training is running, or the idempotency key was used for another request",
+    UNAVAILABLE: "what it needs is not available: the service, a model, the store, torch",
+    REJECTED: "a retrain is done, and the gate has rejected its version: it is not live",
+}
+LISTED_FAULTS = 20
+"""Faults that are printed one by one; the rest is counted."""
+
+
+def _remember(context: typer.Context, parameter: typer.CallbackParam, value: Any) -> Any:
+    """Let an option count for the commands below the one it was given to."""
+    name = f"orchard.{parameter.name}"
+    if value is not None:
+        context.meta[name] = value
+    return context.meta.get(name)
+
+
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        callback=_remember,
+        show_default=False,
+        help="A running service; ORCHARD_URL if not given. Without either, or with '', the local model store.",
+    ),
+]
+AsJson = Annotated[
+    bool | None,
+    typer.Option(
+        "--json",
+        callback=_remember,
+        show_default=False,
+        help="Print the service's JSON, and an error's on standard error.",
+    ),
+]
+Activation = Annotated[Literal["if_better", "always", "never"], typer.Option(help="Whether the version becomes live.")]
+Note = Annotated[str, typer.Option(help="Why, for the records.")]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        "--key", show_default=False, help="An idempotency key: repeated with it, a call is answered as before."
+    ),
+]
+Version = Annotated[str, typer.Argument(help="A version's number.", show_default=False)]
+
+
+@contextmanager
+def desk(url: str | None, as_json: bool | None) -> Iterator["Orchard | Local"]:
+    """Return what answers: a running service, or the local model store. Ends the command if that fails."""
+    with reported(as_json=as_json):
+        settings = Settings()
+        if not (address := settings.url if url is None else url):
+            from app.local import Local  # noqa: PLC0415
+
+            with Local(settings) as local:
+                yield local
+            return
+        from app.client import ClientError  # noqa: PLC0415
+
+        try:
+            with _client(address, settings) as client:
+                yield client
+        except ClientError as error:
+            _tell(error, _problem(error) if as_json else None)
+            raise SystemExit(_code_of_answer(error)) from error
+
+
+def _client(url: str, settings: Settings) -> "Orchard":
+    from app.client import Orchard  # noqa: PLC0415
+
+    try:
+        return Orchard(url, settings.token.get_secret_value() if settings.token is not None else None)
+    except ValueError as error:
+        raise InvalidInput(str(error)) from error
+
+
+@contextmanager
+def reported(*, as_json: bool | None = None) -> Iterator[None]:
+    """Turn Orchard's own errors into a message, or a problem as JSON, and an exit code."""
+    try:
+        yield
+    except OrchardError as error:
+        if as_json:
+            from app.api import problems  # noqa: PLC0415
+
+            _tell(error, problems.body(error))
+        else:
+            _tell(error, None)
+        raise SystemExit(_code(error)) from error
+    except ValidationError as error:
+        for fault in error.errors():
+            print(f"orchard: ORCHARD_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}", file=sys.stderr)
+        raise SystemExit(WRONG) from error
+
+
+def _code(error: OrchardError) -> int:
+    if isinstance(error, InputError):
+        return WRONG
+    if isinstance(error, Conflict):
+        return CONFLICT
+    return UNAVAILABLE if isinstance(error, ServiceError) else OTHER
+
+
+def _code_of_answer(error: "ClientError") -> int:
+    from app import client  # noqa: PLC0415
+
+    if isinstance(error, client.Rejected):
+        return WRONG
+    if isinstance(error, client.Conflict):
+        return CONFLICT
+    return UNAVAILABLE if isinstance(error, client.Unavailable | client.Unreachable) else OTHER
+
+
+def _problem(error: "ClientError") -> dict[str, Any]:
+    """Return a service's problem as it was, and what is none in the same shape."""
+    problem = {
+        "type": "about:blank",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "code": error.code,
+        "request_id": error.request_id,
+    }
+    listed = [{"loc": fault.loc, "message": fault.message, "code": fault.code} for fault in error.errors]
+    return problem | ({"errors": listed} if listed else {})
+
+
+def _tell(error: "OrchardError | ClientError", problem: dict[str, Any] | None) -> None:
+    if problem is not None:
+        print(json.dumps(problem, ensure_ascii=False), file=sys.stderr)
+        return
+    print(f"orchard: {error.detail}", file=sys.stderr)
+    if len(error.errors) > 1:
+        for fault in error.errors[:LISTED_FAULTS]:
+            print(f"  {_placed(fault, error.detail, error.errors[0])}", file=sys.stderr)
+        if len(error.errors) > LISTED_FAULTS:
+            print(f"  … and {len(error.errors) - LISTED_FAULTS} more", file=sys.stderr)
+
+
+def _placed(fault: FieldError, detail: str, first: FieldError) -> str:
+    """Return a fault with its place, which a table's faults have in their message and a JSON body's do not."""
+    is_placed = detail.startswith(first.message)
+    return fault.message if is_placed else f"{'.'.join(map(str, fault.loc))}: {fault.message}"

@@ -1,0 +1,443 @@
+"""The typed client: every call against a real service, and what it does when the service fails it."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import httpx
+import pytest
+
+from app.api.schemas import OnePrediction
+from app.client import (
+    AsyncOrchard,
+    ClientError,
+    Conflict,
+    Orchard,
+    Problem,
+    RegionWeather,
+    Rejected,
+    ReportedSeason,
+    Unavailable,
+    Unreachable,
+    Unreadable,
+)
+from app.client.attempts import LONGEST_WAIT_S
+from app.client.errors import retry_after
+from app.client.events import Event, Events
+from app.settings import Settings
+from app.training.job import Job
+from app.training.order import Order
+from app.training.report import Report
+from tests.running import DEADLINE_S, HARVEST, Running, copy_store, serving
+
+WEATHER: dict[str, Any] = {"temperature": 73.0, "rainfall": 67.0, "humidity": 43.0}
+PREDICTION = OnePrediction(region=None, yields={}, extrapolated=False, warnings=[], model_version="1")
+ROWS = [ReportedSeason.model_validate(row) for row in HARVEST["observations"]]
+BUSY = {"title": "Too many requests at once", "status": 503, "detail": "busy", "code": "overloaded", "request_id": "r"}
+RUNNING = BUSY | {"status": 409, "code": "retrain_running"}
+TABLE = "region,season,temperature,rainfall,humidity,mango\nN,2026,73,67,43,56\nO,2026,91,88,64,81\n"
+
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, tutorial: Any) -> Iterator[Running]:
+    """Return a service with a model of the tutorial's rows."""
+    store = tmp_path_factory.mktemp("client") / "store"
+    job = Job(Settings(model_store=store))
+    job.run(Order("tutorial.csv", "test", tutorial, alone=True))
+    job.close()
+    with serving(store) as running:
+        yield running
+
+
+@pytest.fixture
+def orchard(service: Running) -> Iterator[Orchard]:
+    """Return a client with the token."""
+    with Orchard(str(service.client.base_url), _token(service)) as client:
+        yield client
+
+
+def _token(service: Running) -> str:
+    return service.write["Authorization"].removeprefix("Bearer ")
+
+
+def test_predictions_are_typed_in_every_shape(orchard: Orchard) -> None:
+    """One region, several, columns and CSV give the same tons; level, explain and version are passed on."""
+    one = orchard.predict(**WEATHER, region="A")
+    assert one.region == "A"
+    assert one.yields["mango"].tons == pytest.approx(57.3230998894851)
+    assert one.yields["mango"].contributions is None
+    many = orchard.predict_many([RegionWeather(**WEATHER), {"region": "B", **WEATHER}])
+    assert [prediction.region for prediction in many.predictions] == [None, "B"]
+    columns = orchard.predict_columns(temperature=[73, 91], rainfall=[67, 88], humidity=[43, 64], region=["A", None])
+    table = orchard.predict_csv("region,temperature,rainfall,humidity\nA,73,67,43\n", level=0.8)
+    cells = dict(zip(*(line.split(",") for line in table.splitlines()), strict=True))
+    for tons in (many.predictions[1].yields["mango"].tons, columns.yields["mango"].tons[0], float(cells["mango_tons"])):
+        assert tons == pytest.approx(57.3230998894851)
+    explained = orchard.predict(**WEATHER, explain=True, level=0.5, version="1").yields["mango"]
+    assert explained.contributions is not None
+    assert explained.baseline is not None
+    assert explained.baseline + sum(explained.contributions.values()) == pytest.approx(explained.tons)
+    assert explained.high is not None
+    assert one.yields["mango"].high is not None
+    assert explained.high < float(cells["mango_high"]) < one.yields["mango"].high
+
+
+def test_the_rest_of_the_calls(orchard: Orchard) -> None:
+    """Retrain with progress, versions, cards, activation, log, drift, readiness; a table, and without observations."""
+    stages: list[tuple[str, int, int, float | None]] = []
+    report = orchard.retrain(ROWS, note="harvest 2026", progress=lambda *step: stages.append(step))
+    assert (report.decision, report.activated, report.rows.received) == ("accepted", True, 3)
+    assert {stage for stage, *_ in stages} >= {"storing", "fitting", "scoring", "publishing", "activating"}
+    assert report.version is not None
+    assert orchard.ready().model_version == report.version
+    assert orchard.card().version == orchard.card(report.version).version == report.version
+    assert orchard.card().note == "harvest 2026"
+    page = orchard.models(limit=1)
+    assert [entry.version for entry in page.versions] == [report.version]
+    assert orchard.models(before=page.next).versions
+    line = orchard.activate("1", note="back")
+    assert (line.version, line.why) == ("1", "back")
+    assert orchard.log(limit=1).log == [line]
+    assert orchard.log(before=line.number).log[0].version == report.version
+    assert orchard.drift().asked >= 0
+    dry = orchard.retrain(table=TABLE, dry_run=True, activate="always")
+    assert (dry.version, dry.dry_run, dry.rows.received) == (None, True, 2)
+    assert orchard.retrain(activate="never").rows.received == 0
+
+
+def test_observations_are_stored_once_paged_and_withdrawn(orchard: Orchard, tmp_path: Path) -> None:
+    """Under one key a batch is stored once; pages are followed to the last row; a withdrawn batch is marked."""
+    path = tmp_path / "harvest.csv"
+    path.write_text(TABLE)
+    before = len(list(orchard.observations()))
+    batch = orchard.store(table=path, note="by client", key="client-1")
+    assert orchard.store(table=path, note="by client", key="client-1") == batch
+    assert orchard.store(ROWS).rows == 3
+    rows = list(orchard.observations(page=2))
+    assert len(rows) == before + 5
+    assert [row.region for row in rows if row.batch == batch.batch] == ["N", "O"]
+    assert orchard.withdraw(batch.batch).rows == 2
+    assert {row.batch for row in orchard.observations() if row.withdrawn} >= {batch.batch}
+    with pytest.raises(ValueError, match="not both"):
+        orchard.store(ROWS, table=path)
+
+
+def test_the_asynchronous_client_does_the_same(service: Running) -> None:
+    """The same calls, awaited; several at once over one client."""
+
+    async def calls() -> None:
+        async with AsyncOrchard(str(service.client.base_url), _token(service)) as orchard:
+            answers = await asyncio.gather(*(orchard.predict(**WEATHER, region=str(n)) for n in range(8)))
+            assert [answer.region for answer in answers] == [str(n) for n in range(8)]
+            stages: list[str] = []
+            report = await orchard.retrain(ROWS, dry_run=True, progress=lambda stage, *_: stages.append(stage))
+            assert report.dry_run
+            assert "fitting" in stages
+            batch = await orchard.store(table=TABLE)
+            rows = [row async for row in orchard.observations(page=2)]
+            assert [row.region for row in rows][-2:] == ["N", "O"]
+            assert (await orchard.withdraw(batch.batch)).batch == batch.batch
+            assert (await orchard.retrain(dry_run=True)).rows.received == 0
+            with pytest.raises(Rejected, match="no version 99"):
+                await orchard.activate("99")
+            with pytest.raises(Rejected, match="rainfall"):
+                await orchard.retrain(table=TABLE.replace("67", "-67"), progress=lambda *_: None)
+
+    asyncio.run(calls())
+
+
+def test_errors_carry_the_problems_fields(orchard: Orchard, service: Running) -> None:
+    """An invalid value, a wrong token, an unknown version, a used key: errors with all that the problem says."""
+    with pytest.raises(Rejected) as invalid:
+        orchard.predict(temperature=73, rainfall=-5, humidity=430)
+    error = invalid.value
+    assert (error.status, error.code, error.title) == (422, "invalid", "The input is invalid")
+    assert error.detail == str(error) == "rainfall: -5 is below 0 mm (and 1 more)"
+    assert [(fault.loc, fault.code) for fault in error.errors] == [
+        (("rainfall",), "out_of_bounds"),
+        (("humidity",), "out_of_bounds"),
+    ]
+    assert error.request_id
+    assert error.retry_after is None
+    with pytest.raises(Rejected, match="not finite"):
+        orchard.predict(temperature=float("nan"), rainfall=5, humidity=43)
+    with pytest.raises(Rejected) as unknown:
+        orchard.card("7/../x?y")
+    assert unknown.value.status == 404
+    with Orchard(str(service.client.base_url), "wrong") as stranger, pytest.raises(Rejected) as refused:
+        stranger.activate("1")
+    assert (refused.value.status, refused.value.code) == (401, "unauthorized")
+    orchard.store(ROWS, key="client-2")
+    with pytest.raises(Conflict) as used:
+        orchard.store(ROWS[:1], key="client-2")
+    assert used.value.code == "key_reused"
+
+
+def _fake(answers: list[httpx.Response | Exception], seen: list[httpx.Request]) -> Handler:
+    """Return a service that gives one answer after the other, and the last one ever after."""
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        answer = answers[min(len(seen), len(answers)) - 1]
+        if isinstance(answer, Exception):
+            raise answer
+        if not answer.is_closed:  # a stream, which is there once
+            return answer
+        return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
+
+    return handle
+
+
+def _orchard(answers: list[Any], seen: list[httpx.Request], *, retries: int = 3) -> Orchard:
+    return Orchard("http://orchard.test", "t", retries=retries, transport=httpx.MockTransport(_fake(answers, seen)))
+
+
+def _busy(status: int = 503, **headers: str) -> httpx.Response:
+    return httpx.Response(status, json=BUSY | {"status": status}, headers=headers)
+
+
+GOOD = httpx.Response(200, json=PREDICTION.model_dump())
+STORED = httpx.Response(201, json={"batch": "b", "rows": 3})
+SOON: dict[str, Any] = {"Retry-After": "0"}
+PROXY = httpx.Response(503, text="<h1>upstream is away</h1>")
+
+
+@pytest.mark.parametrize("first", [_busy(**SOON), PROXY, httpx.ConnectError("refused"), httpx.ReadError("reset")])
+def test_what_will_pass_is_tried_again(first: httpx.Response | Exception) -> None:
+    """Two 503s or broken connections, then the answer: three attempts, by both clients."""
+    seen: list[httpx.Request] = []
+    with _orchard([first, first, GOOD], seen) as orchard:
+        assert orchard.predict(**WEATHER) == PREDICTION
+    assert len(seen) == 3
+
+    async def asynchronously() -> None:
+        transport = httpx.MockTransport(_fake([first, first, GOOD], again))
+        async with AsyncOrchard("http://orchard.test", transport=transport) as orchard:
+            assert await orchard.predict(**WEATHER) == PREDICTION
+
+    again: list[httpx.Request] = []
+    asyncio.run(asynchronously())
+    assert len(again) == 3
+
+
+def test_one_key_is_kept_through_all_attempts() -> None:
+    """The client makes a key of its own for each write, and repeats the call with the same one."""
+    seen: list[httpx.Request] = []
+    with _orchard([httpx.ReadError("reset"), _busy(**SOON), STORED], seen) as orchard:
+        orchard.store(ROWS)
+        orchard.store(ROWS)
+    keys = [request.headers["Idempotency-Key"] for request in seen]
+    assert len(keys) == 4
+    assert keys[0] == keys[1] == keys[2] != keys[3]
+    assert len(keys[0]) >= 32
+    assert len({request.content for request in seen}) == 1
+
+
+def test_a_call_that_may_have_been_done_is_not_repeated() -> None:
+    """Activation after a broken connection is not; a 503, which promises that nothing was done, is repeated."""
+    line = {"number": 1, "action": "activate", "version": "1", "sha256": "", "who": "", "why": "", "when": 0}
+    for first, attempts in ((httpx.ReadError("reset"), 1), (_busy(502), 1), (_busy(**SOON), 2)):
+        seen: list[httpx.Request] = []
+        with _orchard([first, httpx.Response(200, json=line)], seen) as orchard:
+            if attempts == 1:
+                with pytest.raises((Unreachable, Unavailable)):
+                    orchard.activate("1")
+            else:
+                assert orchard.activate("1").version == "1"
+        assert len(seen) == attempts
+
+
+@pytest.mark.parametrize(
+    ("answer", "attempts", "error"),
+    [
+        (_busy(**SOON), 3, Unavailable),
+        (_busy(), 1, Unavailable),
+        (_busy(503, **{"Retry-After": f"{LONGEST_WAIT_S * 4:.0f}"}), 1, Unavailable),
+        (httpx.Response(409, json=RUNNING, headers={"Retry-After": "1"}), 1, Conflict),
+        (httpx.Response(500, json=BUSY | {"status": 500}), 1, Problem),
+        (httpx.Response(200, text="<h1>hello</h1>"), 1, Unreadable),
+        (httpx.Response(307, headers={"Location": "http://other.test"}), 1, Problem),
+        (httpx.ReadTimeout("slow"), 1, Unreachable),
+    ],
+)
+def test_what_is_given_up(answer: httpx.Response | Exception, attempts: int, error: type[ClientError]) -> None:
+    """After the retries; at once where it will not pass, where it would take too long, and where it is no answer."""
+    seen: list[httpx.Request] = []
+    with _orchard([answer], seen, retries=2) as orchard, pytest.raises(ClientError) as raised:
+        orchard.store(ROWS)
+    assert type(raised.value) is error
+    assert len(seen) == attempts
+    if isinstance(answer, httpx.Response) and "Retry-After" in answer.headers:
+        assert raised.value.retry_after == float(answer.headers["Retry-After"])
+
+
+def test_readiness_is_asked_once() -> None:
+    """That a service is not ready is an answer."""
+    seen: list[httpx.Request] = []
+    with _orchard([_busy(**SOON)], seen) as orchard, pytest.raises(Unavailable):
+        orchard.ready()
+    assert len(seen) == 1
+
+
+def _events(*events: tuple[str, str], cut: bool = False) -> httpx.Response:
+    whole = "".join(f"event: {name}\ndata: {data}\n\n" for name, data in events).encode()
+
+    def broken() -> Iterator[bytes]:
+        yield whole
+        raise httpx.ReadError("reset")
+
+    return httpx.Response(200, content=broken() if cut else whole, headers={"Content-Type": "text/event-stream"})
+
+
+STEP = ("progress", '{"stage": "fitting", "epoch": 1, "epochs": 9, "loss": 2.5, "later": true}')
+
+
+def test_a_stream_that_breaks_is_taken_up_again(orchard: Orchard) -> None:
+    """Cut in the middle or ended too early, a retrain is asked for again under its key, even while it still runs."""
+    report = orchard.retrain(ROWS, dry_run=True).model_dump_json()
+    for broken in (_events(STEP, cut=True), _events(STEP)):
+        seen: list[httpx.Request] = []
+        steps: list[tuple[str, int, int, float | None]] = []
+        running = httpx.Response(409, json=RUNNING, headers={"Retry-After": "0"})
+        with _orchard([broken, running, _events(STEP, ("result", report))], seen) as other:
+            taken = steps.append
+            assert other.retrain(ROWS, progress=lambda *step, to=taken: to(step)).model_dump_json() == report
+        assert steps == [("fitting", 1, 9, 2.5)] * 2
+        assert len({request.headers["Idempotency-Key"] for request in seen}) == 1
+        assert len(seen) == 3
+
+
+def test_a_stream_may_end_in_an_error() -> None:
+    """The problem within the stream is raised as if it had been the answer; nonsense is called so."""
+    problem = '{"title": "t", "status": 422, "detail": "too few rows", "code": "too_few_rows", "request_id": "r"}'
+    expected = [
+        (_events(STEP, ("error", problem)), Rejected),
+        (_events(("error", "nonsense")), Unreadable),
+        (_events(("progress", "nonsense")), Unreadable),
+        (_events(("result", "nonsense")), Unreadable),
+        (httpx.Response(200, text="hello", headers={"Content-Type": "text/plain"}), Unreadable),
+    ]
+    for answer, kind in expected:
+        with _orchard([answer], []) as orchard, pytest.raises(kind):
+            orchard.retrain(ROWS, progress=lambda *_: None)
+
+        async def asynchronously(answer: httpx.Response = answer, kind: type[ClientError] = kind) -> None:
+            async with AsyncOrchard("http://o.test", transport=httpx.MockTransport(_fake([answer], []))) as orchard:
+                with pytest.raises(kind):
+                    await orchard.retrain(ROWS, progress=lambda *_: None)
+
+        asyncio.run(asynchronously())
+
+
+class _Flaky(BaseHTTPRequestHandler):
+    """A service that breaks the first connection after it has read the request, is busy once, and then answers."""
+
+    keys: ClassVar[list[str | None]] = []
+
+    def do_POST(self) -> None:
+        """Answer."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.keys.append(self.headers["Idempotency-Key"])
+        if len(self.keys) == 1:
+            self.close_connection = True
+            return
+        answer = _busy() if len(self.keys) == 2 else STORED
+        self.send_response(answer.status_code)
+        self.send_header("Content-Length", str(len(answer.content)))
+        self.send_header("Retry-After", "0")
+        self.end_headers()
+        self.wfile.write(answer.content)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_over_real_connections() -> None:
+    """A server that hangs up, then is busy, then answers; and none at all."""
+    with HTTPServer(("127.0.0.1", 0), _Flaky) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        with Orchard(url, "t") as orchard:
+            assert orchard.store(ROWS).batch == "b"
+        server.shutdown()
+        thread.join()
+    assert len(_Flaky.keys) == 3
+    assert len(set(_Flaky.keys)) == 1
+    with Orchard(url, retries=1) as orchard, pytest.raises(Unreachable, match=f"no service can be reached at {url}"):
+        orchard.models()
+
+
+def test_a_killed_service_is_told_as_such(tmp_path: Path, service: Running) -> None:
+    """A service that is killed while it retrains: the client says so, and a new one is asked under the same key."""
+    store = copy_store(service.store, tmp_path / "store")
+    with pytest.raises(AssertionError):  # it does not end by SIGTERM
+        _kill_while_retraining(store)
+    with serving(store) as running, Orchard(str(running.client.base_url), _token(running)) as orchard:
+        first = _retrained(orchard)
+        assert orchard.retrain(ROWS, key="killed") == first
+        assert sum(row.region == "K" for row in orchard.observations() if row.batch == first.batch) == 1
+
+
+def _retrained(orchard: Orchard) -> Report:
+    """Retrain once the training process of the service that was killed has come to its end."""
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            return orchard.retrain(ROWS, key="killed")
+        except Conflict as error:
+            if error.code != "retrain_running" or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def _kill_while_retraining(store: Path) -> None:
+    with serving(store) as running:
+        url = str(running.client.base_url)
+        with Orchard(url, _token(running), retries=1) as orchard, pytest.raises(Unreachable):
+            orchard.retrain(ROWS, key="killed", progress=lambda *_: running.process.kill())
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "http://", "http://x:y", "/models", ""])
+def test_bad_addresses_are_refused_at_once(url: str) -> None:
+    """What is no address of HTTP is a mistake of the caller's."""
+    with pytest.raises(ValueError, match="is not a URL"):
+        Orchard(url)
+
+
+def test_events_are_put_together_from_lines() -> None:
+    """Several lines of data, comments, unknown fields and events without data."""
+    lines = ["event: a", "data: 1", "data:2", "", ": comment", "id: 7", "", "data", "", "event: b", ""]
+    events = Events()
+    assert [event for line in lines if (event := events.feed(line))] == [Event("a", "1\n2"), Event("message", "")]
+
+
+@pytest.mark.parametrize(
+    ("given", "least", "most"),
+    [("12", 12, 12), ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0), ("Fri, 31 Dec 9999 23:59:59 GMT", 1e9, 1e12)],
+)
+def test_retry_after_is_seconds_or_a_date(given: str, least: float, most: float) -> None:
+    """Both forms of RFC 9110 are understood."""
+    found = retry_after(httpx.Response(503, headers={"Retry-After": given}))
+    assert found is not None
+    assert least <= found <= most
+
+
+@pytest.mark.parametrize("given", ["soon", "", "-1", "1.5"])
+def test_retry_after_may_be_nonsense(given: str) -> None:
+    """What is neither counts as not given."""
+    assert retry_after(httpx.Response(503, headers={"Retry-After": given})) is None
+
+
+def test_the_token_is_in_no_representation(service: Running) -> None:
+    """Neither a client's nor an error's text shows it."""
+    with Orchard(str(service.client.base_url), "a-secret-of-mine") as orchard:
+        with pytest.raises(Rejected) as refused:
+            orchard.activate("1")
+        assert "a-secret-of-mine" not in repr(orchard) + repr(refused.value) + str(refused.value.__dict__)

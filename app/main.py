@@ -10,8 +10,9 @@ from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from app import memory, stopping
-from app.api import health, inference, metrics, models, observations, predict, problems, retrain
+from app.api import docs, health, inference, metrics, models, observations, predict, problems, retrain
 from app.api.aside import Aside
+from app.api.described import TAGS, operation_id
 from app.api.document import DocumentedAPI
 from app.api.express import Express
 from app.api.load import Limited, Load
@@ -41,6 +42,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=_lifespan(settings),
         docs_url=None,
         redoc_url=None,
+        openapi_tags=TAGS,
+        generate_unique_id_function=operation_id,
     )
     app.add_middleware(Limited)
     if settings.cors_origins:
@@ -51,6 +54,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestId)
     problems.install(app)
     app.include_router(health.router)
+    app.include_router(docs.router)
     app.include_router(inference.health)
     guard = [Depends(require_reader)] if settings.read_token is not None else []
     for resource in (predict, retrain, observations, models, inference, metrics):

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request
 from starlette.responses import Response
 
-from app.api import bodies, problems
+from app.api import bodies, examples, problems
 from app.api.aside import LARGE
+from app.api.described import MODEL_VERSION, body, contents
 from app.api.large import PART, Content, LargeResponse, pieces
-from app.api.negotiation import JSON
+from app.api.negotiation import BINARY, JSON
 from app.api.protocol import (
     MODEL,
     IndexRequest,
@@ -34,7 +35,6 @@ router = APIRouter(prefix="/v2", tags=["inference"])
 health = APIRouter(prefix="/v2/health", tags=["inference"])
 
 HEADER = "Inference-Header-Content-Length"
-BINARY = "application/octet-stream"
 WORTH_IT = 1_024
 """Answers of fewer bytes are not compressed."""
 LISTED = 1_000
@@ -145,12 +145,11 @@ async def version_ready(served: Versioned) -> ModelReady:
     "/repository/index",
     summary="List the model's versions",
     responses=problems.inference(400, 408, 413, 415),
-    openapi_extra={"requestBody": {"content": {JSON: {"schema": {"$ref": "#/components/schemas/IndexRequest"}}}}},
+    openapi_extra=body("IndexRequest", examples.INDEX, required=False),
 )
 async def index(request: Request, used: Used) -> list[ModelEntry]:
     """Return the newest thousand versions. An empty body is allowed."""
-    body = await _body(request, used)
-    bodies.parse(IndexRequest, body)
+    bodies.parse(IndexRequest, await _body(request, used))
     numbers = await asyncio.to_thread(used.registry.versions)
     return [ModelEntry(name=MODEL, version=str(number), state="READY", reason="") for number in numbers[:LISTED]]
 
@@ -158,16 +157,8 @@ async def index(request: Request, used: Used) -> list[ModelEntry]:
 _INFER: dict[str, Any] = {
     "response_model": InferResponse,
     "responses": problems.inference(400, 404, 408, 413, 415)
-    | {200: {"content": {BINARY: {"schema": {"type": "string", "format": "binary"}}}}},
-    "openapi_extra": {
-        "requestBody": {
-            "required": True,
-            "content": {
-                JSON: {"schema": {"$ref": "#/components/schemas/InferRequest"}},
-                BINARY: {"schema": {"type": "string", "format": "binary"}},
-            },
-        }
-    },
+    | {200: {"content": contents(BINARY), "headers": MODEL_VERSION}},
+    "openapi_extra": body("InferRequest", examples.INFER, BINARY),
 }
 
 
@@ -189,9 +180,9 @@ async def predict_with_version(request: Request, used: Used, served: Versioned) 
 
 
 async def _predict(request: Request, used: Services, served: Served) -> Response:
-    body = await _body(request, used)
+    asked = await _body(request, used)
     inference = Inference(_header(request), used.settings.max_rows, served.version, served.model)
-    content, inferred = await _inferred(body, inference, used)
+    content, inferred = await _inferred(asked, inference, used)
     used.note(served.model, inferred.noted)
     headers = {"X-Model-Version": served.version}
     if inferred.header is not None:
@@ -206,13 +197,13 @@ async def _predict(request: Request, used: Services, served: Served) -> Response
     return LargeResponse(content, headers, media_type)
 
 
-async def _inferred(body: bytes, inference: Inference, used: Services) -> tuple[Content, Inferred]:
+async def _inferred(content: bytes, inference: Inference, used: Services) -> tuple[Content, Inferred]:
     """Answer here what is short, in a thread what is bytes, and long JSON in another process."""
-    if len(body) < LARGE:
-        return infer(body, inference)
+    if len(content) < LARGE:
+        return infer(content, inference)
     if inference.header is not None and inference.header < LARGE:
-        return await used.aside.call_here(infer, body, inference)
-    return await used.aside.call(infer_aside, body, inference)
+        return await used.aside.call_here(infer, content, inference)
+    return await used.aside.call(infer_aside, content, inference)
 
 
 def _header(request: Request) -> int | None:
@@ -232,23 +223,23 @@ async def _body(request: Request, used: Services) -> bytes:
         MalformedInput: it is not what its Content-Encoding says.
         TooLarge: it is larger than the limit, as sent or unfolded.
     """
-    body = await read_encoded_body(request, used)
+    content = await read_encoded_body(request, used)
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding == "identity":
-        return body
+        return content
     if encoding not in WINDOWS:
         raise UnknownMediaType(f"bodies encoded as {encoding[:40]!r} are not read: use gzip or deflate")
-    return await asyncio.to_thread(_unfolded, body, encoding, used.settings.max_body_bytes)
+    return await asyncio.to_thread(_unfolded, content, encoding, used.settings.max_body_bytes)
 
 
 WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 """What zlib is told of each encoding; HTTP's deflate is in zlib's form (RFC 9110, 8.4.1.2)."""
 
 
-def _unfolded(body: bytes, encoding: str, limit: int) -> bytes:
+def _unfolded(folded: bytes, encoding: str, limit: int) -> bytes:
     decompressor = zlib.decompressobj(WINDOWS[encoding])
     try:
-        content = decompressor.decompress(body, limit + 1)
+        content = decompressor.decompress(folded, limit + 1)
     except zlib.error as error:
         raise MalformedInput(f"the body is not {encoding}: {error}") from error
     if len(content) > limit:

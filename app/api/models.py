@@ -8,7 +8,8 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from app.api import bodies, problems, records
+from app.api import bodies, examples, problems, records
+from app.api.described import body
 from app.api.negotiation import JSON, body_type
 from app.api.schemas import (
     ActivateRequest,
@@ -81,14 +82,14 @@ async def card(used: Used, version: VersionPath) -> VersionCard:
     summary="Make a version live: roll back or forward",
     response_model=LogLine,
     responses=problems.documented(400, 401, 404, 408, 413, 415, 422, 503),
-    openapi_extra={"requestBody": {"content": {JSON: {"schema": {"$ref": "#/components/schemas/ActivateRequest"}}}}},
+    openapi_extra=body("ActivateRequest", examples.ACTIVATE, required=False),
 )
 async def activate(request: Request, used: Used, who: Writer, version: VersionPath) -> Response:
     """Append a line to the activation log, and serve that version from the next request on."""
     body_type(request, (JSON,))
-    body = bodies.parse(ActivateRequest, await read_body(request, used))
-    line = await asyncio.to_thread(_activate, used, version, who, body.note)
-    wrote("a version was made live", who=who, why=body.note, version=version, line=line.number)
+    asked = bodies.parse(ActivateRequest, await read_body(request, used))
+    line = await asyncio.to_thread(_activate, used, version, who, asked.note)
+    wrote("a version was made live", who=who, why=asked.note, version=version, line=line.number)
     return Response(to_json(line), media_type=JSON)
 
 

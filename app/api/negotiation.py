@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from email.message import Message
-from typing import Any
 
 from starlette.requests import Request
 
@@ -12,18 +11,7 @@ JSON = "application/json"
 CSV = "text/csv"
 ARROW = "application/vnd.apache.arrow.stream"
 EVENTS = "text/event-stream"
-_FORMATS = {ARROW: {"format": "binary"}}
-
-
-def json_or_tables(schema: str, *tables: str, required: bool) -> dict[str, Any]:
-    """Return what the document says of a body that is JSON of a named schema, or a table of the given types."""
-    types: dict[str, Any] = {JSON: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
-    return {"requestBody": {"required": required, "content": types | contents(*tables)}}
-
-
-def contents(*types: str) -> dict[str, Any]:
-    """Return what the document says of bodies that are not JSON."""
-    return {media_type: {"schema": {"type": "string"} | _FORMATS.get(media_type, {})} for media_type in types}
+BINARY = "application/octet-stream"
 
 
 def body_type(request: Request, offered: Sequence[str]) -> str:

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from app.api import bodies, problems, records
+from app.api import bodies, examples, problems, records
 from app.api.aside import LARGE
-from app.api.negotiation import CSV, JSON, answer_type, body_type, contents, json_or_tables
+from app.api.described import body, contents
+from app.api.negotiation import CSV, JSON, answer_type, body_type
 from app.api.schemas import (
     NO_NUL,
     BatchPage,
@@ -19,7 +20,7 @@ from app.api.schemas import (
     ObservationPage,
     ObservationsRequest,
 )
-from app.api.security import idempotency_key, read_body
+from app.api.security import IdempotencyKey, read_body
 from app.api.services import Used
 from app.api.tokens import Writer
 from app.data.harvest import Harvest
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 router = APIRouter(tags=["observations"])
 
-_BODY = json_or_tables("ObservationsRequest", CSV, required=True)
-
 
 @router.post(
     "/observations",
@@ -40,20 +39,20 @@ _BODY = json_or_tables("ObservationsRequest", CSV, required=True)
     status_code=201,
     response_model=BatchStored,
     responses=problems.documented(400, 401, 406, 408, 409, 413, 415, 422, 503),
-    openapi_extra=_BODY,
+    openapi_extra=body("ObservationsRequest", examples.OBSERVATIONS, CSV),
 )
 async def store(
     request: Request,
     used: Used,
     who: Writer,
     note: Annotated[str, Query(max_length=1_000, pattern=NO_NUL, description="CSV only: why, for the records.")] = "",
+    key: IdempotencyKey = None,
 ) -> Response:
     """Store a batch whole or not at all; the next retrain learns from it."""
     answer_type(request, (JSON,))
     sent = body_type(request, (JSON, CSV))
     content = await read_body(request, used)
-    key, digest = idempotency_key(request), bodies.digest_of(request, content)
-    upload = Upload(sent, used.settings.max_rows, note, who, key, digest)
+    upload = Upload(sent, used.settings.max_rows, note, who, key, bodies.digest_of(request, content))
     if len(content) < LARGE:
         answer, kept = await asyncio.to_thread(_store, content, upload, used.observations)
     else:
@@ -92,8 +91,8 @@ def _store(content: bytes, upload: Upload, observations: "Observations") -> tupl
     if upload.sent == CSV:
         table = parse_observations(content, upload.max_rows)
     else:
-        body = bodies.parse(ObservationsRequest, content)
-        table, note = bodies.table_of(body.observations, upload.max_rows), body.note
+        asked = bodies.parse(ObservationsRequest, content)
+        table, note = bodies.table_of(asked.observations, upload.max_rows), asked.note
     harvest = Harvest.of(table)
     answer, new = records.store(
         observations,

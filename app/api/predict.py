@@ -5,11 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from app.api import problems
+from app.api import examples, problems
 from app.api.answers import Terms, reply, reply_aside
 from app.api.aside import LARGE
+from app.api.described import MODEL_VERSION, body, contents
 from app.api.large import PART, Content, LargeResponse
-from app.api.negotiation import ARROW, CSV, JSON, answer_type, body_type, contents, json_or_tables
+from app.api.negotiation import ARROW, CSV, JSON, answer_type, body_type
 from app.api.schemas import OnePrediction, PredictionColumns, SeveralPredictions
 from app.api.security import read_body
 from app.api.services import Services, Used
@@ -22,15 +23,15 @@ Explain = Annotated[bool, Query(description="Add each crop's baseline and the we
 Version = Annotated[str | None, Query(description="Predict with this version; without it, with the live one.")]
 
 _TYPES = (JSON, CSV, ARROW)
-_BODY = json_or_tables("PredictRequest", CSV, ARROW, required=True)
 
 
 @router.post(
     "/predict",
     summary="Predict yields from weather",
     response_model=OnePrediction | SeveralPredictions | PredictionColumns,
-    responses=problems.documented(400, 404, 406, 408, 413, 415, 422, 503) | {200: {"content": contents(CSV, ARROW)}},
-    openapi_extra=_BODY,
+    responses=problems.documented(400, 404, 406, 408, 413, 415, 422, 503)
+    | {200: {"content": contents(CSV, ARROW), "headers": MODEL_VERSION}},
+    openapi_extra=body("PredictRequest", examples.PREDICT, CSV, ARROW),
 )
 async def predict(
     request: Request, used: Used, level: Level = LEVEL, explain: Explain = False, version: Version = None
@@ -38,15 +39,15 @@ async def predict(
     """Predict each crop's yield in tons, with a prediction interval and a warning wherever it deserves less trust."""
     sent = body_type(request, _TYPES)
     wanted = answer_type(request, (sent, *(other for other in _TYPES if other != sent)))
-    body = await read_body(request, used)
+    content = await read_body(request, used)
     served = used.live.current if version is None else used.live.version(version)
     terms = Terms(sent, wanted, used.settings.max_rows, served.version, served.model, level, explain)
-    content = await _replied(body, terms, used)
+    answer = await _replied(content, terms, used)
     media_type = f"{CSV}; charset=utf-8" if wanted == CSV else wanted
     headers = {"X-Model-Version": served.version}
-    if isinstance(content, bytes) and len(content) <= PART:
-        return Response(content, headers=headers, media_type=media_type)
-    return LargeResponse(content, headers, media_type)
+    if isinstance(answer, bytes) and len(answer) <= PART:
+        return Response(answer, headers=headers, media_type=media_type)
+    return LargeResponse(answer, headers, media_type)
 
 
 async def _replied(body: bytes, terms: Terms, used: Services) -> Content:

@@ -11,11 +11,12 @@ from fastapi import APIRouter, Query, Request
 from pydantic_core import to_json
 from starlette.responses import Response, StreamingResponse
 
-from app.api import bodies, problems
+from app.api import bodies, examples, problems
 from app.api.aside import LARGE
-from app.api.negotiation import CSV, EVENTS, JSON, answer_type, body_type, contents, json_or_tables
+from app.api.described import body, contents
+from app.api.negotiation import CSV, EVENTS, JSON, answer_type, body_type
 from app.api.schemas import NO_NUL, RetrainRequest
-from app.api.security import idempotency_key, read_body
+from app.api.security import IdempotencyKey, read_body
 from app.api.services import Services, Used
 from app.api.tokens import Writer
 from app.data.tables import parse_observations
@@ -30,15 +31,13 @@ ActivateQuery = Annotated[Activate, Query(description="CSV only: whether the new
 DryRunQuery = Annotated[bool, Query(description="CSV only: store and publish nothing.")]
 NoteQuery = Annotated[str, Query(max_length=1_000, pattern=NO_NUL, description="CSV only: why, for the records.")]
 
-_BODY = json_or_tables("RetrainRequest", CSV, required=False)
-
 
 @router.post(
     "/retrain",
     summary="Retrain on new observations and all that is stored",
     response_model=Report,
     responses=problems.documented(400, 401, 406, 408, 409, 413, 415, 422, 503) | {200: {"content": contents(EVENTS)}},
-    openapi_extra=_BODY,
+    openapi_extra=body("RetrainRequest", examples.RETRAIN, CSV, required=False),
 )
 async def retrain(
     request: Request,
@@ -47,6 +46,7 @@ async def retrain(
     activate: ActivateQuery = "if_better",
     dry_run: DryRunQuery = False,
     note: NoteQuery = "",
+    key: IdempotencyKey = None,
 ) -> Response:
     """Store the observations, fit a new version on all of them, and make it live if it may be.
 
@@ -62,7 +62,7 @@ async def retrain(
         activate=activate,
         dry_run=dry_run,
         note=note,
-        key=idempotency_key(request),
+        key=key,
         digest=bodies.digest_of(request, content),
     )
     if len(content) < LARGE:
@@ -85,9 +85,9 @@ def read_order(content: bytes, order: Order, media_type: str, max_rows: int) -> 
     """
     if media_type == CSV:
         return replace(order, table=parse_observations(content, max_rows))
-    body = bodies.parse(RetrainRequest, content)
-    table = bodies.table_of(body.observations, max_rows) if body.observations else None
-    return replace(order, table=table, activate=body.activate, dry_run=body.dry_run, note=body.note)
+    asked = bodies.parse(RetrainRequest, content)
+    table = bodies.table_of(asked.observations, max_rows) if asked.observations else None
+    return replace(order, table=table, activate=asked.activate, dry_run=asked.dry_run, note=asked.note)
 
 
 def read_large_order(content: bytes, order: Order, media_type: str, max_rows: int) -> tuple[bytes, Order]:

@@ -7,17 +7,26 @@ import re
 import secrets
 import time
 from collections.abc import Iterable
+from typing import Annotated
 
-from fastapi import Request
+from fastapi import Header, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import logs
 from app.api.services import Services
-from app.errors import InvalidInput, TooLarge, UnknownMediaType
+from app.errors import TooLarge, UnknownMediaType
 
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")
 KEY_LENGTH = 200
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=KEY_LENGTH,
+        description="Under one key a write is made once; repeated, it is answered again.",
+    ),
+]
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -65,18 +74,6 @@ async def _read(request: Request, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def idempotency_key(request: Request) -> str | None:
-    """Return the request's idempotency key.
-
-    Raises:
-        InvalidInput: it is empty or too long.
-    """
-    key = request.headers.get("idempotency-key")
-    if key is not None and not 1 <= len(key) <= KEY_LENGTH:
-        raise InvalidInput(f"Idempotency-Key has {len(key)} characters: 1 to {KEY_LENGTH} are allowed")
-    return key
-
-
 NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 """On every answer: it is what it says it is."""
 NO_KEEPING = [
@@ -84,6 +81,17 @@ NO_KEEPING = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 ]
 """On every answer that a browser may keep or show as a page; on predictions each would cost half a microsecond."""
+PAGES = [
+    (b"cache-control", b"private, max-age=3600"),
+    (
+        b"content-security-policy",
+        (
+            b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+            b"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        ),
+    ),
+]
+"""On the page to read and try: scripts, styles and requests are this service's own."""
 
 logger = logging.getLogger("orchard.requests")
 
@@ -96,6 +104,13 @@ def request_id(given: bytes) -> bytes:
     if given and REQUEST_ID.fullmatch(given):
         return given
     return b"%b%x" % (_PROCESS, next(_COUNT))
+
+
+def _common(path: str) -> list[tuple[bytes, bytes]]:
+    """Return the headers of every answer under a path."""
+    if path == "/predict":
+        return [NO_SNIFFING]
+    return [NO_SNIFFING, *(PAGES if path.startswith("/docs") else NO_KEEPING)]
 
 
 def _header(headers: Headers, wanted: bytes) -> bytes:
@@ -125,7 +140,7 @@ class RequestId:
         given = _header(scope["headers"], b"x-request-id")
         identity = request_id(given)
         logs.bind({"request_id": identity.decode(), **_trace(scope["headers"])})
-        common = [NO_SNIFFING] if scope["path"] == "/predict" else [NO_SNIFFING, *NO_KEEPING]
+        common = _common(scope["path"])
         scope.setdefault("state", {})["request_id"] = identity.decode()
 
         began, status = time.perf_counter(), 0

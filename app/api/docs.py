@@ -1,0 +1,65 @@
+"""GET /docs: the OpenAPI document to read and try, from this service alone: a browser asks no other host."""
+
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+router = APIRouter(prefix="/docs", include_in_schema=False)
+
+PAGE = """<!doctype html>
+<html lang="en">
+  <head>
+    <meta charset="utf-8">
+    <meta name="viewport" content="width=device-width, initial-scale=1">
+    <title>Orchard</title>
+    <link rel="icon" href="data:,">
+    <link rel="stylesheet" href="docs/swagger-ui.css">
+  </head>
+  <body>
+    <div id="page"></div>
+    <script src="docs/swagger-ui-bundle.js"></script>
+    <script src="docs/start.js"></script>
+  </body>
+</html>
+"""
+START = """SwaggerUIBundle({
+  url: "openapi.json",
+  dom_id: "#page",
+  deepLinking: true,
+  displayRequestDuration: true,
+  tryItOutEnabled: true,
+  persistAuthorization: false,
+  validatorUrl: null,
+});
+"""
+"""A file of its own, since the page's policy allows no script in it; ``validatorUrl``: no other host is asked."""
+TYPES = {"css": "text/css", "js": "text/javascript"}
+
+Asset = Literal["swagger-ui.css", "swagger-ui-bundle.js"]
+
+
+@router.get("")
+async def page() -> Response:
+    """Return the page."""
+    return Response(PAGE, media_type="text/html")
+
+
+@router.get("/start.js")
+async def start() -> Response:
+    """Return the script that fills the page."""
+    return Response(START, media_type=TYPES["js"])
+
+
+@router.get("/{name}")
+def asset(name: Asset) -> Response:
+    """Return a file of Swagger UI."""
+    return Response(_content(name), media_type=TYPES[name.rpartition(".")[2]])
+
+
+@cache
+def _content(name: Asset) -> bytes:
+    """Read a file that fastapi-swagger brings along: it follows Swagger UI's releases."""
+    return (files("fastapi_swagger") / "resources" / name).read_bytes()

@@ -22,6 +22,7 @@ KEY_LENGTH = 200
 IdempotencyKey = Annotated[
     str | None,
     Header(
+        alias="Idempotency-Key",
         min_length=1,
         max_length=KEY_LENGTH,
         description="Under one key a write is made once; repeated, it is answered again.",

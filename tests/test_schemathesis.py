@@ -59,6 +59,7 @@ def test_the_document_is_true(trained: Path, tmp_path: Path, examples: int) -> N
     assert made >= CASES or examples < FEW
 
 
+@pytest.mark.long
 def test_the_document_is_true_where_reading_is_closed(trained: Path, tmp_path: Path) -> None:
     """With ORCHARD_READ_TOKEN the document asks for a token everywhere but for health."""
     settings = {"ORCHARD_TOKEN": TOKEN, "ORCHARD_READ_TOKEN": "a-token-for-reading-only"}

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 MODEL = "yield"
 """The name of the one model there is."""
@@ -19,7 +19,12 @@ def _as_text(value: Any) -> Any:
 
 
 Name = Annotated[str, Field(max_length=NAME_LENGTH)]
-Identity = Annotated[str, BeforeValidator(_as_text), Field(max_length=NAME_LENGTH)]
+Identity = Annotated[
+    str,
+    BeforeValidator(_as_text),
+    Field(max_length=NAME_LENGTH),
+    WithJsonSchema({"anyOf": [{"type": "string", "maxLength": NAME_LENGTH}, {"type": "number"}]}),
+]
 
 
 class TensorParameters(_Message):

@@ -188,7 +188,7 @@ def _change(change: Change) -> str:
 
 def versions(page: VersionPage) -> Grid:
     """Return a page of versions."""
-    grid = Grid("version", "live", "created (UTC)", "recipe", "rows", "crops", "loss, tons²", "decision", "source")
+    grid = _listing("version", "live", "created (UTC)", "recipe", "rows", "crops", "loss, tons²", "decision", "source")
     for entry in page.versions:
         grid.add_row(
             entry.version,
@@ -206,7 +206,7 @@ def versions(page: VersionPage) -> Grid:
 
 def log(page: LogPage) -> Grid:
     """Return a page of the activation log."""
-    grid = Grid("line", "version", "when (UTC)", "who", "why")
+    grid = _listing("line", "version", "when (UTC)", "who", "why")
     for line in page.log:
         grid.add_row(str(line.number), line.version, f"{line.when:{TIME}}", line.who, line.why)
     return grid
@@ -268,6 +268,14 @@ def _numbers(card: Card) -> Iterator[tuple[str, float | None]]:
             yield f"{name}: {feature.name}, tons per {feature.unit}", crop.weights[feature.name]
         yield f"{name}: residual sd, tons", crop.residual_sd
         yield f"{name}: out-of-fold RMSE, tons", crop.out_of_fold.rmse
+
+
+def _listing(*names: str) -> Grid:
+    """Return a table whose cells are folded in a narrow terminal, not cut."""
+    grid = Grid()
+    for name in names:
+        grid.add_column(name, overflow="fold")
+    return grid
 
 
 def _titled(title: str) -> Grid:

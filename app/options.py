@@ -40,6 +40,15 @@ def _remember(context: typer.Context, parameter: typer.CallbackParam, value: Any
     return context.meta.get(name)
 
 
+def _checked_key(value: str | None) -> str | None:
+    if value is not None:
+        from app.client.calls import key_problem  # noqa: PLC0415
+
+        if problem := key_problem(value):
+            raise typer.BadParameter(problem)
+    return value
+
+
 Url = Annotated[
     str | None,
     typer.Option(
@@ -63,7 +72,10 @@ Note = Annotated[str, typer.Option(help="Why, for the records.")]
 Key = Annotated[
     str | None,
     typer.Option(
-        "--key", show_default=False, help="An idempotency key: repeated with it, a call is answered as before."
+        "--key",
+        callback=_checked_key,
+        show_default=False,
+        help="An idempotency key: repeated with it, a call is answered as before.",
     ),
 ]
 Version = Annotated[str, typer.Argument(help="A version's number.", show_default=False)]

@@ -277,6 +277,27 @@ def test_what_is_given_up(answer: httpx.Response | Exception, attempts: int, err
         assert raised.value.retry_after == float(answer.headers["Retry-After"])
 
 
+def _subclasses(kind: type[httpx.RequestError]) -> list[type[httpx.RequestError]]:
+    return [kind, *(deeper for child in kind.__subclasses__() for deeper in _subclasses(child))]
+
+
+@pytest.mark.parametrize("kind", _subclasses(httpx.RequestError))
+def test_no_error_of_the_library_below_escapes(kind: type[httpx.RequestError]) -> None:
+    """Whatever goes wrong on the way is an error of the client's, and keeps what was said."""
+    with _orchard([kind("what happened")], [], retries=0) as orchard, pytest.raises(Unreachable) as raised:
+        orchard.models()
+    assert "what happened" in raised.value.detail or "not answered in time" in raised.value.detail
+
+
+def test_what_cannot_be_a_header_is_refused_at_once() -> None:
+    """A token or a key with a line break or a letter beyond ASCII, before anything is sent or said."""
+    for text in ("a\nb", "ключ"):
+        with pytest.raises(ValueError, match="the token has characters that no token has"):
+            Orchard(token=text)
+        with _orchard([STORED], []) as orchard, pytest.raises(ValueError, match="an idempotency key has"):
+            orchard.store(ROWS, key=text)
+
+
 def test_readiness_is_asked_once() -> None:
     """That a service is not ready is an answer."""
     seen: list[httpx.Request] = []

@@ -24,48 +24,52 @@ _RANDOM = secrets.SystemRandom()
 
 
 class Attempts:
-    """The attempts at one call."""
+    """The attempts at one call; ``patience_s``: how long it may be waited for where it is known to be at work."""
 
-    def __init__(self, retries: int, *, is_repeatable: bool) -> None:
+    def __init__(self, retries: int, *, is_repeatable: bool, patience_s: float = 0.0) -> None:
         self._left = retries
         self._is_repeatable = is_repeatable
+        self._patience_s = patience_s
         self._wait = FIRST_WAIT_S
         self._is_maybe_done = False
 
-    def wait_after(self, outcome: httpx.Response | httpx.TransportError) -> float:
+    def wait_after(self, outcome: httpx.Response | httpx.RequestError) -> float:
         """Return the seconds to wait before the next attempt.
 
         Raises:
             Problem, Unreachable: there is to be none.
         """
-        error = _unreachable(outcome) if isinstance(outcome, httpx.TransportError) else problem(outcome)
-        if not self._left or not self._may_help(outcome, error):
+        error = problem(outcome) if isinstance(outcome, httpx.Response) else _unreachable(outcome)
+        # Chance keeps the clients that were turned away together from coming back together.
+        wait = (error.retry_after or 0.0) + self._wait * _RANDOM.uniform(0.5, 1.0)
+        if error.code == RUNNING and self._is_maybe_done and self._patience_s > 0.0:
+            # After a broken connection the retrain that is running may well be ours: its key finds the answer.
+            self._patience_s -= wait
+            return wait
+        may_help = self._of_answer(error) if isinstance(outcome, httpx.Response) else self._of_failure(outcome)
+        if not self._left or not may_help:
             raise error
         self._left -= 1
-        asked = error.retry_after
-        if asked is not None and asked > LONGEST_WAIT_S:
-            raise error
-        # Chance keeps the clients that were turned away together from coming back together.
-        wait = (asked or 0.0) + self._wait * _RANDOM.uniform(0.5, 1.0)
-        self._wait = min(2.0 * self._wait, LONGEST_WAIT_S)
+        self._wait *= 2.0
         return wait
 
-    def _may_help(self, outcome: httpx.Response | httpx.TransportError, error: ClientError) -> bool:
-        if isinstance(outcome, httpx.Response):
-            if error.code == RUNNING:
-                # After a broken connection the retrain that is running may well be ours: its key finds the answer.
-                return self._is_maybe_done
-            if not isinstance(error, Unavailable) or not (error.status == NOTHING_DONE or self._is_repeatable):
-                return False
-            # Orchard says with Retry-After which of its 503s will pass; a proxy does not say.
-            return error.retry_after is not None or error.code == "http_error"
-        if isinstance(outcome, _NOT_SENT):
+    def _of_answer(self, error: ClientError) -> bool:
+        if not isinstance(error, Unavailable) or (error.retry_after or 0.0) > LONGEST_WAIT_S:
+            return False
+        if error.status != NOTHING_DONE:
+            self._is_maybe_done = True
+            return self._is_repeatable
+        # Orchard says with Retry-After which of its 503s will pass; a proxy does not say.
+        return error.retry_after is not None or error.code == "http_error"
+
+    def _of_failure(self, failure: httpx.RequestError) -> bool:
+        if isinstance(failure, _NOT_SENT):
             return True
         self._is_maybe_done = True
-        return self._is_repeatable and not isinstance(outcome, httpx.TimeoutException)
+        return self._is_repeatable and isinstance(failure, httpx.NetworkError | httpx.RemoteProtocolError)
 
 
-def _unreachable(error: httpx.TransportError) -> Unreachable:
+def _unreachable(error: httpx.RequestError) -> Unreachable:
     where = f"{error.request.url.scheme}://{error.request.url.netloc.decode()}"
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         return Unreachable(f"no service can be reached at {where}: {str(error) or 'no connection in time'}")

@@ -48,6 +48,7 @@ Table = str | bytes | Path
 """CSV: its text, its bytes, or the file that holds it."""
 
 JSON, CSV = "application/json", "text/csv"
+KEY_LENGTH = 200
 RETRAIN_TIMEOUT_S = 660.0
 """A retrain may take as long as the service lets it (ORCHARD_RETRAIN_TIMEOUT_S, by default 600), seconds."""
 
@@ -289,11 +290,20 @@ def _sent(
     """Return query, headers and body: a table has its options in the query, rows have them beside them."""
     if observations is not None and table is not None:
         raise ValueError("give observations or a table, not both")
+    if key is not None and (problem := key_problem(key)):
+        raise ValueError(problem)
     headers = {"Idempotency-Key": secrets.token_hex(16) if key is None else key}
     if table is not None:
         return options, headers | {"Content-Type": CSV}, content_of(table)
     rows = {} if observations is None else {"observations": list(observations)}
     return {}, headers | {"Content-Type": JSON}, to_bytes(rows | options)
+
+
+def key_problem(key: str) -> str | None:
+    """Say why a text cannot be an idempotency key, or return None."""
+    if 1 <= len(key) <= KEY_LENGTH and key.isascii() and key.isprintable():
+        return None
+    return f"an idempotency key has 1 to {KEY_LENGTH} printable characters of ASCII"
 
 
 def to_bytes(body: Mapping[str, Any]) -> bytes:

@@ -38,8 +38,10 @@ class _Client(Calls):
         """``token``: what writes need. ``timeout``: seconds without an answer. ``retries``: attempts after the first.
 
         Raises:
-            ValueError: the URL is not one of HTTP.
+            ValueError: the URL is not one of HTTP, or the token cannot be one.
         """
+        if token is not None and not (token.isascii() and token.isprintable()):
+            raise ValueError("the token has characters that no token has")
         try:
             address = httpx.URL(url)
         except httpx.InvalidURL as error:
@@ -56,7 +58,8 @@ class _Client(Calls):
         return str(self._settings["base_url"].join(f"models/{version}"))
 
     def _attempts(self, call: Call[Any]) -> Attempts:
-        return Attempts(self._retries if call.is_retried else 0, is_repeatable=call.is_repeatable)
+        retries = self._retries if call.is_retried else 0
+        return Attempts(retries, is_repeatable=call.is_repeatable, patience_s=call.patience_s)
 
     def _request(self, call: Call[Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         return {
@@ -110,10 +113,10 @@ class Orchard(_Client):
                 return call.answer(outcome)
             time.sleep(attempts.wait_after(outcome))
 
-    def _tried(self, call: Call[Any]) -> httpx.Response | httpx.TransportError:
+    def _tried(self, call: Call[Any]) -> httpx.Response | httpx.RequestError:
         try:
             return self._http.request(**self._request(call))
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             return error
 
     def observations(self, *, page: int = PAGE) -> Iterator[ObservationEntry]:
@@ -152,7 +155,7 @@ class Orchard(_Client):
                 return outcome
             time.sleep(attempts.wait_after(outcome))
 
-    def _followed(self, call: Call[Report], progress: Progress) -> Report | httpx.Response | httpx.TransportError:
+    def _followed(self, call: Call[Report], progress: Progress) -> Report | httpx.Response | httpx.RequestError:
         events = Events()
         try:
             with self._http.stream(**self._request(call, {"Accept": EVENTS})) as response:
@@ -163,7 +166,7 @@ class Orchard(_Client):
                     if (event := events.feed(line)) and (report := _taken(event, call, progress)):
                         return report
                 return _cut(response)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             return error
 
 
@@ -206,10 +209,10 @@ class AsyncOrchard(_Client):
                 return call.answer(outcome)
             await asyncio.sleep(attempts.wait_after(outcome))
 
-    async def _tried(self, call: Call[Any]) -> httpx.Response | httpx.TransportError:
+    async def _tried(self, call: Call[Any]) -> httpx.Response | httpx.RequestError:
         try:
             return await self._http.request(**self._request(call))
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             return error
 
     async def observations(self, *, page: int = PAGE) -> AsyncIterator[ObservationEntry]:
@@ -244,7 +247,7 @@ class AsyncOrchard(_Client):
                 return outcome
             await asyncio.sleep(attempts.wait_after(outcome))
 
-    async def _followed(self, call: Call[Report], progress: Progress) -> Report | httpx.Response | httpx.TransportError:
+    async def _followed(self, call: Call[Report], progress: Progress) -> Report | httpx.Response | httpx.RequestError:
         events = Events()
         try:
             async with self._http.stream(**self._request(call, {"Accept": EVENTS})) as response:
@@ -255,7 +258,7 @@ class AsyncOrchard(_Client):
                     if (event := events.feed(line)) and (report := _taken(event, call, progress)):
                         return report
                 return _cut(response)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             return error
 
 
@@ -275,7 +278,7 @@ def _taken(event: Event, call: Call[Report], progress: Progress) -> Report | Non
     return None
 
 
-def _cut(response: httpx.Response) -> httpx.TransportError:
+def _cut(response: httpx.Response) -> httpx.RequestError:
     """Return the error for a stream that ended as if it were whole."""
     if not response.headers.get("content-type", "").startswith(EVENTS):
         raise Unreadable("the answer to POST /retrain is not Orchard's: it is no stream of events")

@@ -176,7 +176,7 @@ class Watch:
 
 
 @pytest.mark.parametrize(
-    "activations", [10, pytest.param(100, marks=pytest.mark.long)], ids=["10 activations", "100 activations"]
+    "activations", [4, pytest.param(100, marks=pytest.mark.long)], ids=["4 activations", "100 activations"]
 )
 def test_activations_under_load(trained: Path, tmp_path: Path, activations: int) -> None:
     """With two workers every answer is 200 and one version's alone, and both switch within two seconds of each."""

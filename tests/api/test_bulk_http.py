@@ -158,7 +158,7 @@ def test_compressed_arrow_is_refused(reading: Running) -> None:
 
 
 def test_a_few_bytes_do_not_stand_for_gigabytes(reading: Running) -> None:
-    """A dictionary of one enormous name for 100 000 rows, and a hundred thousand columns, are refused at once."""
+    """A dictionary of one enormous name for 100 000 rows, and thousands of columns, are refused at once."""
     count = 100_000
     names = pa.DictionaryArray.from_arrays(np.zeros(count, dtype=np.int8), ["x" * 1_000_000])
     began = time.monotonic()
@@ -166,7 +166,7 @@ def test_a_few_bytes_do_not_stand_for_gigabytes(reading: Running) -> None:
     assert answer.status_code == 422
     assert f"1000000 characters, at most 200 (and {count - 1} more)" in answer.json()["detail"]
     assert len(answer.json()["errors"]) == 100
-    wide = pa.table({f"c{number}": [1.0] for number in range(count)})
+    wide = pa.table({f"c{number}": [1.0] for number in range(20_000)})
     assert _post(reading, _stream(wide), ARROW).status_code == 422
     assert _post(reading, ",".join(map(str, range(1_000_000))).encode(), "text/csv").status_code == 422
     assert time.monotonic() - began < 60

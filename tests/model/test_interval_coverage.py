@@ -41,6 +41,7 @@ def coverage(table: Table, point: tuple[float, ...], samples: int = SAMPLES) -> 
     return inside / samples
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("point", POINTS)
 def test_intervals_cover_what_they_promise(tutorial: Table, point: str) -> None:
     """95% intervals cover between 94.4% and 95.6% of fresh yields, inside the data and far outside."""

@@ -345,6 +345,7 @@ def add(
 @STORED.command("withdraw")
 def withdraw(
     batch: Annotated[str, typer.Argument(help="A batch's id.", show_default=False)],
+    note: Note = "",
     url: Url = None,
     as_json: AsJson = None,
 ) -> None:
@@ -352,7 +353,7 @@ def withdraw(
     from app import console  # noqa: PLC0415
 
     with desk(url, as_json) as orchard:
-        gone = orchard.withdraw(batch)
+        gone = orchard.withdraw(batch, note=note)
         console.print_json(gone) if as_json else print(f"batch {gone.batch}: {gone.rows} rows withdrawn")
 
 

@@ -18,6 +18,7 @@ from app.api.answers import Terms, reply
 from app.api.large import pieces
 from app.api.negotiation import CSV, JSON
 from app.api.schemas import (
+    BatchPage,
     BatchStored,
     BatchWithdrawn,
     LogPage,
@@ -182,10 +183,15 @@ class Local:
             if (after := found.next) is None:
                 return
 
-    def withdraw(self, batch: str) -> BatchWithdrawn:
+    def batches(self, *, limit: int = 100, before: str | None = None) -> BatchPage:
+        """Return who stored which batch, when and why, newest first."""
+        with self._observations() as observations:
+            return records.batches(observations, limit, before)
+
+    def withdraw(self, batch: str, *, note: str = "") -> BatchWithdrawn:
         """Take a batch out of future training; nothing is erased."""
         with self._observations() as observations:
-            return records.withdraw(observations, batch, WHO)
+            return records.withdraw(observations, batch, WHO, note)
 
     @contextmanager
     def _observations(self) -> Iterator["Observations"]:

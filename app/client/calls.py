@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
 from app.api.schemas import (
+    BatchPage,
     BatchStored,
     BatchWithdrawn,
     DriftReport,
@@ -258,9 +259,14 @@ class Calls:
         return Call("GET", "/observations", reading(ObservationPage), {"limit": limit, "after": after})
 
     @call
-    def withdraw(self, batch: str) -> Call[BatchWithdrawn]:
+    def batches(self, *, limit: int = 100, before: str | None = None) -> Call[BatchPage]:
+        """Return who stored which batch, when and why, newest first; ``before``: a page's ``next``."""
+        return Call("GET", "/observations/batches", reading(BatchPage), {"limit": limit, "before": before})
+
+    @call
+    def withdraw(self, batch: str, *, note: str = "") -> Call[BatchWithdrawn]:
         """Take a batch out of future training; nothing is erased. Needs a token."""
-        return Call("DELETE", f"/observations/batches/{_part(batch)}", reading(BatchWithdrawn))
+        return Call("DELETE", f"/observations/batches/{_part(batch)}", reading(BatchWithdrawn), {"note": note})
 
 
 def retrain(

@@ -32,6 +32,13 @@ def read_regions(body: bytes, max_rows: int) -> tuple[Labels | None, list[Array]
         TooLarge: more than ``max_rows`` rows.
     """
     table = _table(body, max_rows)
+    try:
+        return _columns(table)
+    except UnicodeDecodeError as error:  # of a column's name, or of a dictionary's entry, which pyarrow does not check
+        raise MalformedInput("the body is not an Arrow stream: a name in it is not UTF-8") from error
+
+
+def _columns(table: pa.Table) -> tuple[Labels | None, list[Array], list[str]]:
     check_schema(table.schema, texts=["region"], numbers=NAMES, optional=["region"])
     if not table.num_rows:
         raise InvalidInput("the table has columns and no rows")
@@ -55,7 +62,7 @@ def _table(body: bytes, max_rows: int) -> pa.Table:
                 batch.validate(full=True)  # the buffers come from outside
                 batches.append(batch)
             return pa.Table.from_batches(batches, reader.schema)
-    except (pa.ArrowException, OSError, struct.error) as error:
+    except (pa.ArrowException, OSError, struct.error, UnicodeDecodeError) as error:
         raise MalformedInput(f"the body is not an Arrow stream: {str(error)[:200]}") from error
 
 

@@ -97,7 +97,9 @@ class Reading:
         # What is coded already stays so: a few bytes for each row could stand for megabytes.
         coded = column if pa.types.is_dictionary(column.type) else column.cast(pa.large_string()).dictionary_encode()
         names = coded.dictionary.cast(pa.large_string()).to_pylist()
-        codes = np.asarray(pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False), dtype=np.int32)
+        codes = np.asarray(
+            pc.fill_null(coded.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False), dtype=np.int32
+        )
         lengths = np.array([*(0 if label is None else len(label) for label in names), 0])  # the last for none, -1
         long = np.flatnonzero(lengths[codes] > REGION_LENGTH)
         self._count += len(long)

@@ -150,6 +150,25 @@ def test_what_is_no_arrow_stream_is_malformed(reading: Running, body: bytes) -> 
     assert (answer.status_code, answer.json()["code"]) == (400, "malformed")
 
 
+@pytest.mark.parametrize("kind", [pa.uint8(), pa.uint32(), pa.int8(), pa.int64()])
+def test_names_may_be_coded(reading: Running, kind: pa.DataType) -> None:
+    """Categories by numbers of any type, as other programs write them, a null among them."""
+    names = pa.DictionaryArray.from_arrays(pa.array([1, None, 0], kind), ["a", "b"])
+    answer = _post(reading, _stream({"region": names, **{name: [75.0] * 3 for name in NAMES}}), ARROW)
+    assert answer.status_code == 200
+    assert pa.ipc.open_stream(answer.content).read_all().column("region").to_pylist() == ["b", None, "a"]
+
+
+@pytest.mark.parametrize("name", [b"temperature", b"region", b"name-of-a-region"])
+def test_names_that_are_not_utf_8(reading: Running, name: bytes) -> None:
+    """In a column's name or in a dictionary: 400."""
+    names = pa.array(["name-of-a-region", None]).dictionary_encode()
+    body = _stream({"region": names, **{column: [75.0] * 2 for column in NAMES}})
+    answer = _post(reading, body.replace(name, b"\xff" + name[1:]), ARROW)
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "malformed"
+
+
 def test_compressed_arrow_is_refused(reading: Running) -> None:
     """A few kilobytes of compressed buffers could be gigabytes of zeros."""
     answer = _post(reading, _stream({name: [50.0] * 100_000 for name in NAMES}, compression="zstd"), ARROW)

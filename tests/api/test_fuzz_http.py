@@ -24,9 +24,9 @@ DEEP = 100_000
 LONGEST_S = 1.0
 
 
-def _arrow() -> bytes:
+def _arrow(codes: pa.DataType) -> bytes:
     content = io.BytesIO()
-    names = pa.array(["A", None]).dictionary_encode()
+    names = pa.DictionaryArray.from_arrays(pa.array([0, None], codes), ["A"])
     table = pa.table({name: names if name == "region" else values for name, values in COLUMNS.items()})
     with pa.ipc.new_stream(content, table.schema) as stream:
         stream.write_table(table)
@@ -39,7 +39,8 @@ VALID: list[tuple[str, str, bytes]] = [
     ("/predict", JSON, json.dumps(SEVERAL).encode()),
     ("/predict", JSON, json.dumps(COLUMNS).encode()),
     ("/predict", CSV, b"region,temperature,rainfall,humidity\nA,73,67,43\n,91,88,64\n"),
-    ("/predict", ARROW, _arrow()),
+    ("/predict", ARROW, _arrow(pa.int32())),
+    ("/predict", ARROW, _arrow(pa.uint8())),
     ("/retrain?dry_run=true", CSV, TABLE.encode()),
     ("/retrain", JSON, json.dumps(HARVEST | {"dry_run": True}).encode()),
     ("/observations", CSV, TABLE.encode()),

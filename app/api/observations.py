@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic_core import to_json
 from starlette.responses import Response
 
@@ -22,7 +22,7 @@ from app.api.schemas import (
 )
 from app.api.security import IdempotencyKey, read_body
 from app.api.services import Used
-from app.api.tokens import Writer
+from app.api.tokens import Writer, require_reader
 from app.data.harvest import Harvest
 from app.data.tables import parse_observations
 from app.logs import wrote
@@ -119,6 +119,7 @@ def store_large(content: bytes, upload: Upload, database: str) -> tuple[bytes, K
 
 @router.get(
     "/observations",
+    dependencies=[Depends(require_reader)],
     summary="Page through the stored observations",
     response_model=ObservationPage,
     responses=problems.documented(404, 406, 422, 503) | {200: {"content": contents(CSV)}},
@@ -143,6 +144,7 @@ async def page(
 
 @router.get(
     "/observations/batches",
+    dependencies=[Depends(require_reader)],
     summary="List the batches, newest first",
     responses=problems.documented(404, 422, 503),
 )

@@ -155,7 +155,9 @@ def require_writer(
 def require_reader(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
 ) -> None:
-    """Let a call through only with ORCHARD_READ_TOKEN, which closes reading, or with a token for writing.
+    """Let a call through only with ORCHARD_READ_TOKEN, or with a token for writing.
+
+    Of all calls where that setting closes reading; else only of those that return what regions reported.
 
     Raises:
         Unauthorized, TooManyAttempts: as `require_writer`.

@@ -255,12 +255,12 @@ class Calls:
 
     @call
     def observation_page(self, *, limit: int = 1_000, after: str | None = None) -> Call[ObservationPage]:
-        """Return a page of stored observations, oldest first; ``after``: the ``next`` of the page before."""
+        """Return a page of stored observations, oldest first; ``after``: a page's ``next``. Needs a token."""
         return Call("GET", "/observations", reading(ObservationPage), {"limit": limit, "after": after})
 
     @call
     def batches(self, *, limit: int = 100, before: str | None = None) -> Call[BatchPage]:
-        """Return who stored which batch, when and why, newest first; ``before``: a page's ``next``."""
+        """Return who stored which batch, when and why, newest first; ``before``: a page's ``next``. Needs a token."""
         return Call("GET", "/observations/batches", reading(BatchPage), {"limit": limit, "before": before})
 
     @call

@@ -46,7 +46,7 @@ def _assert_as_before(running: Running) -> None:
     """One version, one line, one batch; no temporary file; and all writes go through."""
     assert [line["number"] for line in running.client.get("/models/log").json()["log"]] == [1]
     assert len(running.client.get("/models").json()["versions"]) == 1
-    assert len(running.client.get("/observations/batches").json()["batches"]) == 1
+    assert len(running.client.get("/observations/batches", headers=running.write).json()["batches"]) == 1
     assert not [path for path in (running.store / "tmp").iterdir() if path.is_file()]
     answers = _writes(running)
     assert {path: answer.status_code for path, answer in answers.items()} == {
@@ -72,7 +72,7 @@ def _no_room(running: Running) -> Iterator[None]:
 def test_a_full_disk(trained: Path, tmp_path: Path) -> None:
     """Each write is a clear 503 and leaves nothing; with room again, all go through."""
     with serving(copy_store(trained, tmp_path / "store")) as running:
-        running.client.get("/observations")
+        running.client.get("/observations", headers=running.write)
         with _no_room(running):
             answers = _writes(running)
         _assert_refused(answers, "")
@@ -99,7 +99,7 @@ def test_a_read_only_store(trained: Path, tmp_path: Path) -> None:
         """Makes the token."""
     with _read_only(store), serving(store, through=_as_others_are()) as running:
         _assert_refused(_writes(running), "")
-        assert running.client.get("/observations").json()["observations"]
+        assert running.client.get("/observations", headers=running.write).json()["observations"]
         assert running.client.get("/models/log").json()["log"][0]["version"] == "1"
 
 

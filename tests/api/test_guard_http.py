@@ -57,6 +57,16 @@ def test_reading_can_be_closed(trained: Path, tmp_path: Path) -> None:
         assert running.client.get("/health/ready").status_code == 200
 
 
+def test_what_regions_reported_is_not_for_everyone(trained: Path, tmp_path: Path) -> None:
+    """Stored observations and batches are shown with a token for writing only, or one for reading."""
+    with serving(copy_store(trained, tmp_path / "store")) as running:
+        for path in ("/observations", "/observations/batches"):
+            assert running.client.get(path).status_code == 401
+            assert running.client.get(path, headers=_bearer("wrong")).status_code == 401
+            assert running.client.get(path, headers=running.write).status_code == 200
+        assert running.client.get("/models").status_code == 200
+
+
 def test_guessing_has_to_wait(trained: Path, tmp_path: Path) -> None:
     """After ten wrong tokens an address gets 429, whatever it tries; predictions go on."""
     with serving(copy_store(trained, tmp_path / "store")) as running:

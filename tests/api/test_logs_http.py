@@ -65,17 +65,19 @@ def test_the_store_keeps_who_when_and_why(trained: Path, tmp_path: Path) -> None
         batch = _write_everything(running)
         line = running.client.get("/models/log").json()["log"][0]
         assert (line["version"], line["who"], line["why"]) == ("1", "token", FORGED)
-        first = running.client.get("/observations/batches?limit=2").json()
+        first = running.client.get("/observations/batches?limit=2", headers=running.write).json()
         learned, stored = first["batches"]
         assert (stored["batch"], stored["note"], stored["who"]) == (batch, "in advance", "token")
         assert stored["withdrawn_why"] == "withdrawn by token: wrong scale"
         assert stored["created"].endswith("Z")
         assert stored["withdrawn"].endswith("Z")
         assert (learned["note"], learned["withdrawn"], learned["rows"]) == ("harvest", None, 3)
-        rest = running.client.get("/observations/batches", params={"before": first["next"]}).json()
+        rest = running.client.get(
+            "/observations/batches", headers=running.write, params={"before": first["next"]}
+        ).json()
         assert [entry["source"] for entry in rest["batches"]] == ["tutorial.csv"]
         assert rest["next"] is None
-        assert running.client.get("/observations/batches?before=none").status_code == 404
+        assert running.client.get("/observations/batches?before=none", headers=running.write).status_code == 404
 
 
 def test_requests_are_lines_at_debug(trained: Path, tmp_path: Path) -> None:

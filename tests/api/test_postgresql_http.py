@@ -29,7 +29,7 @@ def test_it_learns_and_answers_once_a_key(running: Running) -> None:
     assert first.json()["rows"] == {"received": 3, "total": 18}
     other = running.client.post("/retrain", json=HARVEST | {"note": "x"}, headers=headers)
     assert (other.status_code, other.json()["code"]) == (409, "key_reused")
-    rows = running.client.get("/observations").json()["observations"]
+    rows = running.client.get("/observations", headers=running.write).json()["observations"]
     assert [row["region"] for row in rows[15:]] == ["K", "L", "M"]
     batch = first.json()["batch"]
     gone = running.client.delete(f"/observations/batches/{batch}", headers=running.write).json()
@@ -51,7 +51,7 @@ def test_many_may_write_at_once(running: Running) -> None:
         # Of two at once under one key, one may learn that the key is taken; repeated, it gets the answer.
         assert set(statuses) <= {201, 409}
     assert [upload(number) for number in range(40)] == [201] * 40
-    batches = running.client.get("/observations/batches?limit=100").json()["batches"]
+    batches = running.client.get("/observations/batches?limit=100", headers=running.write).json()["batches"]
     assert len(batches) == 1 + 20
 
 
@@ -65,7 +65,7 @@ def test_a_database_that_goes_away(postgresql: Cluster, tmp_path: Path) -> None:
             assert (refused.status_code, refused.json()["code"]) == (503, "store_unavailable")
             detail = "the observations cannot be reached: the database refuses, or is out of reach"
             assert refused.json()["detail"] == detail
-        assert running.client.get("/observations").status_code == 503
+        assert running.client.get("/observations", headers=running.write).status_code == 503
         assert running.client.post("/predict", json=PLACE).json()["model_version"] == "2"
         postgresql.start()
         assert running.client.post("/retrain", json=HARVEST, headers=running.write).json()["rows"]["total"] == 21

@@ -69,14 +69,14 @@ def test_observations_are_stored_paged_and_withdrawn(trained: Path, tmp_path: Pa
         rows, after = [], None
         while True:
             query = {"limit": 4} | ({"after": after} if after else {})
-            page = running.client.get("/observations", params=query).json()
+            page = running.client.get("/observations", headers=running.write, params=query).json()
             rows += page["observations"]
             after = page["next"]
             if after is None:
                 break
         assert [row["region"] for row in rows] == [*"ABCDEFGHIJ", *[None] * 5, *"KLM"]
         assert rows[-1]["yields"] == {"mango": 118.7, "orange": 134.0}
-        text = running.client.get("/observations", headers={"Accept": "text/csv"}).text.splitlines()
+        text = running.client.get("/observations", headers=running.write | {"Accept": "text/csv"}).text.splitlines()
         assert text[0] == "region,season,temperature,rainfall,humidity,mango,orange"
         assert text[-1] == "M,,87.0,134.0,58.0,118.7,134.0"
         batch = stored.json()["batch"]
@@ -84,7 +84,7 @@ def test_observations_are_stored_paged_and_withdrawn(trained: Path, tmp_path: Pa
         assert (withdrawn.status_code, withdrawn.json()["rows"]) == (200, 3)
         report = running.client.post("/retrain", headers=running.write).json()
         assert report["rows"]["total"] == 15
-        rows = running.client.get("/observations").json()["observations"]
+        rows = running.client.get("/observations", headers=running.write).json()["observations"]
         assert [row["withdrawn"] for row in rows] == [False] * 15 + [True] * 3
 
 
@@ -95,7 +95,7 @@ def test_observations_as_csv_are_stored_once_under_a_key(trained: Path, tmp_path
         text = "temperature,rainfall,humidity,corn\n75,80,55,12\n"
         answers = [running.client.post("/observations", content=text, headers=headers) for _ in range(2)]
         assert answers[0].json() == answers[1].json()
-        assert len(running.client.get("/observations").json()["observations"]) == 16
+        assert len(running.client.get("/observations", headers=running.write).json()["observations"]) == 16
         other = running.client.post("/observations", content=text + "75,80,55,13\n", headers=headers)
         assert other.status_code == 409
 
@@ -104,7 +104,7 @@ def test_there_is_no_such_batch_or_page(writing: Running) -> None:
     """An unknown batch and a made-up cursor are 404."""
     assert writing.client.delete("/observations/batches/none", headers=writing.write).status_code == 404
     for cursor in ("x", "1", "1-", "-1-1", "9" * 40 + "-1"):
-        assert writing.client.get("/observations", params={"after": cursor}).status_code == 404
+        assert writing.client.get("/observations", headers=writing.write, params={"after": cursor}).status_code == 404
 
 
 def test_another_process_trains_and_this_one_follows(trained: Path, tmp_path: Path) -> None:

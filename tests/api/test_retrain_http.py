@@ -19,7 +19,7 @@ def _retrain(running: Running, body: Any, **headers: str) -> Any:
 def _state(running: Running) -> tuple[Any, ...]:
     """Return all that a failing retrain must leave alone."""
     versions = running.client.get("/models", params={"limit": 1000}).json()["versions"]
-    rows = running.client.get("/observations", params={"limit": 10_000}).json()["observations"]
+    rows = running.client.get("/observations", headers=running.write, params={"limit": 10_000}).json()["observations"]
     log = running.client.get("/models/log", params={"limit": 1000}).json()["log"]
     return [entry["version"] for entry in versions], rows, log, running.version()
 
@@ -109,7 +109,7 @@ def test_progress_is_streamed(writing: Running) -> None:
 def test_an_error_in_the_stream_is_a_problem(trained: Path, tmp_path: Path) -> None:
     """A retrain that fails ends its stream with the problem."""
     with serving(copy_store(trained, tmp_path / "store")) as running:
-        batch = running.client.get("/observations").json()["observations"][0]["batch"]
+        batch = running.client.get("/observations", headers=running.write).json()["observations"][0]["batch"]
         running.client.delete(f"/observations/batches/{batch}", headers=running.write)
         before = _state(running)
         name, problem = _events(_retrain(running, {}, Accept="text/event-stream").text)[-1]

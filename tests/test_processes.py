@@ -75,7 +75,9 @@ def test_nobodys_version_is_overwritten(trained: Path, tmp_path: Path) -> None:
     made: dict[str, str] = {}
 
     def learn(running: Running, seed: int) -> int:
-        answer = _retrain(running, _harvest(20, seed))
+        """Try until no other training is running, as a client does."""
+        while (answer := _retrain(running, _harvest(20, seed))).status_code == 409:
+            time.sleep(0.05)
         if answer.status_code == 200:
             version = answer.json()["version"]
             made[version] = hashlib.sha256((store / "versions" / f"{version}.safetensors").read_bytes()).hexdigest()
@@ -90,12 +92,12 @@ def test_nobodys_version_is_overwritten(trained: Path, tmp_path: Path) -> None:
         script = threads.submit(orchard, store, "train", "--activate", "always")
         jobs = [
             threads.submit(work, running, seed)
-            for seed in range(10)
+            for seed in range(5)
             for running in (one, other)
             for work in (learn, back)
         ]
         statuses = [job.result() for job in jobs]
-        assert set(statuses) <= {200, 409}
+        assert set(statuses) == {200}
         assert script.result().returncode in {0, 3}
         time.sleep(SWITCH_S)
         log = one.client.get("/models/log?limit=1000").json()["log"]
@@ -103,7 +105,7 @@ def test_nobodys_version_is_overwritten(trained: Path, tmp_path: Path) -> None:
         assert len(log) == 1 + statuses.count(200) + (script.result().returncode == 0)
         assert {running.version() for running in (one, other) for _ in range(10)} == {log[0]["version"]}
         found = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in (store / "versions").iterdir()}
-        assert len(made) >= 2
+        assert len(made) == len(jobs) / 2
         assert made.items() <= found.items()
         assert all(line["sha256"] == found[line["version"]] for line in log)
 

@@ -6,6 +6,7 @@ is that process; it ends when the server does.
 """
 
 import asyncio
+import gc
 import os
 import pickle
 import subprocess
@@ -142,7 +143,9 @@ def main() -> None:
             received = InMemoryFile(recv_handle(line), size)
             body = received.read(0, size)
             received.close()
+            gc.disable()  # looking through a million new rows for garbage would take as long as reading them
             _work(line, work, body, more)
+            memory.settle()
         except (EOFError, OSError):
             return
 

@@ -8,9 +8,9 @@ from fastapi import Request
 from pydantic import BaseModel, TypeAdapter
 
 from app.api.faults import validated
+from app.api.plain import plain
 from app.api.schemas import ReportedSeason, to_table
 from app.data.tables import Table, check_crop_names
-from app.errors import TooLarge
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -20,26 +20,24 @@ def _adapter(model: type[Body]) -> TypeAdapter[Body]:
     return TypeAdapter(model)
 
 
-def parse(model: type[Body], content: bytes) -> Body:
+def parse(model: type[Body], content: bytes, max_rows: int) -> Body:
     """Validate a JSON body; an empty one is an empty object.
 
     Raises:
         MalformedInput: not JSON, or a number that is not finite.
         InvalidInput: well-formed and invalid.
+        TooLarge: more than ``max_rows`` rows.
     """
     adapter: TypeAdapter[Body] = _adapter(model)
-    return validated(adapter, content or b"{}")
+    return validated(adapter, plain(content or b"{}", max_rows))
 
 
-def table_of(rows: list[ReportedSeason], max_rows: int) -> Table:
+def table_of(rows: list[ReportedSeason]) -> Table:
     """Turn reported seasons into a table.
 
     Raises:
-        TooLarge: there are more than ``max_rows``.
         InvalidInput: they name too many crops.
     """
-    if len(rows) > max_rows:
-        raise TooLarge(f"{len(rows)} observations: the limit is {max_rows}")
     table = to_table(rows)
     check_crop_names(table.crops)
     return table

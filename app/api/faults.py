@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails, from_json
+from pydantic_core import ErrorDetails
 
+from app.api.plain import check_fields
 from app.data.tables import MAX_ERRORS
 from app.errors import FieldError, InvalidInput, MalformedInput, OrchardError
 from app.model.weather import REGION_LENGTH, WEATHER, YIELD
@@ -17,23 +18,23 @@ Valid = TypeVar("Valid")
 Faults = Sequence[ErrorDetails] | Sequence[Mapping[str, Any]]
 
 
-def validated(adapter: TypeAdapter[Valid], content: bytes) -> Valid:
-    """Read and validate a JSON body, whose lists stop at their first faulty entry.
+def validated(adapter: TypeAdapter[Valid], body: Any) -> Valid:
+    """Validate what a JSON body says, whose lists stop at their first faulty entry; it may be cut in the course of it.
 
     Raises:
-        MalformedInput: not JSON, or a number that is not finite.
-        InvalidInput: well-formed and invalid. The faults of further entries are listed too, until there are enough.
+        MalformedInput: a number is not finite.
+        InvalidInput: it is invalid. The faults of further entries are listed too, until there are enough.
     """
+    check_fields(body)
     try:
-        return adapter.validate_json(content)
+        return adapter.validate_python(body)
     except ValidationError as error:
         found = error.errors(include_url=False)
-    raise invalid(found if found[0]["type"] == "json_invalid" else [*found, *_further(adapter, content, found)])
+    raise invalid([*found, *_further(adapter, body, found)])
 
 
-def _further(adapter: TypeAdapter[Any], content: bytes, known: list[ErrorDetails]) -> Iterator[Mapping[str, Any]]:
+def _further(adapter: TypeAdapter[Any], body: Any, known: list[ErrorDetails]) -> Iterator[Mapping[str, Any]]:
     """Yield the faults behind those already known: cut lists behind their faulty entries, and look again."""
-    body = from_json(content)
     cut = Counter[str]()
     count, places = len(known), _places(known, body)
     while places and count < MAX_ERRORS:
@@ -74,12 +75,12 @@ def _place(fault: Mapping[str, Any]) -> tuple[str, int] | None:
 def invalid(faults: Faults) -> OrchardError:
     """Turn pydantic's errors into ours.
 
-    Malformed where the bytes are at fault or a number is not finite, else invalid.
+    Malformed where a number is not finite, else invalid.
     """
     listed = [_field_error(fault) for fault in faults[:MAX_ERRORS]]
     first = listed[0]
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    malformed = any(fault["type"] in ("json_invalid", "finite_number") for fault in faults)
+    malformed = any(fault["type"] == "finite_number" for fault in faults)
     kind = MalformedInput if malformed else InvalidInput
     place = ".".join(map(str, first.loc))
     return kind(f"{place}: {first.message}{more}" if place else first.message + more, listed)
@@ -102,7 +103,6 @@ def _field_error(fault: Mapping[str, Any]) -> FieldError:
 
 
 _WORDS = {
-    "json_invalid": ("not_json", "the body is not JSON: {error}"),
     "finite_number": ("not_finite", "{input} is not finite"),
     "missing": ("missing", "is missing"),
     "extra_forbidden": ("unknown", "is unknown here"),

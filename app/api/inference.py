@@ -25,7 +25,7 @@ from app.api.protocol import (
     ServerMetadata,
     TensorMetadata,
 )
-from app.api.security import read_encoded_body
+from app.api.security import SHORT, read_encoded_body
 from app.api.services import Services, Used
 from app.api.tensors import EXTRAPOLATED, INPUT, Inference, Inferred, infer, infer_aside
 from app.errors import MalformedInput, NotFound, TooLarge, UnknownMediaType
@@ -149,7 +149,7 @@ async def version_ready(served: Versioned) -> ModelReady:
 )
 async def index(request: Request, used: Used) -> list[ModelEntry]:
     """Return the newest thousand versions. An empty body is allowed."""
-    bodies.parse(IndexRequest, await _body(request, used))
+    bodies.parse(IndexRequest, await _body(request, used, SHORT), used.settings.max_rows)
     numbers = await asyncio.to_thread(used.registry.versions)
     return [ModelEntry(name=MODEL, version=str(number), state="READY", reason="") for number in numbers[:LISTED]]
 
@@ -180,7 +180,7 @@ async def predict_with_version(request: Request, used: Used, served: Versioned) 
 
 
 async def _predict(request: Request, used: Services, served: Served) -> Response:
-    asked = await _body(request, used)
+    asked = await _body(request, used, used.settings.max_body_bytes)
     inference = Inference(_header(request), used.settings.max_rows, served.version, served.model)
     content, inferred = await _inferred(asked, inference, used)
     used.note(served.model, inferred.noted)
@@ -215,21 +215,21 @@ def _header(request: Request) -> int | None:
     return int(given)
 
 
-async def _body(request: Request, used: Services) -> bytes:
+async def _body(request: Request, used: Services, limit: int) -> bytes:
     """Return the body, unfolded.
 
     Raises:
         UnknownMediaType: it is encoded in another way than gzip and deflate.
         MalformedInput: it is not what its Content-Encoding says.
-        TooLarge: it is larger than the limit, as sent or unfolded.
+        TooLarge: it is larger than ``limit``, as sent or unfolded.
     """
-    content = await read_encoded_body(request, used)
+    content = await read_encoded_body(request, used, limit)
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding == "identity":
         return content
     if encoding not in WINDOWS:
         raise UnknownMediaType(f"bodies encoded as {encoding[:40]!r} are not read: use gzip or deflate")
-    return await asyncio.to_thread(_unfolded, content, encoding, used.settings.max_body_bytes)
+    return await asyncio.to_thread(_unfolded, content, encoding, limit)
 
 
 WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}

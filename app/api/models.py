@@ -19,7 +19,7 @@ from app.api.schemas import (
     VersionCard,
     VersionPage,
 )
-from app.api.security import read_body
+from app.api.security import SHORT, read_body
 from app.api.services import Services, Used
 from app.api.tokens import Writer
 from app.logs import wrote
@@ -87,7 +87,7 @@ async def card(used: Used, version: VersionPath) -> VersionCard:
 async def activate(request: Request, used: Used, who: Writer, version: VersionPath) -> Response:
     """Append a line to the activation log, and serve that version from the next request on."""
     body_type(request, (JSON,))
-    asked = bodies.parse(ActivateRequest, await read_body(request, used))
+    asked = bodies.parse(ActivateRequest, await read_body(request, used, SHORT), used.settings.max_rows)
     line = await asyncio.to_thread(_activate, used, version, who, asked.note)
     wrote("a version was made live", who=who, why=asked.note, version=version, line=line.number)
     return Response(to_json(line), media_type=JSON)

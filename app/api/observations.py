@@ -91,8 +91,8 @@ def _store(content: bytes, upload: Upload, observations: "Observations") -> tupl
     if upload.sent == CSV:
         table = parse_observations(content, upload.max_rows)
     else:
-        asked = bodies.parse(ObservationsRequest, content)
-        table, note = bodies.table_of(asked.observations, upload.max_rows), asked.note
+        asked = bodies.parse(ObservationsRequest, content, upload.max_rows)
+        table, note = bodies.table_of(asked.observations), asked.note
     harvest = Harvest.of(table)
     answer, new = records.store(
         observations,

@@ -5,10 +5,9 @@ the schemas that the document shows, so that the error names the place.
 """
 
 import contextlib
-import re
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import Annotated, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -16,20 +15,20 @@ from typing_extensions import TypedDict
 
 from app.api.faults import validated
 from app.api.negotiation import ARROW, CSV
-from app.api.schemas import PREDICT_REQUEST, Label, SeveralRegions, WeatherColumns
+from app.api.plain import plain
+from app.api.schemas import PREDICT_REQUEST, Label, SeveralRegions, WeatherColumns, shape_of
 from app.data.tables import parse_regions
-from app.errors import TooLarge
 from app.model.moments import Array
 from app.model.weather import NAMES, WEATHER
 
 Shape = Literal["one", "several", "columns"]
 Regions = Sequence[str | None]
 
-_STRICT = ConfigDict(strict=True, extra="forbid")
+_STRICT = ConfigDict(strict=True, extra="ignore")
 
 
 class _Row(TypedDict):
-    """`RegionWeather` but for the bounds, which are checked on whole columns."""
+    """`RegionWeather` but for the bounds and unknown fields, which are looked for in all rows at once."""
 
     __pydantic_config__ = _STRICT  # type: ignore[misc]  # read by pydantic
     region: NotRequired[Label | None]
@@ -55,10 +54,8 @@ class _Columns(TypedDict):
     region: NotRequired[Annotated[list[Label | None], Field(fail_fast=True)] | None]
 
 
-_VALIDATE_ROWS = TypeAdapter(_Rows).validator.validate_json
-_VALIDATE_COLUMNS = TypeAdapter(_Columns).validator.validate_json
-_START = re.compile(rb'\s*\{\s*"(\w+)"\s*:\s*(\[?)')
-"""The first key of a JSON object, and whether a list follows: enough to tell which schema to try."""
+_ROWS = TypeAdapter(_Rows).validator
+_COLUMNS = TypeAdapter(_Columns).validator
 
 
 class Question:
@@ -99,33 +96,35 @@ def read(body: bytes, media_type: str, max_rows: int) -> Question:
 
         regions, weather, names = read_regions(body, max_rows)
         return Question("columns", regions, weather, names)
-    question = _read_json(body)
-    if len(question) > max_rows:
-        raise TooLarge(f"{len(question)} regions: the limit is {max_rows}")
-    return question
+    return _of_json(plain(body, max_rows))
 
 
-def _read_json(body: bytes) -> Question:
-    start = _START.match(body)
-    question = None
+def _of_json(asked: Any) -> Question:
+    shape, question = shape_of(asked), None
     with contextlib.suppress(ValidationError):
-        if start and start[1] == b"regions":
-            question = _of_rows(_VALIDATE_ROWS(body)["regions"])
-        elif start and start[2]:
-            question = _of_columns(_VALIDATE_COLUMNS(body))
-    return question if question is not None and _is_within_bounds(question) else _by_schema(body)
+        if shape == "several":
+            question = _of_rows(asked, _ROWS.validate_python(asked))
+        elif shape == "columns":
+            question = _of_columns(asked, _COLUMNS.validate_python(asked))
+    return question if question is not None and _is_within_bounds(question) else _by_schema(asked)
 
 
-def _of_rows(rows: list[_Row]) -> Question:
+def _of_rows(asked: _Rows, known: _Rows) -> Question | None:
+    """``known``: what was asked, but for unknown fields."""
+    rows = known["regions"]
+    if len(asked) > len(known) or sum(map(len, asked["regions"])) > sum(map(len, rows)):
+        return None
     weather = [np.fromiter(map(itemgetter(name), rows), np.float64, len(rows)) for name in NAMES]
     return Question("several", [row.get("region") for row in rows], weather)
 
 
-def _of_columns(columns: _Columns) -> Question | None:
-    rows = len(columns["temperature"])
-    given = [columns["temperature"], columns["rainfall"], columns["humidity"]]
-    regions = columns.get("region")
+def _of_columns(asked: _Columns, known: _Columns) -> Question | None:
+    rows = len(known["temperature"])
+    given = [known["temperature"], known["rainfall"], known["humidity"]]
+    regions = known.get("region")
     if any(len(column) != rows for column in given) or (regions is not None and len(regions) != rows):
+        return None
+    if len(asked) > len(known):
         return None
     return Question("columns", regions, [np.fromiter(column, np.float64, rows) for column in given])
 
@@ -138,7 +137,7 @@ def _is_within_bounds(question: Question) -> bool:
     )
 
 
-def _by_schema(body: bytes) -> Question:
+def _by_schema(body: Any) -> Question:
     """Validate value by value."""
     asked = validated(PREDICT_REQUEST, body)
     if isinstance(asked, WeatherColumns):

@@ -85,8 +85,8 @@ def read_order(content: bytes, order: Order, media_type: str, max_rows: int) -> 
     """
     if media_type == CSV:
         return replace(order, table=parse_observations(content, max_rows))
-    asked = bodies.parse(RetrainRequest, content)
-    table = bodies.table_of(asked.observations, max_rows) if asked.observations else None
+    asked = bodies.parse(RetrainRequest, content, max_rows)
+    table = bodies.table_of(asked.observations) if asked.observations else None
     return replace(order, table=table, activate=asked.activate, dry_run=asked.dry_run, note=asked.note)
 
 

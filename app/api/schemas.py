@@ -96,7 +96,8 @@ class WeatherColumns(_Request):
         return self
 
 
-def _shape(body: Any) -> str:
+def shape_of(body: Any) -> str:
+    """Return which of its shapes a question has: `one`, `several` or `columns`."""
     if isinstance(body, dict):
         if "regions" in body:
             return "several"
@@ -109,7 +110,7 @@ PredictRequest = Annotated[
     Annotated[RegionWeather, Tag("one")]
     | Annotated[SeveralRegions, Tag("several")]
     | Annotated[WeatherColumns, Tag("columns")],
-    Discriminator(_shape),
+    Discriminator(shape_of),
 ]
 PREDICT_REQUEST: TypeAdapter[RegionWeather | SeveralRegions | WeatherColumns] = TypeAdapter(PredictRequest)
 

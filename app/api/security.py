@@ -28,13 +28,15 @@ IdempotencyKey = Annotated[
         description="Under one key a write is made once; repeated, it is answered again.",
     ),
 ]
+SHORT = 16 * 1024
+"""Bytes of a body that holds no rows, only a note or the like: it is read on the event loop."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 Headers = Iterable[tuple[bytes, bytes]]
 
 
-async def read_body(request: Request, used: Services) -> bytes:
-    """Return the body.
+async def read_body(request: Request, used: Services, limit: int | None = None) -> bytes:
+    """Return the body, of at most ``limit`` bytes, by default as many as the settings allow.
 
     Raises:
         UnknownMediaType: it is encoded, as with gzip: what it unfolds to is not limited by what it holds.
@@ -44,16 +46,16 @@ async def read_body(request: Request, used: Services) -> bytes:
     encoding = request.headers.get("content-encoding", "identity")
     if encoding.lower() != "identity":
         raise UnknownMediaType(f"bodies encoded as {encoding[:40]!r} are not read: send it as it is")
-    return await read_encoded_body(request, used)
+    return await read_encoded_body(request, used, limit)
 
 
-async def read_encoded_body(request: Request, used: Services) -> bytes:
+async def read_encoded_body(request: Request, used: Services, limit: int | None = None) -> bytes:
     """Return the body as it was sent, however it is encoded.
 
     Raises:
         TooLarge, BodyTimeout: as `read_body`.
     """
-    limit = used.settings.max_body_bytes
+    limit = min(limit or used.settings.max_body_bytes, used.settings.max_body_bytes)
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
         raise TooLarge(f"the body has {declared} bytes, the limit is {limit}")

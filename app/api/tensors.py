@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from app.api.answers import Answer
 from app.api.faults import validated
 from app.api.large import Parts
+from app.api.plain import plain
 from app.api.protocol import MODEL, InferRequest, InputTensor
 from app.api.questions import Question
 from app.data.tables import number_problem
@@ -35,8 +36,9 @@ BF16 = "BF16"
 EXTRAPOLATED = "extrapolated"
 
 _REQUEST = TypeAdapter(InferRequest)
-_FLAT = TypeAdapter(list[float])
-_NESTED = TypeAdapter(list[list[float]])
+_Flat = Annotated[list[float], Field(fail_fast=True)]
+_FLAT = TypeAdapter(_Flat)
+_NESTED = TypeAdapter(Annotated[list[_Flat], Field(fail_fast=True)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def infer(body: bytes, inference: Inference) -> tuple[bytes | Parts, Inferred]:
     header = len(body) if inference.header is None else inference.header
     if header > len(body):
         raise MalformedInput(f"Inference-Header-Content-Length is {header}, the body has {len(body)} bytes")
-    request = validated(_REQUEST, body[:header])
+    request = validated(_REQUEST, plain(body[:header], inference.max_rows))
     weather = _weather(request, memoryview(body)[header:], inference.max_rows)
     answer = Answer(Question("columns", None, weather), inference.version, inference.model, LEVEL, explain=False)
     content, size = _written(request, answer, inference)

@@ -243,9 +243,9 @@ def test_limits_are_named(trained: Path, tmp_path: Path) -> None:
             answer = running.client.post(path, content=iter([b" " * 1500, b" " * 501]), headers=headers)
             assert answer.json()["detail"] == "the body has more than 2000 bytes, which is the limit"
         answer = running.client.post("/predict", json={"regions": [PLACE] * 3})
-        assert (answer.status_code, answer.json()["detail"]) == (413, "3 regions: the limit is 2")
+        assert (answer.status_code, answer.json()["detail"]) == (413, "3 rows in regions: the limit is 2")
         answer = _retrain(running, HARVEST)
-        assert answer.json()["detail"] == "3 observations: the limit is 2"
+        assert answer.json()["detail"] == "3 rows in observations: the limit is 2"
         text = "temperature,rainfall,humidity\n" + "75,80,55\n" * 3
         answer = running.client.post("/predict", content=text, headers={"Content-Type": "text/csv"})
         assert (answer.status_code, answer.json()["detail"]) == (413, "more than 2 rows, which is the limit")

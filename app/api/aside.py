@@ -137,29 +137,31 @@ def main() -> None:
     os.setpgid(0, 0)
     os.nice(NICE)
     line: Connection[Any, Any] = Connection(int(sys.argv[1]))
+    gc.disable()  # looking through a million new rows for garbage would take as long as reading them
     while True:
         try:
-            work, more, size = pickle.loads(line.recv_bytes())  # noqa: S301 - from the process that started this one
-            received = InMemoryFile(recv_handle(line), size)
-            body = received.read(0, size)
-            received.close()
-            gc.disable()  # looking through a million new rows for garbage would take as long as reading them
-            _work(line, work, body, more)
-            memory.settle()
+            refused = _refused(line)
         except (EOFError, OSError):
             return
+        memory.settle()
+        if refused:  # whoever sends hundreds of thousands of faults is not to have the memory too
+            memory.give_back()
 
 
-def _work(line: "Connection[Any, Any]", work: Work, body: bytes, more: tuple[Any, ...]) -> None:
+def _refused(line: "Connection[Any, Any]") -> bool:
+    """Work on one body, of which nothing is held afterwards, and return whether it was refused."""
+    work, more, size = pickle.loads(line.recv_bytes())  # noqa: S301 - from the process that started this one
+    received = InMemoryFile(recv_handle(line), size)
+    body = received.read(0, size)
+    received.close()
     try:
         content, small = work(body, *more)
     except OrchardError as error:
         line.send_bytes(pickle.dumps(error))
-    else:
-        line.send_bytes(pickle.dumps((len(content), small)))
-        _send_memory(line, content, os.getppid())
-        return
-    memory.give_back()  # whoever sends hundreds of thousands of faults is not to have the memory too
+        return True
+    line.send_bytes(pickle.dumps((len(content), small)))
+    _send_memory(line, content, os.getppid())
+    return False
 
 
 if __name__ == "__main__":

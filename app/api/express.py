@@ -83,6 +83,9 @@ class Express:
         except ValidationError:
             await self._general(scope, _again(message, receive), send)
             return
+        if body.count(b":") > len(region.model_fields_set):  # a field is named twice, or a name has colons
+            await self._general(scope, _again(message, receive), send)
+            return
         if served is not self._served:
             self._take(served)
         weather = (region.temperature, region.rainfall, region.humidity)

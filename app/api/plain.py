@@ -1,9 +1,14 @@
-"""JSON as plain objects, and no more of them than a request can need.
+"""JSON as plain objects: every field named once, and no more of them than a request can need.
 
 A body within its limit of bytes may still hold millions of empty lists, or of unknown fields, of which validation would
-make as many faults: gigabytes of them, and minutes.
+make as many faults: gigabytes of them, and minutes. Of a field named twice parsers keep one or the other (RFC 8259,
+section 4): nobody could say which number was meant.
 """
 
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pydantic_core import from_json
@@ -16,13 +21,20 @@ BESIDES = 1_000
 """And those that a body may have besides its rows."""
 MOST_FIELDS = 1_000
 """Fields of one object, ten times as many as it can have crops."""
+SHOWN = 100
+"""Characters of a name that a message repeats."""
+
+_NAMED = re.compile(rb'"[ \t\n\r]*:')
+"""The end of a field's name; in a text, only behind a backslash."""
+Place = tuple[str | int, ...]
+"""The names and numbers that lead to a value."""
 
 
 def plain(content: bytes, max_rows: int) -> Any:
-    """Return what a body says, of an object's equal fields the last.
+    """Return what a body says.
 
     Raises:
-        MalformedInput: not JSON.
+        MalformedInput: not JSON, or an object names a field twice.
         TooLarge: one of its lists has more than ``max_rows`` rows, or there are more brackets than so many need.
     """
     most = PER_ROW * max_rows + BESIDES
@@ -35,8 +47,65 @@ def plain(content: bytes, max_rows: int) -> Any:
         raise MalformedInput(message, [FieldError((), message, "not_json")]) from error
     for name, rows in body.items() if isinstance(body, dict) else ():
         if isinstance(rows, list) and len(rows) > max_rows:
-            raise TooLarge(f"{len(rows)} rows in {name[:100]}: the limit is {max_rows}")
+            raise TooLarge(f"{len(rows)} rows in {name[:SHOWN]}: the limit is {max_rows}")
+    _check_named_once(content, body)
     return body
+
+
+def _check_named_once(content: bytes, body: Any) -> None:
+    """Check that no object names a field twice, by counting, and by reading it again only where that does not tell."""
+    if _has_fields(body, content.count(b":")):
+        return
+    if _has_fields(body, sum(1 for _ in _NAMED.finditer(content))):
+        return  # the other colons are in texts
+    check_fields(body)
+    again = json.loads(content, object_pairs_hook=_fields, parse_int=str, parse_float=str)
+    for place in _doubled(again, ()):
+        message = "is given twice"
+        raise MalformedInput(f"{'.'.join(map(str, place))}: {message}", [FieldError(place, message, "twice")])
+
+
+def _has_fields(body: Any, count: int) -> bool:
+    """Tell whether so many fields are in all objects, level by level, so that what rows hold is rarely looked at.
+
+    ``count``: not less than the body has fields, each as often as it is named.
+    """
+    found, level = 0, [body]
+    while level and found < count:
+        objects = [entry for entry in level if type(entry) is dict]
+        found += sum(map(len, objects))
+        if found < count:
+            holding: list[Iterable[Any]] = [entry.values() for entry in objects]
+            holding += [entry for entry in level if type(entry) is list]
+            level = [inner for entries in holding for inner in entries if type(inner) in _HOLDING]
+    return found == count
+
+
+class _Doubled(str):
+    """A name that an object has twice, in the object's place."""
+
+    __slots__ = ()
+
+
+def _fields(pairs: list[tuple[str, Any]]) -> "dict[str, Any] | _Doubled":
+    fields = dict(pairs)
+    if len(fields) == len(pairs):
+        return fields
+    times = Counter(name for name, _ in pairs)
+    return _Doubled(times.most_common(1)[0][0])
+
+
+def _doubled(entry: Any, place: Place) -> Iterator[Place]:
+    """Yield where fields are that their objects have twice."""
+    match entry:
+        case _Doubled():
+            yield *place, entry[:SHOWN]
+        case dict():
+            for name, value in entry.items():
+                yield from _doubled(value, (*place, name[:SHOWN]))
+        case list():
+            for number, value in enumerate(entry):
+                yield from _doubled(value, (*place, number))
 
 
 def check_fields(body: Any) -> None:

@@ -1,0 +1,55 @@
+"""JSON as plain objects: what is refused before anything is validated."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.api.plain import plain
+from app.errors import MalformedInput
+
+ROWS = 1_000
+
+names = st.sampled_from(["a", "b", ":", '":', "\\", "é"]) | st.text(
+    st.characters(exclude_categories=["Cs"]), max_size=4
+)
+blanks = st.sampled_from(["", " ", "\n\t"])
+
+
+def _texts() -> st.SearchStrategy[str]:
+    """JSON texts, whose objects may name a field twice, and spell it in two ways."""
+    spelled = st.builds(lambda name, ascii_only: json.dumps(name, ensure_ascii=ascii_only), names, st.booleans())
+    leaves = spelled | st.sampled_from(["1", "-2.5e3", "null", "true"])
+
+    def grown(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+        field = st.builds("{}{}:{}{}".format, spelled, blanks, blanks, inner)
+        objects = st.lists(field, max_size=4).map(lambda fields: "{" + ",".join(fields) + "}")
+        return objects | st.lists(inner, max_size=4).map(lambda entries: "[" + ",".join(entries) + "]")
+
+    return st.recursive(leaves, grown, max_leaves=12)
+
+
+def _is_unambiguous(text: str) -> bool:
+    found = []
+
+    def note(pairs: list[tuple[str, Any]]) -> None:
+        found.append(len({name for name, _ in pairs}) == len(pairs))
+
+    json.loads(text, object_pairs_hook=note)
+    return all(found)
+
+
+@given(_texts())
+def test_what_names_a_field_twice_is_refused(text: str) -> None:
+    """All else is read as Python's own parser reads it."""
+    if _is_unambiguous(text):
+        assert plain(text.encode(), ROWS) == json.loads(text)
+        return
+    with pytest.raises(MalformedInput, match="given twice") as refused:
+        plain(text.encode(), ROWS)
+    (fault,) = refused.value.errors
+    where = json.loads(text)
+    for part in fault.loc:
+        where = where[part]

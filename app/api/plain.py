@@ -5,9 +5,7 @@ make as many faults: gigabytes of them, and minutes. Of a field named twice pars
 section 4): nobody could say which number was meant.
 """
 
-import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -25,7 +23,10 @@ SHOWN = 100
 """Characters of a name that a message repeats."""
 
 _NAMED = re.compile(rb'"[ \t\n\r]*:')
-"""The end of a field's name; in a text, only behind a backslash."""
+"""The end of a field's name; it is rare in a text."""
+_TOKEN = re.compile(rb'([{}\[\]])|("[^"\\]*+(?:\\.[^"\\]*+)*+")[ \t\n\r]*+(:)?')
+"""In valid JSON, what opens or closes an object or a list; or a text, and what makes it a field's name."""
+_OPENING = (b"{", b"[")
 Place = tuple[str | int, ...]
 """The names and numbers that lead to a value."""
 
@@ -59,10 +60,9 @@ def _check_named_once(content: bytes, body: Any) -> None:
     if _has_fields(body, sum(1 for _ in _NAMED.finditer(content))):
         return  # the other colons are in texts
     check_fields(body)
-    again = json.loads(content, object_pairs_hook=_fields, parse_int=str, parse_float=str)
-    for place in _doubled(again, ()):
+    if (doubled := _doubled(content)) is not None:
         message = "is given twice"
-        raise MalformedInput(f"{'.'.join(map(str, place))}: {message}", [FieldError(place, message, "twice")])
+        raise MalformedInput(f"{'.'.join(map(str, doubled))}: {message}", [FieldError(doubled, message, "twice")])
 
 
 def _has_fields(body: Any, count: int) -> bool:
@@ -81,31 +81,31 @@ def _has_fields(body: Any, count: int) -> bool:
     return found == count
 
 
-class _Doubled(str):
-    """A name that an object has twice, in the object's place."""
+def _doubled(content: bytes) -> Place | None:
+    """Return where the first field is that its object has named before; nothing behind it is read."""
+    opened: list[set[str] | None] = []  # the names in each object around, None for a list
+    for token in _TOKEN.finditer(content):
+        bracket, name, end = token.groups()
+        if end:
+            names = opened[-1]
+            field = from_json(name)
+            if names is None or field in names:
+                return (*_place(content[: token.start()], len(opened)), field[:SHOWN])
+            names.add(field)
+        elif bracket in _OPENING:
+            opened.append(set() if bracket == b"{" else None)
+        elif bracket:
+            opened.pop()
+    return None
 
-    __slots__ = ()
 
-
-def _fields(pairs: list[tuple[str, Any]]) -> "dict[str, Any] | _Doubled":
-    fields = dict(pairs)
-    if len(fields) == len(pairs):
-        return fields
-    times = Counter(name for name, _ in pairs)
-    return _Doubled(times.most_common(1)[0][0])
-
-
-def _doubled(entry: Any, place: Place) -> Iterator[Place]:
-    """Yield where fields are that their objects have twice."""
-    match entry:
-        case _Doubled():
-            yield *place, entry[:SHOWN]
-        case dict():
-            for name, value in entry.items():
-                yield from _doubled(value, (*place, name[:SHOWN]))
-        case list():
-            for number, value in enumerate(entry):
-                yield from _doubled(value, (*place, number))
+def _place(content: bytes, depth: int) -> Iterator[str | int]:
+    """Yield the names and numbers that lead to the object in which a body is cut off, ``depth`` objects and lists deep."""
+    entry = from_json(content, allow_partial=True)
+    for _ in range(depth - 1):
+        part = next(reversed(entry)) if isinstance(entry, dict) else len(entry) - 1
+        yield part if isinstance(part, int) else part[:SHOWN]
+        entry = entry[part]
 
 
 def check_fields(body: Any) -> None:

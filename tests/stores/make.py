@@ -1,4 +1,4 @@
-"""Makes a store as this version leaves it, for later ones to prove themselves on: ``python -m tests.stores.make 0.1.0``.
+"""Makes a store as this version leaves it, for later ones to be tried on: ``python -m tests.stores.make 0.1.0``.
 
 One on SQLite and one on PostgreSQL, through a running service: a first model, an accepted and a rejected retrain, an
 upload under a key, a withdrawn batch, a rollback. Made once for each version that changes a format, never again.

@@ -15,12 +15,15 @@ OrchardError
 │   └── NotFound                  no such version, batch or path
 ├── Conflict                    not now, or not with what is already there
 │   ├── RetrainRunning            another retrain holds the lock
-│   └── KeyReused                 the idempotency key was used for another body
+│   ├── KeyReused                 the idempotency key was used for another body
+│   └── KeyTaken                  another call with this idempotency key is just being carried out
 └── ServiceError                what Orchard needs has failed
     ├── Overloaded                more requests at once than the limit
     ├── NotReady                  no model is live
     ├── StoreDamaged              a stored file is not what was written
-    ├── StoreUnavailable          the store or the database cannot be written or read
+    ├── StoreTooNew               what is stored was written by a newer version of Orchard
+    ├── StoreUnavailable          the store or the database cannot be written or read; nothing was done
+    ├── Unconfirmed               a write may have been done, or is done and not yet in force
     ├── TrainingUnavailable       torch is not installed here
     ├── TrainingFailed            the training process died
     └── AnsweringFailed           the process that answers large questions died
@@ -108,6 +111,10 @@ class KeyReused(Conflict):
     """The idempotency key was used for another body."""
 
 
+class KeyTaken(Conflict):
+    """Another call with this idempotency key is just being carried out."""
+
+
 class ServiceError(OrchardError):
     """What Orchard needs has failed."""
 
@@ -124,8 +131,16 @@ class StoreDamaged(ServiceError):
     """A stored file is not what was written."""
 
 
+class StoreTooNew(ServiceError):
+    """What is stored was written by a newer version of Orchard."""
+
+
 class StoreUnavailable(ServiceError):
-    """The store or the database cannot be written or read."""
+    """The store or the database cannot be written or read; nothing was done."""
+
+
+class Unconfirmed(ServiceError):
+    """A write may have been done, or is done and not yet in force."""
 
 
 class TrainingUnavailable(ServiceError):

@@ -24,7 +24,7 @@ from app.api.services import Services, Used
 from app.api.tokens import Writer
 from app.logs import wrote
 from app.serving.drift import drift
-from app.store.registry import LogLine
+from app.store.line import LogLine
 
 router = APIRouter(prefix="/models", tags=["models"])
 
@@ -95,5 +95,5 @@ async def activate(request: Request, used: Used, who: Writer, version: VersionPa
 
 def _activate(used: Services, version: str, who: str, note: str) -> LogLine:
     line = used.registry.activate(version, who, note)
-    used.live.follow()
+    used.live.confirm(version)
     return line

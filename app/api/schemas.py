@@ -22,7 +22,7 @@ from pydantic import (
 from app.data.tables import LABELS, MAX_CROPS, RESERVED_ENDINGS, Table, crop_name_problem
 from app.model.weather import NAMES, REGION_LENGTH, WEATHER, YIELD, Feature
 from app.store.card import Card, Decision
-from app.store.registry import LogLine
+from app.store.line import LogLine
 from app.training.order import Activate
 
 
@@ -311,6 +311,13 @@ class BatchWithdrawn(BaseModel):
     batch: str
     rows: int
     withdrawn: datetime
+
+
+class BatchRestored(BaseModel):
+    """The answer to a restored batch: it takes part in training from the next one on."""
+
+    batch: str
+    rows: int
 
 
 class ObservationEntry(BaseModel):

@@ -18,6 +18,7 @@ from pydantic_core import to_json
 
 from app.api.schemas import (
     BatchPage,
+    BatchRestored,
     BatchStored,
     BatchWithdrawn,
     DriftReport,
@@ -33,7 +34,7 @@ from app.api.schemas import (
     VersionPage,
 )
 from app.client.errors import Unreadable
-from app.store.registry import LogLine
+from app.store.line import LogLine
 from app.training.order import Activate
 from app.training.report import Report
 
@@ -267,6 +268,12 @@ class Calls:
     def withdraw(self, batch: str, *, note: str = "") -> Call[BatchWithdrawn]:
         """Take a batch out of future training; nothing is erased. Needs a token."""
         return Call("DELETE", f"/observations/batches/{_part(batch)}", reading(BatchWithdrawn), {"note": note})
+
+    @call
+    def restore(self, batch: str, *, note: str = "") -> Call[BatchRestored]:
+        """Take a withdrawn batch back into training. Needs a token."""
+        path = f"/observations/batches/{_part(batch)}/restore"
+        return Call("POST", path, reading(BatchRestored), {"note": note}, is_repeatable=True)
 
 
 def retrain(

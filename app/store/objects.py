@@ -1,15 +1,16 @@
 """Files that are created once and never changed: the only room that writes files.
 
 Every write is all or nothing and on the disk when it returns: a temporary file is filled and fsynced, then linked to
-its name, which fails if the name is taken.
+its name, which fails if the name is taken. Once it is linked, the write is done, whatever fails afterwards.
 """
 
 import contextlib
 import fcntl
+import logging
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from app.errors import NotFound, OrchardError, StoreUnavailable
@@ -17,6 +18,10 @@ from app.errors import NotFound, OrchardError, StoreUnavailable
 TEMPORARY = "tmp"
 YOUNG_S = 10.0
 """An empty temporary file may be one that its writer has not locked yet, for so many seconds."""
+OWNER_ONLY, OWNERS_FOLDER = 0o600, 0o700
+"""What regions reported is shown over HTTP only with a token: the files beside it are their owner's too."""
+
+logger = logging.getLogger("orchard.store")
 
 
 class NameTaken(OrchardError):
@@ -32,12 +37,12 @@ class Objects:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def create(self, name: str, content: bytes, mode: int = 0o644) -> None:
+    def create(self, name: str, content: bytes) -> None:
         """Store ``content`` under a new name, durably.
 
         Raises:
             NameTaken: the name exists.
-            StoreUnavailable: the disk is full, read-only or broken; nothing is left behind.
+            StoreUnavailable: the disk is full, read-only or broken; there is no such object.
         """
         target = self.root / name
         with _reported("written"):
@@ -49,14 +54,12 @@ class Objects:
                     fcntl.flock(file, fcntl.LOCK_EX)  # tells `clean` that its writer lives
                     file.write(content)
                     file.flush()
-                    os.fchmod(file.fileno(), mode)
                     os.fsync(file.fileno())
-                    os.link(temporary, target)
-            except FileExistsError as error:
-                raise NameTaken(f"{name} exists") from error
+                    _link(temporary, target)
             finally:
-                Path(temporary).unlink()
-            _sync_folder(target.parent)
+                _tried(Path(temporary).unlink)  # what stays is removed by `clean`
+        # The object is there, and others may have read it: an error now would say that it is not.
+        _tried(lambda: _sync_folder(target.parent))
 
     def clean(self) -> int:
         """Remove the temporary files of writers that died, and return how many there were.
@@ -86,9 +89,13 @@ class Objects:
         with _reported("written"):
             target.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=target.parent)
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            Path(temporary).replace(target)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(content)
+                Path(temporary).replace(target)
+            except OSError:
+                _tried(Path(temporary).unlink)
+                raise
 
     def read(self, name: str) -> bytes:
         """Return an object's content.
@@ -104,11 +111,20 @@ class Objects:
                 raise NotFound(f"there is no {name}") from error
 
     def exists(self, name: str) -> bool:
-        """Say whether there is an object of this name."""
-        return (self.root / name).exists()
+        """Say whether there is an object of this name.
+
+        Raises:
+            StoreUnavailable: the folder cannot be looked at.
+        """
+        with _reported("read"):
+            return (self.root / name).exists()
 
     def numbers(self, folder: str, suffix: str) -> list[int]:
-        """Return, ascending, the n of all the objects ``folder/<n><suffix>``."""
+        """Return, ascending, the n of all the objects ``folder/<n><suffix>``.
+
+        Raises:
+            StoreUnavailable: the folder cannot be read.
+        """
         with _reported("read"):
             try:
                 names = os.listdir(self.root / folder)  # noqa: PTH208 - a path for each would take five times as long
@@ -118,7 +134,11 @@ class Objects:
         return sorted(int(stem) for stem in stems if stem.isascii() and stem.isdigit())
 
     def discard(self, name: str) -> None:
-        """Take back an object that nothing refers to yet, if it exists."""
+        """Take back an object that nothing refers to yet, if it exists.
+
+        Raises:
+            StoreUnavailable: it cannot be removed.
+        """
         with _reported("written"):
             (self.root / name).unlink(missing_ok=True)
 
@@ -131,10 +151,32 @@ def _reported(verb: str) -> Iterator[None]:
         raise StoreUnavailable(f"the model store cannot be {verb}: {error.strerror}") from error
 
 
+def _link(temporary: str, target: Path) -> None:
+    try:
+        os.link(temporary, target)
+    except OSError as error:
+        # A network file system may carry a call out and lose its answer, or repeat one that was carried out.
+        if target.exists() and target.samefile(temporary):
+            return
+        if isinstance(error, FileExistsError):
+            raise NameTaken(f"{target.name} exists") from error
+        raise
+
+
+def _tried(call: Callable[[], None]) -> None:
+    """Do what is worth trying and changes nothing of what has been done."""
+    try:
+        call()
+    except OSError as error:
+        logger.warning("after a write: %s: %s", error.strerror, error.filename or "")
+
+
 def _make_folder(folder: Path) -> None:
     if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        _sync_folder(folder.parent)
+        for missing in reversed([folder, *folder.parents]):
+            if not missing.is_dir():
+                missing.mkdir(mode=OWNERS_FOLDER, exist_ok=True)
+                _sync_folder(missing.parent)
 
 
 def _sync_folder(folder: Path) -> None:

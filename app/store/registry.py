@@ -1,38 +1,43 @@
 """The versions and the activation log: numbered, immutable, append-only.
 
 The live version is the one that the last line of the log names. A line is created only if its number is free, so of two
-writers one wins and the other looks again; rolling back is one more line.
+writers one wins and the other looks again; rolling back is one more line. A number is given once: a version that is
+taken back leaves a void behind.
 """
 
 import hashlib
+import logging
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from app.errors import NotFound, NotReady, StoreDamaged
+from app.errors import KeyReused, NotFound, NotReady, OrchardError, StoreDamaged
+from app.store.line import LogLine, StoredLine
 from app.store.objects import NameTaken, Objects
 from app.store.version import Version
 
-VERSIONS, VERSION_SUFFIX = "versions", ".safetensors"
+VERSIONS, VERSION_SUFFIX, VOID_SUFFIX = "versions", ".safetensors", ".void"
 LOG, LOG_SUFFIX = "log", ".json"
 NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 
+logger = logging.getLogger("orchard.store")
 
-class LogLine(BaseModel):
-    """One activation: which version (and its file's sha256), who did it, why, and when (UTC)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A version's number, and the sha256 of its file."""
 
-    number: int
-    action: Literal["activate"]
     version: str
     sha256: str
-    who: str
-    why: str
-    when: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LogPart:
+    """Lines of the log, newest first; ``damage``: a sentence for each that is not what was written, and so not here."""
+
+    lines: list[LogLine]
+    damage: list[str]
 
 
 class Registry:
@@ -43,27 +48,34 @@ class Registry:
 
     def versions(self) -> list[int]:
         """Return the numbers of all versions, newest first."""
-        return self._objects.numbers(VERSIONS, VERSION_SUFFIX)[::-1]
+        void = set(self._objects.numbers(VERSIONS, VOID_SUFFIX))
+        return [number for number in reversed(self._objects.numbers(VERSIONS, VERSION_SUFFIX)) if number not in void]
 
-    def publish(self, version: Version) -> str:
-        """Store a version under the next free number, and return it. It is not live by that.
+    def publish(self, version: Version) -> Published:
+        """Store a version under the next number, and return it. It is not live by that.
 
         Raises:
             StoreUnavailable: it could not be written; nothing is left behind.
         """
         content = version.to_bytes()
-        number = max(self.versions(), default=0) + 1
+        given = (self._objects.numbers(VERSIONS, suffix) for suffix in (VERSION_SUFFIX, VOID_SUFFIX))
+        number = max((n for numbers in given for n in numbers), default=0) + 1
         while True:
             try:
                 self._objects.create(_version_name(str(number)), content)
             except NameTaken:
                 number += 1
             else:
-                return str(number)
+                return Published(str(number), hashlib.sha256(content).hexdigest())
 
     def discard(self, version: str) -> None:
-        """Take back a version that was published and never activated."""
-        self._objects.discard(_version_name(version))
+        """Take back a version that was published and that nothing names. What fails is logged: it does no harm."""
+        try:
+            # The void comes first: somebody may have asked for the number, which must never mean another version.
+            self._objects.create(f"{VERSIONS}/{version}{VOID_SUFFIX}", b"")
+            self._objects.discard(_version_name(version))
+        except OrchardError as error:
+            logger.warning("version %s could not be taken back: %s", version, error.detail)
 
     def read(self, version: str, sha256: str | None = None) -> Version:
         """Read and verify a version: its own checksum, and ``sha256`` of the file where the log has told it.
@@ -71,49 +83,84 @@ class Registry:
         Raises:
             NotFound: there is no such version.
             StoreDamaged: the file is not what was written.
+            StoreTooNew: it was written by a newer version of Orchard.
         """
-        content = self._content(version)
-        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
-            raise StoreDamaged(f"the file of version {version} is not the one that was activated (sha256)")
-        try:
-            return Version.from_bytes(content, verified=sha256 is not None)
-        except StoreDamaged as error:
-            raise StoreDamaged(f"the file of version {version} is damaged: {error.detail}") from error
+        return _verified(version, self._content(version), sha256)
 
     def _content(self, version: str) -> bytes:
         if not NUMBER.fullmatch(version):
             raise NotFound(f"there is no version {version[:20]!r}: versions are numbered 1, 2, 3, …")
+        if self._objects.exists(f"{VERSIONS}/{version}{VOID_SUFFIX}"):
+            raise NotFound(f"there is no version {version}")
         try:
             return self._objects.read(_version_name(version))
         except NotFound as error:
             raise NotFound(f"there is no version {version}") from error
 
-    def activate(self, version: str, who: str, why: str) -> LogLine:
+    def is_file(self, version: str, sha256: str) -> bool:
+        """Say whether the version's file is there and has this hash."""
+        try:
+            return hashlib.sha256(self._content(version)).hexdigest() == sha256
+        except NotFound:
+            return False
+
+    def has_version(self, version: str) -> bool:
+        """Say whether the version's file is there, whole or not."""
+        return self._objects.exists(_version_name(version))
+
+    def activate(
+        self, version: str, who: str, why: str, *, sha256: str | None = None, key: str | None = None
+    ) -> LogLine:
         """Make a version live: append a line to the log that names it.
 
+        ``sha256``: what the version's file must be. Under a ``key`` a line is written once, and returned again.
+
         Raises:
-            NotFound, StoreDamaged: there is no such version, or it is damaged; nothing is appended.
+            NotFound, StoreDamaged: there is no such version, or it is damaged or another one; nothing is appended.
+            KeyReused: the key was used for another version.
             StoreUnavailable: the line could not be written.
         """
-        self.read(version)
-        sha256 = hashlib.sha256(self._content(version)).hexdigest()
-        number = self.last_number() + 1
+        if key is not None and (earlier := self._line_of(key)) is not None:
+            if earlier.version != version:
+                raise KeyReused("the idempotency key was used before, to make another version live")
+            return earlier.shown
+        content = self._content(version)
+        _verified(version, content, sha256)
+        found = hashlib.sha256(content).hexdigest()
         while True:
-            line = LogLine(
-                number=number,
+            last = self.last_number()
+            line = StoredLine(
+                number=last + 1,
                 action="activate",
                 version=version,
-                sha256=sha256,
+                sha256=found,
                 who=who,
                 why=why,
                 when=datetime.now(UTC),
+                before=self._hash_of_line(last),
+                key=key,
             )
             try:
-                self._objects.create(_line_name(number), line.model_dump_json().encode())
+                self._objects.create(_line_name(line.number), line.to_bytes())
             except NameTaken:
-                number += 1
-            else:
+                continue
+            return line.shown
+
+    def _line_of(self, key: str) -> StoredLine | None:
+        for number in reversed(self._objects.numbers(LOG, LOG_SUFFIX)):
+            try:
+                line = self._line(number)
+            except StoreDamaged:
+                continue
+            if line.key == key:
                 return line
+        return None
+
+    def _hash_of_line(self, number: int) -> str | None:
+        try:
+            return hashlib.sha256(self._objects.read(_line_name(number))).hexdigest()
+        except NotFound:
+            return None
 
     def last_number(self) -> int:
         """Return the number of the log's last line, 0 for an empty log."""
@@ -129,25 +176,40 @@ class Registry:
         Raises:
             NotFound: there is no such line.
             StoreDamaged: it is not a line that was written.
+            StoreTooNew: it was written by a newer version of Orchard.
         """
-        try:
-            return LogLine.model_validate_json(self._objects.read(_line_name(number)))
-        except ValidationError as error:
-            raise StoreDamaged(f"line {number} of the log is damaged") from error
+        return self._line(number).shown
 
-    def log(self, limit: int, before: int | None = None) -> list[LogLine]:
+    def _line(self, number: int) -> StoredLine:
+        return StoredLine.from_bytes(self._objects.read(_line_name(number)), number)
+
+    def log(self, limit: int | None = None, before: int | None = None) -> LogPart:
         """Return up to ``limit`` lines, newest first, those with a number below ``before``.
 
-        Damaged ones are left out.
+        Each line tells what the one before it was; one that is another now is damaged, and left out.
         """
-        numbers = [n for n in reversed(self._objects.numbers(LOG, LOG_SUFFIX)) if before is None or n < before]
-        lines = []
-        for number in numbers[:limit]:
+        numbers = self._objects.numbers(LOG, LOG_SUFFIX)
+        wanted = [number for number in reversed(numbers) if before is None or number < before][:limit]
+        lines: list[LogLine] = []
+        damage = [f"line {number} of the log is missing" for number in _gaps(wanted)]
+        told = self._told_of(wanted[0]) if wanted else None
+        for number in wanted:
             try:
-                lines.append(self.line(number))
-            except StoreDamaged:
-                continue
-        return lines
+                line = _vouched(self._objects.read(_line_name(number)), number, told)
+            except StoreDamaged as error:
+                damage.append(error.detail)
+                told = None
+            else:
+                lines.append(line.shown)
+                told = line.before
+        return LogPart(lines, damage)
+
+    def _told_of(self, number: int) -> str | None:
+        """Return the sha256 that the next line tells of a line, None where there is none, or it is damaged."""
+        try:
+            return self._line(number + 1).before
+        except (NotFound, StoreDamaged):
+            return None
 
     def live(self, known: int = 0) -> tuple[LogLine, Version, str]:
         """Return the newest activation whose version can be read, the version, and what damage was passed over.
@@ -156,6 +218,7 @@ class Registry:
 
         Raises:
             NotReady: nothing was ever activated, or nothing that was can be read.
+            StoreTooNew: the newest one was written by a newer version of Orchard.
         """
         damage = ""
         for number in self._newest_first(known):
@@ -166,12 +229,43 @@ class Registry:
                 damage = damage or error.detail
             else:
                 return line, version, damage
-        raise NotReady(damage or "no model has been trained yet")
+        raise NotReady(damage or self._why_none())
+
+    def _why_none(self) -> str:
+        versions = self.versions()
+        if versions:
+            return f"there are versions, and none is live: `orchard activate {versions[0]}` makes the newest one live"
+        return "no model has been trained yet"
 
     def _newest_first(self, known: int) -> Iterator[int]:
         if known:
             yield known
         yield from (number for number in reversed(self._objects.numbers(LOG, LOG_SUFFIX)) if number != known)
+
+
+def _verified(version: str, content: bytes, sha256: str | None) -> Version:
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise StoreDamaged(f"the file of version {version} is not the one that was written (sha256)")
+    try:
+        return Version.from_bytes(content, verified=sha256 is not None)
+    except StoreDamaged as error:
+        raise StoreDamaged(f"the file of version {version} is damaged: {error.detail}") from error
+
+
+def _vouched(content: bytes, number: int, told: str | None) -> StoredLine:
+    """Return a line; ``told``: the sha256 that the next one tells of it."""
+    line = StoredLine.from_bytes(content, number)
+    if told not in {None, hashlib.sha256(content).hexdigest()}:
+        raise StoreDamaged(f"line {number} of the log is not what line {number + 1} was written after")
+    return line
+
+
+def _gaps(numbers: list[int]) -> list[int]:
+    """Return the numbers that are missing between the newest and the oldest, a hundred at most."""
+    if not numbers:
+        return []
+    present = set(numbers)
+    return [number for number in range(numbers[0], numbers[-1], -1) if number not in present][:100]
 
 
 def _version_name(version: str) -> str:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from app.errors import StoreDamaged
+from app.formats import STORE, check_format
 from app.model.folds import FoldedMoments
 from app.model.linear import LinearModel
 from app.model.moments import Array
@@ -52,7 +53,8 @@ class Version:
         for number, crop in enumerate(self.card.crops):
             tensors |= self.moments[crop].to_arrays(f"moments/{number}/")
         card = self.card.model_dump_json()
-        return safetensors.numpy.save(tensors, {"card": card, "sha256": _checksum(card, tensors)})
+        metadata = {"format": str(STORE), "card": card, "sha256": _checksum(card, tensors)}
+        return safetensors.numpy.save(tensors, metadata)
 
     @classmethod
     def from_bytes(cls, content: bytes, *, verified: bool = False) -> "Version":
@@ -60,12 +62,14 @@ class Version:
 
         Raises:
             StoreDamaged: it is not what `to_bytes` returned.
+            StoreTooNew: it was written by a newer version of Orchard.
         """
         try:
             length = int.from_bytes(content[:LENGTH_BYTES], "little")
             metadata = json.loads(content[LENGTH_BYTES : LENGTH_BYTES + length])["__metadata__"]
+            check_format(int(metadata.get("format", "1")), STORE, "the version")
             tensors = safetensors.numpy.load(content)
-            card = Card.model_validate_json(metadata["card"])
+            card = Card.model_validate_json(metadata["card"], extra="ignore")
             if not verified and _checksum(metadata["card"], tensors) != metadata["sha256"]:
                 raise StoreDamaged("the checksum is wrong")
             moments = {

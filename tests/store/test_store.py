@@ -33,7 +33,7 @@ def registry(tmp_path: Path) -> Registry:
 def test_an_object_is_created_once(tmp_path: Path) -> None:
     """A second creation under the same name fails and leaves the first as it was, and nothing temporary."""
     objects = Objects(tmp_path / "store")
-    objects.create("a/1", b"first", 0o600)
+    objects.create("a/1", b"first")
     with pytest.raises(NameTaken):
         objects.create("a/1", b"second")
     assert objects.read("a/1") == b"first"
@@ -90,13 +90,13 @@ def test_versions_are_numbered_and_activated(registry: Registry, version: Versio
     """Versions count up from 1; the live one is the last activated; the log keeps all lines."""
     with pytest.raises(NotReady, match="no model has been trained yet"):
         registry.live()
-    assert [registry.publish(version) for _ in range(3)] == ["1", "2", "3"]
+    assert [registry.publish(version).version for _ in range(3)] == ["1", "2", "3"]
     for number in ("2", "3", "1"):
         registry.activate(number, "me", f"for {number}")
     assert registry.versions() == [3, 2, 1]
     assert registry.live()[0].version == "1"
-    assert [line.version for line in registry.log(10)] == ["1", "3", "2"]
-    assert [line.version for line in registry.log(1, before=3)] == ["3"]
+    assert [line.version for line in registry.log(10).lines] == ["1", "3", "2"]
+    assert [line.version for line in registry.log(1, before=3).lines] == ["3"]
 
 
 def test_what_is_not_there_cannot_be_activated(registry: Registry, version: Version) -> None:
@@ -112,7 +112,7 @@ def test_writers_at_once_never_share_a_number(registry: Registry, version: Versi
     published: list[str] = []
 
     def write() -> None:
-        number = registry.publish(version)
+        number = registry.publish(version).version
         published.append(number)
         registry.activate(number, "me", "")
 
@@ -123,14 +123,14 @@ def test_writers_at_once_never_share_a_number(registry: Registry, version: Versi
         thread.join()
     assert sorted(map(int, published)) == list(range(1, 9))
     assert registry.last_number() == 8
-    assert sorted(line.version for line in registry.log(10)) == sorted(published)
+    assert sorted(line.version for line in registry.log(10).lines) == sorted(published)
 
 
 @pytest.mark.parametrize("damage", ["cut", "other", "gone"])
 def test_a_damaged_version_is_passed_over(tmp_path: Path, registry: Registry, version: Version, damage: str) -> None:
     """When the last activated version is damaged, replaced or gone, the one before is live."""
     for number in ("1", "2"):
-        assert registry.publish(version) == number
+        assert registry.publish(version).version == number
         registry.activate(number, "me", "")
     file = tmp_path / "store/versions/2.safetensors"
     if damage == "cut":
@@ -150,5 +150,5 @@ def test_a_damaged_line_is_passed_over(tmp_path: Path, registry: Registry, versi
         registry.activate(number, "me", "")
     (tmp_path / "store/log/2.json").write_text('{"number": 2, "ver')
     assert registry.live()[0].version == "1"
-    assert [line.version for line in registry.log(5)] == ["1"]
+    assert [line.version for line in registry.log(5).lines] == ["1"]
     assert registry.activate("2", "me", "").number == 3

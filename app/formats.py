@@ -1,0 +1,32 @@
+"""The formats of what is stored: a number in each version's file, in each line of the log, and one in the database.
+
+What is stored is read tolerantly (unknown fields are ignored, what was added later has a default) and written strictly.
+So a field that is added with a default needs no new number: it goes up where an older program would misread what is
+stored. What an earlier program has stored is read as it is (files) or brought up to date (the database, step by step:
+`app.data.stored`).
+
+Store: 1: version 0.1.0, which wrote no number. 2: lines of the log with a digest, the hash of the line before, and an
+idempotency key. Database: 1: version 0.1.0, which wrote no number. 2: checksums of rows, batches and answers; trainings
+under way; restored batches.
+"""
+
+from app.errors import StoreTooNew
+
+STORE = 2
+DATABASE = 2
+
+
+def check_format(number: object, newest: int, what: str) -> None:
+    """Check that this program can read a format.
+
+    Raises:
+        StoreTooNew: it is above ``newest``; the message names ``what`` was read.
+        ValueError: it is no number of a format.
+    """
+    if not isinstance(number, int) or number < 1:
+        raise ValueError(f"{number!r} is no format")
+    if number > newest:
+        raise StoreTooNew(
+            f"{what} was written by a newer version of Orchard (format {number}; this one reads up to {newest}): "
+            "install that version, or a newer one"
+        )

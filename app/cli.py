@@ -17,6 +17,7 @@ from app.errors import InvalidInput, MalformedInput, NotReady
 from app.options import (
     EXIT_CODES,
     REJECTED,
+    UNAVAILABLE,
     Activation,
     AsJson,
     Key,
@@ -357,13 +358,51 @@ def withdraw(
         console.print_json(gone) if as_json else print(f"batch {gone.batch}: {gone.rows} rows withdrawn")
 
 
+@STORED.command("restore")
+def restore(
+    batch: Annotated[str, typer.Argument(help="A batch's id.", show_default=False)],
+    note: Note = "",
+    url: Url = None,
+    as_json: AsJson = None,
+) -> None:
+    """Take a withdrawn batch back into training, from the next one on."""
+    from app import console  # noqa: PLC0415
+
+    with desk(url, as_json) as orchard:
+        back = orchard.restore(batch, note=note)
+        console.print_json(back) if as_json else print(f"batch {back.batch}: {back.rows} rows restored")
+
+
+@CLI.command()
+def check(as_json: AsJson = None) -> None:
+    """Look at all that the local model store and its database hold, and say what is not what was written.
+
+    What is damaged is exit code 4.
+    """
+    from app import console, inspection  # noqa: PLC0415
+
+    with reported(as_json=as_json):
+        found = inspection.inspect(Settings())
+        if as_json:
+            console.print_json({"looked_at": found.looked_at, "faults": found.faults})
+        else:
+            print("looked at", ", ".join(f"{count} {what}" for what, count in found.looked_at.items()))
+            print(*(found.faults or ["all is as it was written"]), sep="\n")
+        if found.faults:
+            raise SystemExit(UNAVAILABLE)
+
+
 @CLI.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65_535, help="The port; 0 takes a free one.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, max=64, help="Serving processes.")] = None,
 ) -> None:
-    """Serve predictions over HTTP; the first start trains a first model on the tutorial's regions."""
+    """Serve predictions over HTTP.
+
+    The first start trains a first model: on the observations that are stored, or, if there are none, on the tutorial's
+    regions.
+    """
     given = {"HOST": host, "PORT": port, "WORKERS": workers}
     # The environment is what worker processes inherit.
     os.environ.update({f"ORCHARD_{name}": str(value) for name, value in given.items() if value is not None})
@@ -392,18 +431,24 @@ def serve(
 
 
 def _ensure_model() -> None:
-    """Train a first model, in a process of its own, if none has ever been activated.
+    """Train a first model, in a process of its own, if none has ever been activated and none is lost.
 
-    Without torch the service starts without one: it says so when asked, and serves as soon as one is in the store.
+    On what the database has in use; on the tutorial's regions only where nothing was ever stored. Without a model the
+    service starts all the same: it says so when asked, and serves as soon as one is live.
     """
-    from app.store.objects import Objects  # noqa: PLC0415
-    from app.store.registry import Registry  # noqa: PLC0415
+    from app import first  # noqa: PLC0415 - SQLAlchemy is imported where there is a database
 
-    if Registry(Objects(Settings().model_store)).last_number() > 0:
+    plan = first.plan(Settings())
+    if plan.words is None:
+        if plan.why:
+            print(f"orchard: {plan.why}", file=sys.stderr)
         return
     if importlib.util.find_spec("torch") is None:
         print("orchard: no model is live, and without torch none can be trained here", file=sys.stderr)
         return
-    done = subprocess.run([sys.executable, "-m", "app", "train", "--note", "first model"], check=False)
-    if done.returncode not in (0, 3):  # 3: another process is training it
+    # On the store, even where the environment names a service.
+    environment = {name: value for name, value in os.environ.items() if name != "ORCHARD_URL"}
+    command = [sys.executable, "-m", "app", *plan.words]
+    done = subprocess.run(command, env=environment, check=False)  # noqa: S603 - this program itself
+    if done.returncode not in plan.accepted:
         raise NotReady("the first model could not be trained; serving without one is no use")

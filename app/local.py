@@ -19,6 +19,7 @@ from app.api.large import pieces
 from app.api.negotiation import CSV, JSON
 from app.api.schemas import (
     BatchPage,
+    BatchRestored,
     BatchStored,
     BatchWithdrawn,
     LogPage,
@@ -35,8 +36,9 @@ from app.data.table_file import TableFile
 from app.errors import TrainingUnavailable
 from app.serving.live import LEVEL, Live
 from app.settings import Settings
+from app.store.line import LogLine
 from app.store.objects import Objects
-from app.store.registry import LogLine, Registry
+from app.store.registry import Registry
 from app.training.order import Activate, Order
 from app.training.report import Report
 
@@ -192,6 +194,11 @@ class Local:
         """Take a batch out of future training; nothing is erased."""
         with self._observations() as observations:
             return records.withdraw(observations, batch, WHO, note)
+
+    def restore(self, batch: str, *, note: str = "") -> BatchRestored:
+        """Take a withdrawn batch back into training."""
+        with self._observations() as observations:
+            return records.restore(observations, batch, WHO, note)
 
     @contextmanager
     def _observations(self) -> Iterator["Observations"]:

@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
@@ -19,7 +22,7 @@ from app.api.load import Limited, Load
 from app.api.security import RequestId
 from app.api.services import Services
 from app.api.tokens import Attempts, Tokens, require_reader
-from app.data.integrity import database_fault
+from app.data.integrity import database_fault, has_trainings
 from app.errors import OrchardError
 from app.serving.drift import Asked
 from app.serving.live import Live
@@ -30,6 +33,11 @@ from app.store.registry import Registry
 from app.training.process import Trainer
 
 logger = logging.getLogger("orchard")
+
+THOROUGHLY_S = 5.0
+"""How often the whole log is listed, which may have been changed by hand, seconds; else the next line is asked for."""
+LOOKED_AT = 200
+"""Lines of the log that are looked at when the service starts, the newest; `orchard check` looks at all."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -67,19 +75,20 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], contextlib.AbstractAsyn
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         registry = Registry(Objects(settings.model_store))
         live = Live(registry)
-        live.follow()
+        with contextlib.suppress(OrchardError):  # it says itself why it is not ready
+            live.follow()
         shared = Objects(settings.shared_folder) if settings.shared_folder else None
         asked, tally = Asked(shared), Tally(metrics.EXPRESS, shared)
         load = Load(settings.max_concurrency, settings.body_timeout_s)
         tokens = Tokens(settings)
         services = Services(
-            settings, tokens, Attempts(), load, registry, live, asked, tally, Trainer(settings), Aside()
+            settings, tokens, Attempts(), load, registry, live, asked, tally, Trainer(settings), Aside(), Aside()
         )
         app.state.services = services
         assert isinstance(app, DocumentedAPI)  # noqa: S101 - it is made below
         app.express = Express(super(DocumentedAPI, app).__call__, services)
         await asyncio.to_thread(_look_over, services)
-        background = [asyncio.create_task(_follow(services)), asyncio.create_task(load.watch())]
+        background = [asyncio.create_task(task) for task in (_settle(services), _follow(services), load.watch())]
         memory.keep_freed()
         memory.settle()
         try:
@@ -96,24 +105,49 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], contextlib.AbstractAsyn
 
 
 def _look_over(services: Services) -> None:
-    """Clean up after writers that died, and see whether the database is whole."""
+    """Clean up after writers that died, and see whether the database and the log are whole."""
+    settings, condition = services.settings, services.condition
     try:
-        removed = Objects(services.settings.model_store).clean()
+        removed = Objects(settings.model_store).clean()
         if removed:
             logger.warning("%d temporary files of writers that died were removed", removed)
-        if fault := database_fault(services.settings.database):
-            services.damage.append(fault)
-            logger.error(fault)
+        condition.tell("log", "; ".join(services.registry.log(LOOKED_AT).damage) or None)
+        condition.tell("database", database_fault(settings.database))
     except OrchardError as error:
         logger.warning("the store could not be looked over: %s", error.detail)
 
 
-async def _follow(services: Services) -> None:
-    """Look for activations by other processes, and sum up what was asked, for as long as the service runs."""
-    while True:
-        await asyncio.sleep(services.settings.follow_interval_s)
-        await asyncio.to_thread(services.live.follow)
+async def _settle(services: Services) -> None:
+    """Carry through or take back what a training has left that was interrupted."""
+    if has_trainings(services.settings.database):
+        from app.training.pending import settle_store  # noqa: PLC0415 - SQLAlchemy is imported when it is first needed
+
         try:
-            await metrics.settle(services)
-        except OrchardError:
-            logger.exception("what was asked could not be shared")
+            await services.in_database(settle_store, services.settings)
+        except OrchardError as error:
+            logger.warning("an interrupted training could not be settled yet: %s", error.detail)
+
+
+async def _follow(services: Services) -> None:
+    """Look for activations by other processes, and sum up what was asked, for as long as the service runs.
+
+    Whatever goes wrong is logged, once, and tried again: `/health/ready` says since when the log was not looked at.
+    """
+    loop, interval_s = asyncio.get_running_loop(), services.settings.follow_interval_s
+    thoroughly_every = max(1, round(THOROUGHLY_S / interval_s))
+    with ThreadPoolExecutor(1, "follow") as thread:  # whatever else is slow, this goes on
+        for turn in itertools.count(1):
+            await asyncio.sleep(interval_s)
+            follow = partial(services.live.follow, thoroughly=turn % thoroughly_every == 0)
+            await _tried("the log cannot be looked at", services, loop.run_in_executor(thread, follow))
+            await _tried("what was asked cannot be shared", services, metrics.settle(services))
+
+
+async def _tried(failure: str, services: Services, work: Awaitable[None]) -> None:
+    try:
+        await work
+    except Exception as error:  # noqa: BLE001 - without this task the process would serve the same version for ever
+        detail = error.detail if isinstance(error, OrchardError) else repr(error)
+        services.condition.tell(failure, f"{failure}: {detail}")
+    else:
+        services.condition.tell(failure, None)

@@ -1,13 +1,19 @@
 """Whether the process answers, and whether it has a model to answer with."""
 
+from datetime import UTC, datetime, timedelta
+
 from fastapi import APIRouter
 
 from app.api import problems
 from app.api.schemas import Liveness, Readiness
 from app.api.services import Used
 from app.errors import NotReady
+from app.settings import Settings
 
 router = APIRouter(prefix="/health", tags=["health"])
+
+LATE_S = 5.0
+"""A log that was not looked at for so long is told of, seconds; usually it is every half second."""
 
 
 @router.get("/live", summary="The process answers")
@@ -24,6 +30,17 @@ async def ready(used: Used) -> Readiness:
     """
     if used.load.stopping_since is not None:
         raise NotReady("the service is shutting down")
-    version = used.live.current.version
-    details = [f"{used.live.damage}: version {version} is served instead"] if used.live.damage else []
-    return Readiness(status="ready", model_version=version, details=details + used.damage)
+    live = used.live
+    return Readiness(
+        status="ready",
+        model_version=live.current.version,
+        details=[*live.damage, *_unseen(live.unseen_s, used.settings), *used.condition.details],
+    )
+
+
+def _unseen(seconds: float, settings: Settings) -> list[str]:
+    """Say since when the log could not be looked at, where that is so."""
+    if seconds < max(LATE_S, 3 * settings.follow_interval_s):
+        return []
+    since = datetime.now(UTC) - timedelta(seconds=seconds)
+    return [f"the log could not be looked at since {since:%Y-%m-%dT%H:%M:%SZ}: a newer version may be live"]

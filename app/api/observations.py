@@ -1,6 +1,5 @@
 """The observation calls: store a batch, page through what is stored, withdraw a batch."""
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +14,7 @@ from app.api.negotiation import CSV, JSON, answer_type, body_type
 from app.api.schemas import (
     NO_NUL,
     BatchPage,
+    BatchRestored,
     BatchStored,
     BatchWithdrawn,
     ObservationPage,
@@ -54,9 +54,9 @@ async def store(
     content = await read_body(request, used)
     upload = Upload(sent, used.settings.max_rows, note, who, key, bodies.digest_of(request, content))
     if len(content) < LARGE:
-        answer, kept = await asyncio.to_thread(_store, content, upload, used.observations)
+        answer, kept = await used.in_database(_store, content, upload, used.observations)
     else:
-        file, kept = await used.aside.call(store_large, content, upload, used.settings.database)
+        file, kept = await used.storing.call(store_large, content, upload, used.settings.database)
         answer = file.read(0, len(file))
         file.close()
     stored = BatchStored.model_validate_json(answer)
@@ -135,7 +135,7 @@ async def page(
     As CSV the ones in use, in the form that /observations takes.
     """
     wanted = answer_type(request, (JSON, CSV))
-    answer = await asyncio.to_thread(records.page, used.observations, limit, after)
+    answer = await used.in_database(records.page, used.observations, limit, after)
     if wanted == CSV:
         headers = {"X-Next": answer.next} if answer.next else {}
         return Response(records.csv_of(answer.observations), headers=headers, media_type=f"{CSV}; charset=utf-8")
@@ -154,7 +154,7 @@ async def batches(
     before: Annotated[str | None, Query(description="The `next` of the page before.")] = None,
 ) -> BatchPage:
     """Return who stored which batch, when and why, and which were withdrawn from training."""
-    return await asyncio.to_thread(records.batches, used.observations, limit, before)
+    return await used.in_database(records.batches, used.observations, limit, before)
 
 
 @router.delete(
@@ -172,6 +172,26 @@ async def withdraw(
 ) -> Response:
     """Take a batch out of training from the next one on; nothing is erased."""
     answer_type(request, (JSON,))
-    answer = await asyncio.to_thread(records.withdraw, used.observations, batch, who, note)
+    answer = await used.in_database(records.withdraw, used.observations, batch, who, note)
     wrote("a batch was withdrawn", who=who, why=note, batch=answer.batch, rows=answer.rows)
+    return Response(to_json(answer), media_type=JSON)
+
+
+@router.post(
+    "/observations/batches/{batch}/restore",
+    summary="Take a withdrawn batch back into training",
+    response_model=BatchRestored,
+    responses=problems.documented(401, 404, 406, 422, 503),
+)
+async def restore(
+    request: Request,
+    used: Used,
+    who: Writer,
+    batch: Annotated[str, Path(max_length=100, description="The batch's id.")],
+    note: Annotated[str, Query(max_length=1_000, pattern=NO_NUL, description="Why, for the records.")] = "",
+) -> Response:
+    """Let a batch take part in training again, from the next one on; one that does already stays as it is."""
+    answer_type(request, (JSON,))
+    answer = await used.in_database(records.restore, used.observations, batch, who, note)
+    wrote("a batch was restored", who=who, why=note, batch=answer.batch, rows=answer.rows)
     return Response(to_json(answer), media_type=JSON)

@@ -6,11 +6,13 @@ Knows no HTTP.
 import csv
 import io
 from collections.abc import Iterable
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
 from app.api.schemas import (
     BatchEntry,
     BatchPage,
+    BatchRestored,
     BatchStored,
     BatchWithdrawn,
     LogPage,
@@ -22,8 +24,9 @@ from app.api.schemas import (
 )
 from app.data.harvest import Harvest
 from app.data.tables import LABELS, safe_cell
-from app.errors import OrchardError
+from app.errors import KeyTaken, OrchardError
 from app.model.weather import NAMES
+from app.serving.entries import Entry
 from app.serving.live import Live, Served
 from app.store.registry import Registry
 
@@ -56,34 +59,10 @@ def live_version(live: Live) -> str | None:
 
 def _entry(live: Live, version: str, served: str | None) -> VersionEntry:
     try:
-        card = live.version(version).card
+        entry = asdict(live.entries.of(version)) | {"damaged": False}
     except OrchardError:
-        return VersionEntry(
-            version=version,
-            live=version == served,
-            damaged=True,
-            created=None,
-            recipe=None,
-            rows=None,
-            crops=None,
-            decision=None,
-            loss=None,
-            source=None,
-            note=None,
-        )
-    return VersionEntry(
-        version=version,
-        live=version == served,
-        damaged=False,
-        created=card.created,
-        recipe=card.recipe,
-        rows=card.rows.total,
-        crops=list(card.crops),
-        decision=card.decision,
-        loss=card.fit.loss,
-        source=card.source,
-        note=card.note,
-    )
+        entry = dict.fromkeys(field.name for field in fields(Entry)) | {"damaged": True}
+    return VersionEntry(version=version, live=version == served, **entry)
 
 
 def card(served: Served, live: Live) -> VersionCard:
@@ -93,7 +72,7 @@ def card(served: Served, live: Live) -> VersionCard:
 
 def log(registry: Registry, limit: int, before: int | None) -> LogPage:
     """Return a page of the activation log."""
-    lines = registry.log(limit + 1, before)
+    lines = registry.log(limit + 1, before).lines
     return LogPage(log=lines[:limit], next=lines[limit - 1].number if len(lines) > limit else None)
 
 
@@ -105,14 +84,25 @@ def store(
     Raises:
         KeyReused: the key was used for another request.
         StoreUnavailable: it could not be written.
+        Unconfirmed: it may have been written.
     """
-    with observations.transaction() as transaction:
-        if key and (earlier := transaction.answer(key, digest)):
-            return earlier.encode(), False
-        batch = transaction.add(harvest, source=source, note=note, who=who)
-        answer = BatchStored(batch=batch.id, rows=batch.rows).model_dump_json()
-        if key:
-            transaction.keep_answer(key, digest, answer)
+    from app.data.observations import Batch  # noqa: PLC0415 - SQLAlchemy is imported when it is first needed
+
+    batch = Batch.of(harvest, source=source, note=note, who=who)
+    answer = BatchStored(batch=batch.id, rows=batch.rows).model_dump_json()
+    for is_last in (False, True):
+        try:
+            with observations.transaction() as transaction:
+                if key and (earlier := transaction.answer(key, digest)):
+                    return earlier.body.encode(), False
+                transaction.add(batch, harvest)
+                if key:
+                    transaction.keep_answer(key, digest, answer)
+        except KeyTaken:  # by a call of the same moment, whose answer is there now
+            if is_last:
+                raise
+        else:
+            break
     return answer.encode(), True
 
 
@@ -155,6 +145,18 @@ def batches(observations: "Observations", limit: int, before: str | None) -> Bat
         found = transaction.batches(limit + 1, before)
     entries = [BatchEntry(batch=batch.id, **{name: getattr(batch, name) for name in SHOWN}) for batch in found]
     return BatchPage(batches=entries[:limit], next=entries[limit - 1].batch if len(entries) > limit else None)
+
+
+def restore(observations: "Observations", batch: str, who: str, note: str = "") -> BatchRestored:
+    """Take a withdrawn batch back into training.
+
+    Raises:
+        NotFound: there is no such batch.
+        StoreUnavailable: it could not be written.
+    """
+    with observations.transaction() as transaction:
+        entry = transaction.restore(batch, f"restored by {who}: {note}".removesuffix(": "))
+    return BatchRestored(batch=entry.id, rows=entry.rows)
 
 
 def withdraw(observations: "Observations", batch: str, who: str, note: str = "") -> BatchWithdrawn:

@@ -104,7 +104,8 @@ async def _carried_out(used: Services, order: Order, events: asyncio.Queue[Any] 
     except OrchardError:
         used.tally.add("retrains", "failed")
         raise
-    await asyncio.to_thread(used.live.follow)
+    if report.activated and report.version is not None:
+        await asyncio.to_thread(used.live.confirm, report.version)
     used.tally.add("retrains", "dry_run" if order.dry_run else report.decision)
     used.tally.took("retrain", seconds=time.perf_counter() - began)
     if not order.dry_run:

@@ -1,6 +1,7 @@
 """What request code works with, made once per process and handed in by FastAPI."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated
@@ -9,8 +10,10 @@ from fastapi import Depends, Request
 
 from app.api.aside import Aside
 from app.api.load import Load
+from app.api.pool import Pool, Result
 from app.api.tokens import Attempts, Tokens
 from app.model.linear import LinearModel
+from app.serving.condition import Condition
 from app.serving.drift import Asked, Noted
 from app.serving.live import Live
 from app.serving.tally import Tally
@@ -36,8 +39,10 @@ class Services:
     tally: Tally
     trainer: Trainer
     aside: Aside
-    damage: list[str] = field(default_factory=list)
-    """What the look at the store at the start has found damaged."""
+    storing: Aside
+    """Works on large bodies that go to the database: where that is slow, questions are answered all the same."""
+    condition: Condition = field(default_factory=Condition)
+    database: Pool = field(default_factory=lambda: Pool("database", threads=8, most=32, patience_s=10.0))
 
     @cached_property
     def observations(self) -> "Observations":
@@ -45,6 +50,15 @@ class Services:
         from app.data.observations import Observations  # noqa: PLC0415
 
         return Observations(self.settings.database)
+
+    async def in_database(self, work: Callable[..., Result], *more: object) -> Result:
+        """Return what ``work(*more)`` returns, which waits for the database.
+
+        Raises:
+            Overloaded: too many wait already.
+            OrchardError: whatever the work raises.
+        """
+        return await self.database.run(work, *more)
 
     def note(self, model: LinearModel, noted: Noted) -> None:
         """Take down what was asked of a model, for drift and metrics."""
@@ -57,6 +71,8 @@ class Services:
         spent = time.monotonic() - since - self.settings.drain_s if since is not None else 0.0
         await self.trainer.close(max(1.0, self.settings.grace_s - spent))
         await self.aside.close()
+        await self.storing.close()
+        self.database.close()
         if "observations" in self.__dict__:
             self.observations.close()
 

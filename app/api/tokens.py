@@ -15,7 +15,6 @@ from app.settings import Settings
 from app.store.objects import NameTaken, Objects
 
 TOKEN_NAME = "token"  # noqa: S105 - the file's name
-OWNER_ONLY = 0o600
 DEFAULT_NAME = "token"
 """Who writes with a token that has no name."""
 SHORTEST = 16
@@ -72,7 +71,7 @@ class Tokens:
     def _make(self) -> None:
         if not self._objects.exists(TOKEN_NAME):
             try:
-                self._objects.create(TOKEN_NAME, secrets.token_urlsafe(32).encode() + b"\n", OWNER_ONLY)
+                self._objects.create(TOKEN_NAME, secrets.token_urlsafe(32).encode() + b"\n")
             except NameTaken:
                 """Another process has just made it."""
 

@@ -2,86 +2,41 @@
 
 SQLite by default, PostgreSQL where several machines write.
 
-A batch is stored whole or not at all, carries the moments of its rows, and can be withdrawn from training; nothing is
-erased. Knows nothing of models or versions.
+A batch is stored whole or not at all, carries the moments of its rows, and can be withdrawn from training and restored;
+nothing is erased. What is read is compared with its checksum. Knows nothing of models or versions.
 """
 
+import hashlib
 import json
-import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
 
 import numpy as np
 import safetensors.numpy
 import sqlalchemy as sql
-from sqlalchemy.engine import Connection, make_url
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from safetensors import SafetensorError
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
 
+from app.data import stored
+from app.data.database import Database
 from app.data.harvest import Harvest
+from app.data.stored import ANSWERS, BATCHES, OBSERVATIONS, TRAININGS, checksum
 from app.data.tables import Table
-from app.errors import KeyReused, NotFound, StoreUnavailable
+from app.errors import KeyReused, KeyTaken, NotFound, StoreDamaged
 from app.model.folds import FoldedMoments
 from app.model.moments import Array
 from app.model.weather import NAMES
 
-
-class UtcTime(sql.TypeDecorator[datetime]):
-    """A time in UTC: SQLite keeps no zone, and one without would be read as local time."""
-
-    impl = sql.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_result_value(self, value: datetime | None, dialect: sql.Dialect) -> datetime | None:
-        """Return it with its zone."""
-        del dialect
-        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
-
-
-SCHEMA = sql.MetaData()
-BATCHES = sql.Table(
-    "batches",
-    SCHEMA,
-    sql.Column("sequence", sql.Integer, primary_key=True, autoincrement=True),
-    sql.Column("id", sql.String(32), unique=True, nullable=False),
-    sql.Column("digest", sql.String(64), nullable=False),
-    sql.Column("source", sql.Text, nullable=False),
-    sql.Column("note", sql.Text, nullable=False),
-    sql.Column("who", sql.Text, nullable=False),
-    sql.Column("rows", sql.Integer, nullable=False),
-    sql.Column("created", UtcTime(), nullable=False),
-    sql.Column("withdrawn", UtcTime()),
-    sql.Column("withdrawn_why", sql.Text),
-    sql.Column("moments", sql.LargeBinary, nullable=False),
-)
-OBSERVATIONS = sql.Table(
-    "observations",
-    SCHEMA,
-    sql.Column("batch", sql.ForeignKey(BATCHES.c.sequence), primary_key=True),
-    sql.Column("row", sql.Integer, primary_key=True),
-    sql.Column("region", sql.Text),
-    sql.Column("season", sql.Text),
-    *(sql.Column(name, sql.Double, nullable=False) for name in NAMES),
-    sql.Column("yields", sql.Text, nullable=False),
-)
-ANSWERS = sql.Table(
-    "answers",
-    SCHEMA,
-    sql.Column("key", sql.String(200), primary_key=True),
-    sql.Column("digest", sql.String(64), nullable=False),
-    sql.Column("body", sql.Text, nullable=False),
-    sql.Column("created", UtcTime(), nullable=False),
-)
-
-_READING = "orchard_reading"
-SCHEMA_LOCK = 0x0A7C4A2D
-"""PostgreSQL's lock under which the tables are made: two that make them at once would be in each other's way."""
-LOCK_WAIT_S = 10
-"""How long a writer waits for another one's transaction, seconds."""
+KEY_LIFE = timedelta(days=400)
+"""How long an answer is kept under its key: longer than from one harvest to the next."""
+PARTS = 64
+"""Batches whose moments are held before they are merged."""
+LARGEST_INTEGER = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +53,13 @@ class Batch:
     withdrawn: datetime | None
     withdrawn_why: str | None
 
+    @classmethod
+    def of(cls, harvest: Harvest, *, source: str, note: str, who: str) -> Self:
+        """Return the entry of a harvest that is to be stored."""
+        return cls(uuid.uuid4().hex, harvest.digest, source, note, who, harvest.rows, datetime.now(UTC), None, None)
 
-_BATCH_COLUMNS = [BATCHES.c[name] for name in Batch.__slots__]
+
+_ENTRIES = [BATCHES.c[name] for name in (*stored.CHECKED_ENTRY, "checksum")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,22 +76,31 @@ class Observation:
     cursor: str
 
 
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """What a call was answered under its key, and the sha256 of the version's file that it made, if it made one."""
+
+    body: str
+    version_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RegionMean:
+    """The mean weather of a region's ``rows``, shape (3,)."""
+
+    rows: int
+    weather: Array
+
+
 class Observations:
-    """The table behind an SQLAlchemy URL. Made, with its schema, at the first write."""
+    """The table behind an SQLAlchemy URL. Made, with its schema, at the first use."""
 
     def __init__(self, url: str) -> None:
-        self._url = make_url(url)
-        self._is_sqlite = self._url.get_backend_name() == "sqlite"
-        arguments = {"timeout": LOCK_WAIT_S} if self._is_sqlite else {}
-        # A connection that the database has closed is noticed before it is used.
-        self._engine = sql.create_engine(self._url, connect_args=arguments, pool_pre_ping=not self._is_sqlite)
-        if self._is_sqlite:
-            sql.event.listen(self._engine, "connect", _configure_sqlite)
-            sql.event.listen(self._engine, "begin", _begin_sqlite)
+        self._database = Database(url)
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
+        self._database.close()
 
     @contextmanager
     def transaction(self) -> Iterator["Transaction"]:
@@ -139,76 +108,22 @@ class Observations:
 
         Raises:
             StoreUnavailable: the database is locked, full, read-only or out of reach; nothing was changed.
+            Unconfirmed: whether it was committed cannot be found out now.
+            StoreDamaged: what is stored is not what was written.
+            StoreTooNew: it was written by a newer version of Orchard.
         """
-        with _reported():
-            self._make()
-            with self._engine.begin() as connection:
-                yield Transaction(connection)
-
-    def _make(self) -> None:
-        """Make the tables, in a transaction of its own, if they are not there."""
-        if self._is_made():
-            return
-        if self._is_sqlite and self._url.database:
-            Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
-        with self._engine.begin() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(sql.select(sql.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
-            SCHEMA.create_all(connection)
+        with self._database.transaction() as connection:
+            yield Transaction(connection)
 
     @contextmanager
     def reading(self) -> Iterator["Transaction"]:
         """Read only: one snapshot, which waits for no writer.
 
         Raises:
-            StoreUnavailable: the database is out of reach.
+            StoreUnavailable, StoreDamaged, StoreTooNew: as `transaction`.
         """
-        with _reported():
-            self._make()
-            with self._snapshot() as connection:
-                yield Transaction(connection)
-
-    @contextmanager
-    def _snapshot(self) -> Iterator[Connection]:
-        with self._engine.connect().execution_options(**{_READING: True}) as connection, connection.begin():
-            yield connection
-
-    def _is_made(self) -> bool:
-        if self._is_sqlite and not Path(self._url.database or "").is_file():
-            return False
-        with self._snapshot() as connection:
-            return sql.inspect(connection).has_table(ANSWERS.name)
-
-
-@contextmanager
-def _reported() -> Iterator[None]:
-    try:
-        yield
-    except (SQLAlchemyError, OSError) as error:
-        raise StoreUnavailable(f"the observations cannot be reached: {_cause(error)}") from error
-
-
-def _cause(error: SQLAlchemyError | OSError) -> str:
-    """Say why, without what would tell a stranger where the database is: the log has all of it."""
-    if isinstance(error, OSError):
-        return error.strerror or "the system refuses"
-    cause = getattr(error, "orig", None)
-    return str(cause) if isinstance(cause, sqlite3.Error) else "the database refuses, or is out of reach"
-
-
-def _configure_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # so that BEGIN is ours, below
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    # A writing transaction that starts by reading could not be upgraded once another process writes.
-    reading = connection.get_execution_options().get(_READING, False)
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+        with self._database.reading() as connection:
+            yield Transaction(connection)
 
 
 class Transaction:
@@ -217,21 +132,40 @@ class Transaction:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def add(self, harvest: Harvest, *, source: str, note: str, who: str) -> Batch:
-        """Store a harvest as a batch, with its rows where it holds them."""
-        batch = Batch(uuid.uuid4().hex, harvest.digest, source, note, who, harvest.rows, datetime.now(UTC), None, None)
-        values = {name: getattr(batch, name) for name in Batch.__slots__}
+    def add(self, batch: Batch, harvest: Harvest) -> None:
+        """Store a harvest as this batch, with its rows where it holds them."""
         learned = _pack(harvest.moments)
-        result = self._connection.execute(sql.insert(BATCHES).values(**values, moments=learned))
-        sequence = result.inserted_primary_key[0] if result.inserted_primary_key else None
+        values = {name: getattr(batch, name) for name in stored.ENTRY}
+        digest = hashlib.sha256(learned).hexdigest()
+        entry = sql.insert(BATCHES).values(**values, moments=learned, moments_sha256=digest)
+        inserted = self._connection.execute(entry).inserted_primary_key
+        sequence = inserted[0] if inserted else None
+        self._sum_up(BATCHES.c.sequence == sequence)
         if harvest.table is not None:
-            self._connection.execute(sql.insert(OBSERVATIONS), list(_rows(harvest.table, sequence)))
-        return batch
+            self._connection.execute(sql.insert(OBSERVATIONS), list(_rows(harvest.table, batch.id, sequence)))
+
+    def _sum_up(self, wanted: sql.ColumnElement[bool]) -> None:
+        """Give an entry the checksum of what it says now."""
+        row = self._connection.execute(sql.select(*_ENTRIES).where(wanted)).one()
+        told = checksum([getattr(row, name) for name in stored.CHECKED_ENTRY])
+        self._connection.execute(sql.update(BATCHES).where(wanted).values(checksum=told))
+
+    def _entries(self, query: sql.Select[Any]) -> list[Batch]:
+        """Return the entries that a query of `_ENTRIES` finds, each compared with its checksum."""
+        return [_entry(row) for row in self._connection.execute(query)]
+
+    def all(self) -> list[Batch]:
+        """Return all batches, oldest first."""
+        return self._entries(sql.select(*_ENTRIES).order_by(BATCHES.c.sequence))
+
+    def count(self) -> int:
+        """Return how many batches are stored."""
+        return int(self._connection.execute(sql.select(sql.func.count()).select_from(BATCHES)).scalar_one())
 
     def active(self) -> list[Batch]:
         """Return the batches that take part in training, oldest first."""
-        query = sql.select(*_BATCH_COLUMNS).where(BATCHES.c.withdrawn.is_(None)).order_by(BATCHES.c.sequence)
-        return [Batch(*row) for row in self._connection.execute(query)]
+        # Of a withdrawn one, too, the checksum is looked at: it may not have been withdrawn.
+        return [batch for batch in self.all() if batch.withdrawn is None]
 
     def batches(self, limit: int, before: str | None) -> list[Batch]:
         """Return up to ``limit`` batches, newest first, those stored before the one with the id ``before``.
@@ -239,42 +173,51 @@ class Transaction:
         Raises:
             NotFound: there is no such batch.
         """
-        query = sql.select(*_BATCH_COLUMNS).order_by(BATCHES.c.sequence.desc()).limit(limit)
+        query = sql.select(*_ENTRIES).order_by(BATCHES.c.sequence.desc()).limit(limit)
         if before is not None:
-            self._batch(before)
+            self.batch(before)
             sequence = sql.select(BATCHES.c.sequence).where(BATCHES.c.id == before).scalar_subquery()
             query = query.where(BATCHES.c.sequence < sequence)
-        return [Batch(*row) for row in self._connection.execute(query)]
+        return self._entries(query)
 
     def find(self, digest: str) -> Batch | None:
         """Return the newest batch with this content, withdrawn or not."""
-        query = sql.select(*_BATCH_COLUMNS).where(BATCHES.c.digest == digest).order_by(BATCHES.c.sequence.desc())
-        row = self._connection.execute(query.limit(1)).first()
-        return Batch(*row) if row else None
+        query = sql.select(*_ENTRIES).where(BATCHES.c.digest == digest).order_by(BATCHES.c.sequence.desc())
+        return next(iter(self._entries(query.limit(1))), None)
 
-    def moments(self, batches: Iterable[Batch]) -> dict[str, list[FoldedMoments]]:
-        """Return the moments of these batches' rows by crop, unmerged."""
-        learned: dict[str, list[FoldedMoments]] = {}
-        for batch in batches:
-            query = sql.select(BATCHES.c.moments).where(BATCHES.c.id == batch.id)
-            for crop, moments in _unpack(self._connection.execute(query).scalar_one()).items():
-                learned.setdefault(crop, []).append(moments)
-        return learned
+    def moments(self, batches: Iterable[Batch]) -> dict[str, FoldedMoments]:
+        """Return the moments of these batches' rows, merged, by crop, in the order in which they were stored.
 
-    def region_means(self, batches: Iterable[Batch]) -> dict[str | None, Array]:
-        """Return the mean weather of each region's rows in these batches, shape (3,).
+        Raises:
+            StoreDamaged: those of a batch are not what was written.
+        """
+        wanted = {batch.id for batch in batches}
+        columns = (BATCHES.c.id, BATCHES.c.moments, BATCHES.c.moments_sha256)
+        query = sql.select(*columns).order_by(BATCHES.c.sequence)
+        if len(wanted) <= PARTS:
+            query = query.where(BATCHES.c.id.in_(wanted))
+        parts: dict[str, list[FoldedMoments]] = {}
+        for row in self._connection.execute(query.execution_options(yield_per=PARTS)):
+            if row.id in wanted:
+                for crop, moments in _checked_moments(row).items():
+                    parts.setdefault(crop, []).append(moments)
+        return {crop: FoldedMoments.merge(each) for crop, each in parts.items()}
+
+    def region_means(self, batches: Iterable[Batch]) -> dict[str | None, RegionMean]:
+        """Return the mean weather of each region's rows in these batches.
 
         Unnamed rows count as one region.
         """
         means = [sql.func.avg(OBSERVATIONS.c[name]) for name in NAMES]
         query = (
-            sql.select(OBSERVATIONS.c.region, *means)
+            sql.select(OBSERVATIONS.c.region, sql.func.count(), *means)
             .join(BATCHES, OBSERVATIONS.c.batch == BATCHES.c.sequence)
             .where(BATCHES.c.id.in_([batch.id for batch in batches]))
             .group_by(OBSERVATIONS.c.region)
             .order_by(OBSERVATIONS.c.region)
         )
-        return {row[0]: np.array(row[1:], dtype=np.float64) for row in self._connection.execute(query)}
+        found = self._connection.execute(query)
+        return {row[0]: RegionMean(row[1], np.array(row[2:], dtype=np.float64)) for row in found}
 
     def withdraw(self, batch: str, why: str) -> Batch:
         """Take a batch out of future training; a batch that is out already stays as it is.
@@ -282,31 +225,41 @@ class Transaction:
         Raises:
             NotFound: there is no such batch.
         """
-        self._connection.execute(
-            sql.update(BATCHES)
-            .where(BATCHES.c.id == batch, BATCHES.c.withdrawn.is_(None))
-            .values(withdrawn=datetime.now(UTC), withdrawn_why=why)
-        )
-        return self._batch(batch)
+        return self._change(batch, BATCHES.c.withdrawn.is_(None), withdrawn=datetime.now(UTC), withdrawn_why=why)
 
-    def restore(self, batch: str) -> Batch:
-        """Let a withdrawn batch take part in training again."""
-        self._connection.execute(
-            sql.update(BATCHES).where(BATCHES.c.id == batch).values(withdrawn=None, withdrawn_why=None)
-        )
-        return self._batch(batch)
+    def restore(self, batch: str, why: str) -> Batch:
+        """Let a withdrawn batch take part in training again; one that does already stays as it is.
 
-    def _batch(self, batch: str) -> Batch:
-        row = self._connection.execute(sql.select(*_BATCH_COLUMNS).where(BATCHES.c.id == batch)).first()
+        Raises:
+            NotFound: there is no such batch.
+        """
+        told = {"withdrawn": None, "withdrawn_why": None, "restored": datetime.now(UTC), "restored_why": why}
+        return self._change(batch, BATCHES.c.withdrawn.is_not(None), **told)
+
+    def _change(self, batch: str, condition: sql.ColumnElement[bool], **told: Any) -> Batch:
+        self.batch(batch)  # what is damaged must not get a new checksum
+        wanted = BATCHES.c.id == batch
+        if self._connection.execute(sql.update(BATCHES).where(wanted, condition).values(**told)).rowcount:
+            self._sum_up(wanted)
+        return self.batch(batch)
+
+    def batch(self, batch: str) -> Batch:
+        """Return a batch's entry.
+
+        Raises:
+            NotFound: there is no such batch.
+        """
+        row = self._connection.execute(sql.select(*_ENTRIES).where(BATCHES.c.id == batch)).first()
         if row is None:
             raise NotFound(f"there is no batch {batch[:40]!r}")
-        return Batch(*row)
+        return _entry(row)
 
     def page(self, limit: int, after: str | None) -> list[Observation]:
         """Return up to ``limit`` rows in the order they were stored, those behind the cursor ``after``.
 
         Raises:
             NotFound: ``after`` is not a cursor that a page has given.
+            StoreDamaged: a row is not what was written.
         """
         query = (
             sql.select(BATCHES.c.sequence, BATCHES.c.id, BATCHES.c.withdrawn, OBSERVATIONS)
@@ -321,35 +274,72 @@ class Transaction:
             )
         return [_observation(row) for row in self._connection.execute(query)]
 
-    def answer(self, key: str, digest: str) -> str | None:
+    def faults(self) -> Iterator[str]:
+        """Yield a sentence for all that is not what was written: every batch, its moments, its rows, every answer."""
+        for row in self._connection.execute(sql.select(BATCHES).order_by(BATCHES.c.sequence)).all():
+            yield from _faults(lambda row=row: _entry(row))
+            yield from _faults(lambda row=row: _checked_moments(row))
+            yield from self._faults_of_rows(row)
+        for row in self._connection.execute(sql.select(ANSWERS)).all():
+            yield from _faults(lambda row=row: _answer(row))
+
+    def _faults_of_rows(self, batch: Any) -> Iterator[str]:
+        query = sql.select(OBSERVATIONS).where(OBSERVATIONS.c.batch == batch.sequence).order_by(OBSERVATIONS.c.row)
+        count = 0
+        for row in self._connection.execute(query.execution_options(yield_per=stored.CHUNK)):
+            count += 1
+            yield from _faults(lambda row=row: _check_row(row, batch.id))
+        if count not in (0, batch.rows):  # of a large file no rows are stored
+            yield f"batch {batch.id} has {count} rows in the database, {batch.rows} were written"
+
+    def answer(self, key: str, digest: str) -> KeptAnswer | None:
         """Return the first answer given under an idempotency key, or None.
 
         Raises:
             KeyReused: the key was used for another body.
+            StoreDamaged: the answer is not what was written.
         """
-        query = sql.select(ANSWERS.c.digest, ANSWERS.c.body).where(ANSWERS.c.key == key)
-        row = self._connection.execute(query).first()
+        row = self._connection.execute(sql.select(ANSWERS).where(ANSWERS.c.key == key)).first()
         if row is None:
             return None
+        answer = _answer(row)
         if row.digest != digest:
             raise KeyReused("the idempotency key was used before, for another request")
-        return str(row.body)
+        return answer
 
-    def keep_answer(self, key: str, digest: str, body: str) -> None:
-        """Keep the answer given under an idempotency key.
+    def keep_answer(self, key: str, digest: str, body: str, version_sha256: str | None = None) -> None:
+        """Keep the answer given under an idempotency key, and forget those that are too old to be asked for again.
 
         Raises:
-            KeyReused: another request has used the key meanwhile.
+            KeyTaken: another call has used the key meanwhile.
         """
-        entry = sql.insert(ANSWERS).values(key=key, digest=digest, body=body, created=datetime.now(UTC))
+        now = datetime.now(UTC)
+        self._connection.execute(sql.delete(ANSWERS).where(ANSWERS.c.created < now - KEY_LIFE))
+        values = {"key": key, "digest": digest, "body": body, "created": now, "version_sha256": version_sha256}
+        told = checksum([values[name] for name in stored.CHECKED_ANSWER])
         try:
-            self._connection.execute(entry)
+            self._connection.execute(sql.insert(ANSWERS).values(**values, checksum=told))
         except IntegrityError as error:
-            raise KeyReused("the idempotency key was used before, for another request") from error
+            raise KeyTaken("the idempotency key is being used by another call: try again") from error
 
     def forget_answer(self, key: str) -> None:
         """Forget the answer under a key, so that the call can be made again."""
         self._connection.execute(sql.delete(ANSWERS).where(ANSWERS.c.key == key))
+
+    def begin_training(self, sha256: str, body: str) -> None:
+        """Note what is still to be done for the version, by its file's hash, that this transaction commits."""
+        stored.hold(self._connection, stored.TRAINING_LOCK)
+        self._connection.execute(sql.insert(TRAININGS).values(sha256=sha256, body=body, created=datetime.now(UTC)))
+
+    def trainings(self) -> list[str]:
+        """Return what is still to be done, oldest first, also by a transaction that is just being committed."""
+        stored.hold(self._connection, stored.TRAINING_LOCK)
+        query = sql.select(TRAININGS.c.body).order_by(TRAININGS.c.created)
+        return list(self._connection.execute(query).scalars())
+
+    def end_training(self, sha256: str) -> None:
+        """Note that nothing is to be done for a version any more."""
+        self._connection.execute(sql.delete(TRAININGS).where(TRAININGS.c.sha256 == sha256))
 
 
 def _pack(learned: Mapping[str, FoldedMoments]) -> bytes:
@@ -366,21 +356,49 @@ def _unpack(content: bytes) -> dict[str, FoldedMoments]:
     return {crop: FoldedMoments.from_arrays(f"{number}/", tensors) for number, crop in enumerate(crops)}
 
 
-def _rows(table: Table, sequence: int | None) -> Iterator[dict[str, Any]]:
+def _checked_moments(row: Any) -> dict[str, FoldedMoments]:
+    """Return a batch's moments."""
+    damaged = f"the moments of batch {row.id} are damaged in the database"
+    if row.moments_sha256 not in (None, hashlib.sha256(row.moments).hexdigest()):
+        raise StoreDamaged(f"{damaged}: they are not what was written; withdraw the batch, or restore the database")
+    try:
+        return _unpack(row.moments)
+    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise StoreDamaged(f"{damaged}: they cannot be read") from error
+
+
+def _entry(row: Any) -> Batch:
+    stored.check(row, stored.CHECKED_ENTRY, f"batch {row.id}")
+    return Batch(*(getattr(row, name) for name in stored.ENTRY))
+
+
+def _answer(row: Any) -> KeptAnswer:
+    stored.check(row, stored.CHECKED_ANSWER, f"the answer under the idempotency key {row.key!r}")
+    return KeptAnswer(row.body, row.version_sha256)
+
+
+def _check_row(row: Any, batch: str) -> None:
+    stored.check(row, stored.CHECKED_ROW, f"row {row.row} of batch {batch}", batch)
+
+
+def _faults(look: Any) -> Iterator[str]:
+    try:
+        look()
+    except StoreDamaged as error:
+        yield error.detail
+
+
+def _rows(table: Table, batch: str, sequence: int | None) -> Iterator[dict[str, Any]]:
     columns = zip(table.regions, table.seasons, table.weather.tolist(), table.yields.tolist(), strict=True)
-    for row, (region, season, weather, yields) in enumerate(columns):
+    for number, (region, season, weather, yields) in enumerate(columns):
         reported = {crop: tons for crop, tons in zip(table.crops, yields, strict=True) if tons == tons}  # noqa: PLR0124 - NaN is not reported
-        yield {
-            "batch": sequence,
-            "row": row,
-            "region": region,
-            "season": season,
-            **dict(zip(NAMES, weather, strict=True)),
-            "yields": json.dumps(reported, ensure_ascii=False),
-        }
+        row = {"row": number, "region": region, "season": season, **dict(zip(NAMES, weather, strict=True))}
+        row["yields"] = json.dumps(reported, ensure_ascii=False)
+        yield row | {"batch": sequence, "checksum": checksum([*row.values(), batch])}
 
 
 def _observation(row: Any) -> Observation:
+    _check_row(row, row.id)
     return Observation(
         row.id,
         row.row,
@@ -395,6 +413,7 @@ def _observation(row: Any) -> Observation:
 
 def _cursor(text: str) -> tuple[int, int]:
     sequence, _, row = text.partition("-")
-    if not (sequence.isascii() and sequence.isdigit() and row.isascii() and row.isdigit()) or len(text) > 30:  # noqa: PLR2004 - two 64-bit numbers at most
+    numbers = [int(part) for part in (sequence, row) if part.isascii() and part.isdigit() and len(part) < 20]  # noqa: PLR2004 - digits of a 64-bit number
+    if len(numbers) != 2 or max(numbers) > LARGEST_INTEGER:  # noqa: PLR2004 - both are numbers
         raise NotFound("there is no page behind that cursor")
-    return int(sequence), int(row)
+    return numbers[0], numbers[1]

@@ -1,11 +1,15 @@
 """The model being served: loaded completely, then swapped as one reference."""
 
+import threading
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from app.errors import NotReady, OrchardError
+from app.errors import NotReady, OrchardError, StoreTooNew, StoreUnavailable, Unconfirmed
 from app.model.linear import LinearModel
+from app.serving.entries import Entries
 from app.store.card import Card
+from app.store.line import LogLine
 from app.store.registry import Registry
 
 LEVEL = 0.95
@@ -30,11 +34,17 @@ class Live:
         self._registry = registry
         self.loaded: Served | None = None
         """The version to answer from, or None."""
-        self._line = 0
+        self._line: LogLine | None = None
+        """The line that names it."""
+        self._last = 0
+        """The log's last line, as far as is known; above the one of `_line` where that is passed over as damaged."""
         self._reason = "no model has been trained yet"
-        self.damage = ""
-        """Why the version that was activated last is not the one served, if it is not."""
+        self._damage = ""
+        self._shrunk = ""
+        self._looked = time.monotonic()
+        self.entries = Entries(registry)
         self._others: OrderedDict[str, Served] = OrderedDict()
+        self._lock = threading.Lock()
 
     @property
     def current(self) -> Served:
@@ -47,32 +57,85 @@ class Live:
             raise NotReady(self._reason)
         return self.loaded
 
-    def follow(self) -> None:
+    @property
+    def damage(self) -> list[str]:
+        """Why the version that was activated last is not the one served, if it is not, and what the log has lost."""
+        served = f"version {self.loaded.version} is served instead" if self.loaded is not None else "none is served"
+        return [*([f"{self._damage}: {served}"] if self._damage else []), *([self._shrunk] if self._shrunk else [])]
+
+    @property
+    def unseen_s(self) -> float:
+        """How long ago the log was looked at, seconds."""
+        return time.monotonic() - self._looked
+
+    def follow(self, *, thoroughly: bool = False) -> None:
         """Look whether the log has grown, and if so swap to the version that is live now.
 
-        One ``stat`` when nothing happened.
-        """
-        if self.loaded is not None and not self._registry.has_line(self._line + 1):
-            return
-        try:
-            last = self._last_line()
-            line, version, self.damage = self._registry.live(last)
-        except OrchardError as error:
-            if self.loaded is None:
-                self._reason = error.detail
-            return
-        version.model.prepare(LEVEL)
-        self.loaded = Served(line.version, version.model, version.card)
-        self._line = last
+        One ``stat`` when nothing happened. ``thoroughly``: list the log, which may have lost lines or have others, and
+        see whether the version is still there.
 
-    def _last_line(self) -> int:
-        """Look on from the line known so far: listing the log would take the longer, the longer it is."""
-        if not self._line:
-            return self._registry.last_number()
-        last = self._line
+        Raises:
+            StoreUnavailable: the log cannot be looked at; what was served is served on.
+        """
+        with self._lock:
+            try:
+                if thoroughly or self.loaded is None or self._registry.has_line(self._last + 1):
+                    self._look(thoroughly=thoroughly)
+            except StoreUnavailable as error:
+                self._reason = error.detail
+                raise
+            self._looked = time.monotonic()
+
+    def _look(self, *, thoroughly: bool) -> None:
+        last = self._registry.last_number() if thoroughly or not self._last else self._gallop()
+        if last == self._last and self._is_as_it_was():
+            return
+        if last < self._last:
+            self._shrunk = f"the log has lost lines: it ended with line {self._last}, and now with line {last}"
+        try:
+            line, version, damage = self._registry.live(last)
+        except (NotReady, StoreTooNew) as error:
+            self._reason = self._damage = error.detail
+            self._last = last
+            return
+        self._damage = damage
+        version.model.prepare(LEVEL)
+        if self.loaded is None or line != self._line:
+            self.loaded = Served(line.version, version.model, version.card)
+        self._line, self._last = line, last
+
+    def _gallop(self) -> int:
+        """Look on from the last line known: listing the log would take the longer, the longer it is."""
+        last = self._last
         while self._registry.has_line(last + 1):
             last += 1
         return last
+
+    def _is_as_it_was(self) -> bool:
+        if self._line is None or self._line.number != self._last or self._damage:
+            return False
+        try:
+            return self._registry.line(self._last) == self._line and self._registry.has_version(self._line.version)
+        except OrchardError:
+            return False
+
+    def confirm(self, version: str) -> None:
+        """Follow the log to the end, after this process has made a version live.
+
+        Raises:
+            Unconfirmed: neither that version nor one that was made live after it is what this process serves.
+        """
+        detail = ""
+        try:
+            self.follow(thoroughly=True)
+        except OrchardError as error:
+            detail = error.detail
+        served = self.loaded
+        if detail or self._damage or served is None:
+            kept = "no version" if served is None else f"version {served.version}"
+            raise Unconfirmed(
+                f"version {version} is in the log as live, and this process serves {kept}: {detail or self._damage}"
+            )
 
     def version(self, number: str) -> Served:
         """Return any stored version.
@@ -80,12 +143,17 @@ class Live:
         Raises:
             NotFound, StoreDamaged: there is none of that number, or its file is damaged.
         """
-        if self.loaded is not None and self.loaded.version == number:
-            return self.loaded
-        if number not in self._others:
-            version = self._registry.read(number)
-            self._others[number] = Served(number, version.model, version.card)
-        self._others.move_to_end(number)
-        while len(self._others) > KEPT_VERSIONS:
-            self._others.popitem(last=False)
-        return self._others[number]
+        loaded = self.loaded
+        if loaded is not None and loaded.version == number:
+            return loaded
+        with self._lock:
+            if number in self._others:
+                self._others.move_to_end(number)
+                return self._others[number]
+        version = self._registry.read(number)
+        served = Served(number, version.model, version.card)
+        with self._lock:
+            self._others[number] = served
+            while len(self._others) > KEPT_VERSIONS:
+                self._others.popitem(last=False)
+        return served

@@ -1,32 +1,31 @@
-"""One training as one transaction: validate, keep, fit, score, gate, publish, activate.
+"""One training as one transaction: validate, fit, score, gate, publish, keep, activate.
 
 Runs in a process that does not serve. The order of the writes is what makes it safe: the version's file (which nothing
-refers to yet), then the commit of the observations, then the line of the log. Whatever fails before that line leaves
-the live model and the stored observations as they were.
+refers to yet), then the rows, the answer and what is still to be done (`app.training.pending`) in one transaction of
+the database, then the line of the log. No lock of the database is held while it fits. See ARCHITECTURE.md,
+"The end of a transaction".
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-
-import filelock
 
 from app.data.harvest import Harvest
-from app.data.observations import Batch, Observations, Transaction
+from app.data.observations import Batch, KeptAnswer, Observations, RegionMean, Transaction
 from app.data.table_file import TableFile
 from app.data.tables import Table
-from app.errors import NotReady, OrchardError, RetrainRunning, StoreUnavailable
+from app.errors import NotFound, NotReady, OrchardError, StoreDamaged, Unconfirmed
 from app.model import scores
 from app.model.folds import FoldedMoments
 from app.model.moments import Array
 from app.settings import Settings
 from app.store.objects import Objects
-from app.store.registry import Registry
+from app.store.registry import Published, Registry
 from app.store.version import Version
 from app.training import review
 from app.training.candidate import Candidate, Rows
+from app.training.lock import alone
 from app.training.order import Order, PackedTable
+from app.training.pending import Pending, settle
 from app.training.report import Changes, Report, SuspiciousYield
 
 Progress = Callable[[str, int, int, float | None], None]
@@ -54,9 +53,9 @@ class Job:
     """Trainings on one model store and one observation table."""
 
     def __init__(self, settings: Settings) -> None:
+        self._store = settings.model_store
         self._registry = Registry(Objects(settings.model_store))
         self._observations = Observations(settings.database)
-        self._lock = settings.model_store / "retrain.lock"
 
     def run(self, order: Order, progress: Progress = _silent) -> Outcome:
         """Carry out one order.
@@ -66,70 +65,108 @@ class Job:
             InvalidInput, TooFewRows, Diverged: the rows or the recipe cannot be fitted.
             KeyReused: the idempotency key belongs to another request.
             StoreUnavailable: a write failed.
+            StoreDamaged: what is stored is not what was written.
             After any of them the live model and the stored observations are as they were.
+            Unconfirmed: the training may have been carried out; its key tells.
         """
-        with _alone(self._lock):
-            with self._observations.transaction() as transaction:
-                earlier = transaction.answer(order.key, order.digest) if order.key else None
-            if earlier is not None:
-                return self._resumed(Report.model_validate_json(earlier), order)
-            return self._train(order, progress)
+        with alone(self._store):
+            settle(self._registry, self._observations)
+            earlier = None
+            if order.key:
+                with self._observations.reading() as transaction:
+                    earlier = transaction.answer(order.key, order.digest)
+            return self._train(order, progress) if earlier is None else self._repeated(earlier, order, progress)
 
     def close(self) -> None:
         """Close the database."""
         self._observations.close()
 
-    def _resumed(self, report: Report, order: Order) -> Outcome:
-        """Finish what a crash between commit and activation has left open, and repeat the answer."""
+    def _repeated(self, earlier: KeptAnswer, order: Order, progress: Progress) -> Outcome:
+        """Repeat an answer; what it promises is carried through, or the training is made again."""
+        report = Report.model_validate_json(earlier.body, extra="ignore")
         assert report.version is not None  # noqa: S101 - the answer of a dry run is not kept
-        if report.activated:
-            lines = self._registry.log(limit=self._registry.last_number() or 1)
-            if all(line.version != report.version for line in lines):
-                self._registry.activate(report.version, order.who, order.note)
-        return Outcome(report, self._registry.read(report.version), None)
+        try:
+            version = self._registry.read(report.version, earlier.version_sha256)
+        except (NotFound, StoreDamaged) as error:
+            raise StoreDamaged(f"the call under this key made version {report.version}: {error.detail}") from error
+        if report.activated and not self._was_live(report.version):
+            # Version 0.1.0 noted nothing of what was still to be done.
+            live = self._live()
+            if version.card.parent != (live.number if live is not None else None):
+                self._take_back(report, order)
+                return self._train(order, progress)
+            self._registry.activate(report.version, order.who, order.note, sha256=earlier.version_sha256)
+        return Outcome(report, version, None)
+
+    def _was_live(self, version: str) -> bool:
+        return any(line.version == version for line in self._registry.log().lines)
+
+    def _take_back(self, report: Report, order: Order) -> None:
+        assert order.key is not None  # noqa: S101 - an answer was found under it
+        with self._observations.transaction() as transaction:
+            if report.batch is not None:
+                transaction.withdraw(report.batch, "another version was made live before that of its training")
+            transaction.forget_answer(order.key)
 
     def _train(self, order: Order, progress: Progress) -> Outcome:
-        published: str | None = None
         live = self._live()
+        after = self._registry.last_number()
         harvest, found = _read(order, live, progress)
+        with self._observations.reading() as transaction:
+            stock = _Stock.of(order, harvest, transaction, live)
+        attempt = _Attempt.of(order, harvest, found, stock, live, progress)
+        if order.dry_run:
+            return attempt.outcome(None)
+        progress("publishing", 0, 0, None)
+        published = self._registry.publish(attempt.version)
         try:
-            with self._observations.transaction() as transaction:
-                progress("storing", 0, 0, None)
-                kept = _Kept.by(order, harvest, transaction)
-                attempt = _Attempt.of(order, harvest, found, kept, live, transaction, progress)
-                if order.dry_run:
-                    raise _DryRun(attempt.outcome(None))  # noqa: TRY301 - leaves the transaction
-                if not attempt.wanted:
-                    kept.undo(transaction, f"its training was rejected: {attempt.verdict.failed[0]}")
-                progress("publishing", 0, 0, None)
-                published = self._registry.publish(attempt.version)
-                outcome = attempt.outcome(published)
-                if order.key:
-                    transaction.keep_answer(order.key, order.digest, outcome.report.model_dump_json())
-        except _DryRun as stop:
-            return stop.outcome
+            progress("storing", 0, 0, None)
+            pending = self._stored(attempt, published, after)
+        except Unconfirmed:
+            raise  # the database may name the version
         except BaseException:
-            if published is not None:
-                self._registry.discard(published)
+            self._registry.discard(published.version)
             raise
-        if outcome.report.activated:
+        if pending is not None:
             progress("activating", 0, 0, None)
-            self._activate(published, attempt)
-        return outcome
+            self._activate(pending)
+        return attempt.outcome(published.version)
 
-    def _activate(self, version: str, attempt: "_Attempt") -> None:
-        order = attempt.order
-        why = order.note
-        if attempt.verdict.failed:
-            why = f"{why} (activated although the gate rejects it: {attempt.verdict.failed[0]})".strip()
+    def _stored(self, attempt: "_Attempt", published: Published, after: int) -> Pending | None:
+        """Commit the rows, the answer, and what is still to be done, which is returned."""
+        order, outcome = attempt.order, attempt.outcome(published.version)
+        with self._observations.transaction() as transaction:
+            added, replaced = attempt.store(transaction)
+            if order.key:
+                answer = outcome.report.model_dump_json()
+                transaction.keep_answer(order.key, order.digest, answer, published.sha256)
+            if not outcome.report.activated:
+                return None
+            pending = Pending(
+                version=published.version,
+                sha256=published.sha256,
+                after=after,
+                who=order.who,
+                why=attempt.why,
+                added=added,
+                replaced=replaced,
+                key=order.key,
+            )
+            pending.note(transaction)
+        return pending
+
+    def _activate(self, pending: Pending) -> None:
         try:
-            self._registry.activate(version, order.who, why)
-        except OrchardError:
-            with self._observations.transaction() as transaction:
-                attempt.kept.undo(transaction, "its training could not be completed")
-                if order.key:
-                    transaction.forget_answer(order.key)
-            self._registry.discard(version)
+            pending.activate(self._registry, self._observations)
+        except OrchardError as error:
+            try:
+                pending.undo(self._registry, self._observations, "its training could not be completed")
+            except OrchardError as second:
+                raise Unconfirmed(
+                    f"version {pending.version} is stored and could not be made live ({error.detail}), nor be taken "
+                    f"back ({second.detail}): the next training or start on this store does one or the other; "
+                    "repeat the call under the same Idempotency-Key"
+                ) from error
             raise
 
     def _live(self) -> "_Live | None":
@@ -153,7 +190,7 @@ class _Live:
 
 
 def _read(order: Order, live: _Live | None, progress: Progress) -> tuple[Harvest | None, list[SuspiciousYield]]:
-    """Take in what comes with an order, before any lock on the database is held, and look for suspicious rows."""
+    """Take in what comes with an order, before the database is looked at, and look for suspicious rows."""
     if order.table is None:
         return None, []
     source = order.table.unpacked() if isinstance(order.table, PackedTable) else order.table
@@ -168,70 +205,46 @@ def _read(order: Order, live: _Live | None, progress: Progress) -> tuple[Harvest
     return Harvest.of(source, look), found[: review.MOST_LISTED]
 
 
-class _DryRun(Exception):
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__()
-        self.outcome = outcome
+@dataclass(frozen=True, eq=False, slots=True)
+class _Stock:
+    """The batches to train on: those in use when the training began, and the one that comes with it.
 
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold the store's training lock, which the system releases when its owner dies."""
-    lock = filelock.FileLock(path, timeout=0, preserve_lock_file=True)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except filelock.Timeout as error:
-        raise RetrainRunning("another training is running on this model store: try again when it is done") from error
-    except OSError as error:
-        raise StoreUnavailable(f"the model store cannot be written: {error.strerror}") from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """The batches to train on, and what was changed in the table to get there."""
+    ``new``: that one's entry, if it is to be stored. ``taken_up``: one that is stored already and stood aside.
+    ``replaced``: those that the new one is to stand for. ``regions``: mean weather by region, for a dry run.
+    """
 
     batches: list[Batch]
-    added: list[Batch]
+    new: Batch | None
+    taken_up: Batch | None
     replaced: list[Batch]
+    rows: Rows
+    regions: dict[str | None, RegionMean]
 
     @classmethod
-    def by(cls, order: Order, harvest: Harvest | None, transaction: Transaction) -> "_Kept":
-        """Store what came with the order; where it is to stand alone, withdraw the other batches."""
-        if harvest is None:
-            return cls(transaction.active(), [], [])
-        if not order.alone:
-            new = transaction.add(harvest, source=order.source, note=order.note, who=order.who)
-            return cls(transaction.active(), [new], [])
-        known = transaction.find(harvest.digest)
-        batch = known or transaction.add(harvest, source=order.source, note=order.note, who=order.who)
-        others = [other for other in transaction.active() if other.id != batch.id]
-        for other in others:
-            transaction.withdraw(other.id, f"replaced by training on {order.source} alone")
-        added = [batch] if known is None or known.withdrawn else []
-        return cls([transaction.restore(batch.id)], added, others)
-
-    def undo(self, transaction: Transaction, why: str) -> None:
-        """Take the changes back: what was added is kept, but withdrawn from training."""
-        for batch in self.added:
-            transaction.withdraw(batch.id, why)
-        for batch in self.replaced:
-            transaction.restore(batch.id)
-
-    def rows(self, transaction: Transaction, live: _Live | None) -> Rows:
-        """Return the moments of the rows to train on, split into what the live model has learned and has not."""
+    def of(cls, order: Order, harvest: Harvest | None, transaction: Transaction, live: _Live | None) -> "_Stock":
+        """Look at what is stored; nothing is changed."""
+        stored = transaction.active()
+        new = known = None
+        if harvest is not None:
+            known = transaction.find(harvest.digest) if order.alone else None
+            if known is None:
+                new = Batch.of(harvest, source=order.source, note=order.note, who=order.who)
+        kept = ([known] if known is not None else []) if order.alone else stored
+        batches = [*kept, *([new] if new is not None else [])]
+        replaced = [batch for batch in stored if order.alone and batch not in kept]
+        taken_up = known if known is not None and known.withdrawn is not None else None
         learned = set(live.version.card.batches) if live is not None else set()
-        old = transaction.moments(batch for batch in self.batches if batch.id in learned)
-        new = transaction.moments(batch for batch in self.batches if batch.id not in learned)
-        return Rows(_merged(old), _merged(new))
+        old = transaction.moments(batch for batch in kept if batch.id in learned)
+        unseen = transaction.moments(batch for batch in kept if batch.id not in learned)
+        if new is not None and harvest is not None:
+            unseen = _merged(unseen, harvest.moments)
+        regions = transaction.region_means(kept) if order.dry_run else {}
+        return cls(batches, new, taken_up, replaced, Rows(old, unseen), regions)
 
 
-def _merged(parts: dict[str, list[FoldedMoments]]) -> dict[str, FoldedMoments]:
-    return {crop: FoldedMoments.merge(moments) for crop, moments in parts.items()}
+def _merged(first: dict[str, FoldedMoments], second: dict[str, FoldedMoments]) -> dict[str, FoldedMoments]:
+    crops = {**first, **second}
+    return {crop: FoldedMoments.merge(side[crop] for side in (first, second) if crop in side) for crop in crops}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -239,9 +252,9 @@ class _Attempt:
     """A candidate with the gate's verdict and the report on it."""
 
     order: Order
+    harvest: Harvest | None
     suspicious: list[SuspiciousYield]
-    kept: _Kept
-    live: _Live | None
+    stock: _Stock
     candidate: Candidate
     verdict: scores.Verdict
     version: Version
@@ -253,36 +266,64 @@ class _Attempt:
         order: Order,
         harvest: Harvest | None,
         found: list[SuspiciousYield],
-        kept: _Kept,
+        stock: _Stock,
         live: _Live | None,
-        transaction: Transaction,
         progress: Progress,
     ) -> "_Attempt":
         """Fit and judge a candidate."""
-        rows = kept.rows(transaction, live)
+        rows = stock.rows
         candidate = Candidate.of(order, harvest, rows, lambda *epoch: progress("fitting", *epoch))
         progress("scoring", 0, 0, None)
         current = live.current() if live is not None else None
         moments = candidate.moments
         verdict = scores.judge(candidate.fit, moments, rows.old, rows.new, current, may_drop=order.alone)
-        version = candidate.version(order, harvest, kept.batches, live.number if live is not None else None, verdict)
+        version = candidate.version(order, harvest, stock.batches, live.number if live is not None else None, verdict)
         changes = None
         if order.dry_run:
             before = live.version.model if live is not None else None
-            changes = review.changes(before, version.model, transaction.region_means(kept.batches))
-        return cls(order, found, kept, live, candidate, verdict, version, changes)
+            changes = review.changes(before, version.model, _regions(stock, harvest))
+        return cls(order, harvest, found, stock, candidate, verdict, version, changes)
 
     @property
     def wanted(self) -> bool:
         """Whether the rows that came with it stay in training."""
         return self.verdict.accepted or self.order.activate == "always"
 
+    @property
+    def why(self) -> str:
+        """Why its version is made live, for the log."""
+        why = self.order.note
+        if self.verdict.failed:
+            why = f"{why} (activated although the gate rejects it: {self.verdict.failed[0]})".strip()
+        return why
+
+    def store(self, transaction: Transaction) -> tuple[list[str], list[str]]:
+        """Store what came with the order; if it is refused, it is kept, and withdrawn from training.
+
+        Returns:
+            The batches that take part in training by this, and those that no longer do.
+        """
+        stock = self.stock
+        if stock.new is not None and self.harvest is not None:
+            transaction.add(stock.new, self.harvest)
+        added = [batch.id for batch in (stock.new, stock.taken_up) if batch is not None]
+        if not self.wanted:
+            for batch in added:
+                transaction.withdraw(batch, f"its training was rejected: {self.verdict.failed[0]}")
+            return [], []
+        if stock.taken_up is not None:
+            transaction.restore(stock.taken_up.id, f"taken up by training on {self.order.source} alone")
+        for replaced in stock.replaced:
+            transaction.withdraw(replaced.id, f"replaced by training on {self.order.source} alone")
+        return added, [batch.id for batch in stock.replaced]
+
     def outcome(self, published: str | None) -> Outcome:
         """Return the report under the version's number, None if it was not published."""
         card, order = self.version.card, self.order
+        batch = self.stock.new or self.stock.taken_up
         report = Report(
             version=published,
-            batch=self.kept.added[0].id if self.kept.added and not order.dry_run else None,
+            batch=batch.id if batch is not None and not order.dry_run else None,
             decision=card.decision,
             activated=published is not None and self.wanted and order.activate != "never",
             reasons=card.reasons,
@@ -295,3 +336,18 @@ class _Attempt:
             changes=self.changes,
         )
         return Outcome(report, self.version, self.candidate.predictions)
+
+
+def _regions(stock: _Stock, harvest: Harvest | None) -> dict[str | None, Array]:
+    """Return each region's average weather, shape (3,), over what is stored and what came with the order."""
+    means = dict(stock.regions)
+    if stock.new is not None and harvest is not None and harvest.table is not None:
+        for region, mean in review.region_means(harvest.table).items():
+            means[region] = _mean(means[region], mean) if region in means else mean
+    ordered = sorted(means, key=lambda region: (region is not None, region or ""))
+    return {region: means[region].weather for region in ordered}
+
+
+def _mean(first: RegionMean, second: RegionMean) -> RegionMean:
+    rows = first.rows + second.rows
+    return RegionMean(rows, (first.rows * first.weather + second.rows * second.weather) / rows)

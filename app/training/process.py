@@ -17,6 +17,7 @@ from app.errors import (
     RetrainRunning,
     TrainingFailed,
     TrainingUnavailable,
+    Unconfirmed,
     subclasses,
 )
 from app.settings import Settings
@@ -27,6 +28,8 @@ LENGTH = struct.Struct("!Q")
 """What stands before an order: its length in bytes."""
 LINE_LIMIT = 64 * 2**20
 """The longest line the training process may answer, bytes: a report that lists every row of a body fits."""
+
+_DIED = "the training process died"
 
 ProgressMessage = dict[str, Any]
 """``{"stage": str, "epoch": int, "epochs": int, "loss": float | None}``."""
@@ -52,8 +55,8 @@ class Trainer:
         Raises:
             RetrainRunning: one is being carried out.
             TrainingUnavailable: torch is not installed here.
-            TrainingFailed: the process died, took too long or was stopped; nothing was changed, or a repeated call
-                says what was.
+            TrainingFailed: the process died, took too long or was stopped; nothing was changed.
+            Unconfirmed: so it was, after its rows were committed; the message says what has become of its version.
             OrchardError: whatever the job raises.
         """
         if self._running:
@@ -63,14 +66,12 @@ class Trainer:
             async with asyncio.timeout(self._settings.retrain_timeout_s):
                 return await self._exchange(order, progress)
         except TimeoutError as error:
-            await self._kill()
-            raise TrainingFailed(f"training took longer than {self._settings.retrain_timeout_s:g} s") from error
+            raise await self._gone(f"training took longer than {self._settings.retrain_timeout_s:g} s") from error
         except asyncio.CancelledError as error:
             # The service has no more time; whoever asked is told so rather than left without an answer.
             if task := asyncio.current_task():
                 task.uncancel()
-            await self._kill()
-            raise TrainingFailed("the service stops: the training was rolled back") from error
+            raise await self._gone("the service stops, and with it the training") from error
         finally:
             self._running = False
             self._await_idle()
@@ -83,7 +84,7 @@ class Trainer:
             child.stdin.write(LENGTH.pack(len(content)) + content)
             await child.stdin.drain()
         except ConnectionError as error:
-            raise await self._died() from error
+            raise await self._gone(_DIED) from error
         while True:
             message = await self._message(child)
             if "progress" in message:
@@ -129,13 +130,20 @@ class Trainer:
         assert child.stdout is not None  # noqa: S101 - it was started with pipes
         line = await child.stdout.readline()
         if not line.endswith(b"\n"):
-            raise await self._died()
+            raise await self._gone(_DIED)
         message: dict[str, Any] = json.loads(line)
         return message
 
-    async def _died(self) -> TrainingFailed:
+    async def _gone(self, what: str) -> OrchardError:
+        """End the training process, settle what it has left, and return the error that says what came of it."""
         await self._kill()
-        return TrainingFailed("the training process died: the live model and what was stored are as they were")
+        try:
+            settled = await asyncio.to_thread(_settle, self._settings)
+        except OrchardError as error:
+            return Unconfirmed(f"{what}; what it may have committed cannot be looked at now: {error.detail}")
+        if settled:
+            return Unconfirmed(f"{what}: {'; '.join(settled)}; the same call under its Idempotency-Key tells more")
+        return TrainingFailed(f"{what}: the live model and what was stored are as they were")
 
     async def _kill(self) -> None:
         child = self._child
@@ -166,6 +174,12 @@ class Trainer:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(child.wait(), grace_s)
         await self._kill()
+
+
+def _settle(settings: Settings) -> list[str]:
+    from app.training.pending import settle_store  # noqa: PLC0415 - SQLAlchemy is imported when it is first needed
+
+    return [str(settled) for settled in settle_store(settings)]
 
 
 def _error(described: dict[str, Any]) -> OrchardError:

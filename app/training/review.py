@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from app.data.observations import RegionMean
 from app.data.tables import Table
 from app.model.linear import LinearModel
 from app.model.moments import Array
@@ -41,6 +42,14 @@ def suspicious(table: Table, model: LinearModel, first_row: int = 0) -> list[Sus
             for row in np.flatnonzero(np.nan_to_num(away) > SUSPICIOUS).tolist()
         ]
     return sorted(found, key=lambda item: (item.row, item.crop))[:MOST_LISTED]
+
+
+def region_means(table: Table) -> dict[str | None, RegionMean]:
+    """Return the mean weather of each region's rows; unnamed ones count as one region."""
+    rows: dict[str | None, list[int]] = {}
+    for row, region in enumerate(table.regions):
+        rows.setdefault(region, []).append(row)
+    return {region: RegionMean(len(of), table.weather[of].mean(axis=0)) for region, of in rows.items()}
 
 
 def changes(old: LinearModel | None, new: LinearModel, regions: Mapping[str | None, Array]) -> Changes:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from app.data.harvest import Harvest, moments_of
-from app.data.observations import Observations
+from app.data.observations import Batch, KeptAnswer, Observations, Transaction
 from app.data.tables import Table
-from app.errors import KeyReused, NotFound, StoreUnavailable
+from app.errors import KeyReused, NotFound, StoreDamaged
 from app.settings import Settings
 from tests.postgresql import Cluster
 
@@ -36,10 +36,17 @@ def _table(count: int, first: float = 1.0) -> Table:
     return Table(tuple(f"R{row}" for row in range(count)), (None,) * count, weather, ("corn", "rye"), yields)
 
 
+def _add(transaction: Transaction, table: Table, note: str = "") -> Batch:
+    harvest = Harvest.of(table)
+    batch = Batch.of(harvest, source="test", note=note, who="me")
+    transaction.add(batch, harvest)
+    return batch
+
+
 def test_a_batch_is_read_back_in_order(observations: Observations) -> None:
     """Rows come back in order, in pages, with their labels, weather and reported yields."""
     with observations.transaction() as transaction:
-        batch = transaction.add(Harvest.of(_table(5)), source="test", note="n", who="me")
+        batch = _add(transaction, _table(5), note="n")
     with observations.reading() as transaction:
         first = transaction.page(3, None)
         second = transaction.page(3, first[-1].cursor)
@@ -55,7 +62,7 @@ def test_a_batch_is_read_back_in_order(observations: Observations) -> None:
 def test_a_batch_is_whole_or_not_there(observations: Observations) -> None:
     """A transaction that raises leaves nothing of its batch."""
     with pytest.raises(KeyReused), observations.transaction() as transaction:  # noqa: PT012 - undone as a whole
-        transaction.add(Harvest.of(_table(5)), source="test", note="", who="me")
+        _add(transaction, _table(5))
         transaction.keep_answer("k", "d", "{}")
         transaction.answer("k", "other")
     with observations.reading() as transaction:
@@ -66,15 +73,13 @@ def test_a_batch_is_whole_or_not_there(observations: Observations) -> None:
 def test_withdrawing_and_restoring(observations: Observations) -> None:
     """A withdrawn batch is out of training and still there; it can come back; an unknown one is an error."""
     with observations.transaction() as transaction:
-        first, second = (
-            transaction.add(Harvest.of(_table(2, start)), source="t", note="", who="me") for start in (1.0, 2.0)
-        )
+        first, second = (_add(transaction, _table(2, start)) for start in (1.0, 2.0))
         withdrawn = transaction.withdraw(first.id, "wrong")
         assert (withdrawn.withdrawn is not None, withdrawn.withdrawn_why) == (True, "wrong")
         assert transaction.withdraw(first.id, "again").withdrawn_why == "wrong"
         assert [batch.id for batch in transaction.active()] == [second.id]
         assert [row.withdrawn for row in transaction.page(10, None)] == [True, True, False, False]
-        transaction.restore(first.id)
+        transaction.restore(first.id, "right after all")
         assert [batch.id for batch in transaction.active()] == [first.id, second.id]
         with pytest.raises(NotFound):
             transaction.withdraw("none", "")
@@ -84,14 +89,14 @@ def test_moments_come_back_with_the_batch(observations: Observations) -> None:
     """A batch's stored moments are those of its rows, crop by crop."""
     table = _table(9)
     with observations.transaction() as transaction:
-        batch = transaction.add(Harvest.of(table), source="t", note="", who="me")
+        batch = _add(transaction, table)
         stored = transaction.moments([batch])
     expected = moments_of(table)
     assert set(stored) == {"corn", "rye"}
-    for crop, parts in stored.items():
-        assert parts[0].total.count == expected[crop].total.count
-        np.testing.assert_array_equal(parts[0].total.factor, expected[crop].total.factor)
-        np.testing.assert_array_equal(parts[0].frontier, expected[crop].frontier)
+    for crop, moments in stored.items():
+        assert moments.total.count == expected[crop].total.count
+        np.testing.assert_array_equal(moments.total.factor, expected[crop].total.factor)
+        np.testing.assert_array_equal(moments.frontier, expected[crop].frontier)
 
 
 def test_answers_are_kept_under_their_key(observations: Observations) -> None:
@@ -100,7 +105,7 @@ def test_answers_are_kept_under_their_key(observations: Observations) -> None:
         assert transaction.answer("k", "d") is None
         transaction.keep_answer("k", "d", "{}")
     with observations.transaction() as transaction:
-        assert transaction.answer("k", "d") == "{}"
+        assert transaction.answer("k", "d") == KeptAnswer("{}")
         with pytest.raises(KeyReused):
             transaction.answer("k", "other")
         transaction.forget_answer("k")
@@ -110,10 +115,10 @@ def test_answers_are_kept_under_their_key(observations: Observations) -> None:
 def test_readers_do_not_wait_for_a_writer(observations: Observations, url: str) -> None:
     """While a transaction is open, another connection reads what was there before it."""
     with observations.transaction() as transaction:
-        transaction.add(Harvest.of(_table(2)), source="t", note="", who="me")
+        _add(transaction, _table(2))
     other = Observations(url)
     with observations.transaction() as transaction:
-        transaction.add(Harvest.of(_table(3)), source="t", note="", who="me")
+        _add(transaction, _table(3))
         with other.reading() as reader:
             assert len(reader.page(10, None)) == 2
     with other.reading() as reader:
@@ -124,11 +129,11 @@ def test_readers_do_not_wait_for_a_writer(observations: Observations, url: str) 
 def test_mean_weather_by_region(observations: Observations) -> None:
     """Each region's mean weather over the batches asked for."""
     with observations.transaction() as transaction:
-        batches = [transaction.add(Harvest.of(_table(2, start)), source="t", note="", who="me") for start in (1.0, 3.0)]
+        batches = [_add(transaction, _table(2, start)) for start in (1.0, 3.0)]
         means = transaction.region_means(batches)
-    assert {region: mean.tolist() for region, mean in means.items()} == {
-        "R0": [60.0, 200.0, 50.0],
-        "R1": [61.0, 200.0, 50.0],
+    assert {region: (mean.rows, mean.weather.tolist()) for region, mean in means.items()} == {
+        "R0": (2, [60.0, 200.0, 50.0]),
+        "R1": (2, [61.0, 200.0, 50.0]),
     }
 
 
@@ -137,7 +142,7 @@ def test_a_database_that_is_none(settings: Settings) -> None:
     settings.model_store.mkdir()
     (settings.model_store / "observations.db").write_bytes(b"no database" * 100)
     observations = Observations(settings.database)
-    with pytest.raises(StoreUnavailable) as caught, observations.transaction():
+    with pytest.raises(StoreDamaged) as caught, observations.transaction():
         """Never reached."""
     assert caught.value.detail == "the observations cannot be reached: file is not a database"
     observations.close()

@@ -13,8 +13,9 @@ from app.data.table_file import TableFile
 from app.data.tables import Table
 from app.errors import Diverged, InvalidInput, KeyReused, RetrainRunning, StoreUnavailable, TooFewRows
 from app.settings import Settings
+from app.store.line import LogLine
 from app.store.objects import Objects
-from app.store.registry import LogLine, Registry
+from app.store.registry import Registry
 from app.training.job import Job
 from app.training.order import Order, Recipe
 
@@ -43,7 +44,7 @@ def _state(settings: Settings) -> Any:
         rows = transaction.page(1_000, None)
         active = transaction.active()
     observations.close()
-    return registry.versions(), registry.log(100), rows, active
+    return registry.versions(), registry.log(100).lines, rows, active
 
 
 def test_three_new_rows_equal_all_eighteen(settings: Settings, job: Job, tutorial: Table, three: Table) -> None:
@@ -133,7 +134,7 @@ def test_a_crash_before_activation_is_made_good(settings: Settings, job: Job, th
     assert registry.live()[0].version == "2"
 
 
-def _full_disk(_registry: Registry, _version: str, _who: str, _why: str) -> LogLine:
+def _full_disk(_registry: Registry, _version: str, _who: str, _why: str, **_more: object) -> LogLine:
     raise StoreUnavailable("the model store cannot be written: No space left on device")
 
 
@@ -147,7 +148,7 @@ def test_an_activation_that_fails_is_taken_back(
     versions, lines, rows, active = _state(settings)
     assert (versions, len(lines), len(active)) == ([1], 1, 1)
     assert [row.withdrawn for row in rows] == [False] * 15 + [True] * 3
-    assert job.run(Order("test", "test", three, activate="always", key="k", digest="d")).report.version == "2"
+    assert job.run(Order("test", "test", three, activate="always", key="k", digest="d")).report.version == "3"
 
 
 def test_training_alone_starts_anew(settings: Settings, job: Job, tutorial: Table, tmp_path: Path) -> None:

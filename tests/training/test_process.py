@@ -40,7 +40,7 @@ def test_reports_and_errors_cross_the_boundary(settings: Settings, tutorial: Tab
             await trainer.run(Order("test", "test", few))
         report = await trainer.run(Order("test", "test", tutorial), told.append)
         assert (report.version, report.activated) == ("1", True)
-        assert told[0]["stage"] == "storing"
+        assert told[0]["stage"] == "fitting"
         assert {message["stage"] for message in told} >= {"fitting", "scoring", "publishing", "activating"}
 
     _run(settings, steps)

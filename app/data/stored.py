@@ -1,0 +1,224 @@
+"""The tables of the database, and the steps that bring those of an earlier version up to date.
+
+A row carries a checksum of its content, so that what has changed on the disk is told, and not taken for what was
+reported. Rows of version 0.1.0 get theirs when the tables are brought up to date.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sql
+from sqlalchemy.engine import Connection
+
+from app.errors import StoreDamaged
+from app.formats import DATABASE, check_format
+from app.model.weather import NAMES
+
+
+class UtcTime(sql.TypeDecorator[datetime]):
+    """A time in UTC: SQLite keeps no zone, and one without would be read as local time."""
+
+    impl = sql.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_result_value(self, value: datetime | None, dialect: sql.Dialect) -> datetime | None:
+        """Return it with its zone."""
+        del dialect
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+
+SCHEMA = sql.MetaData()
+BATCHES = sql.Table(
+    "batches",
+    SCHEMA,
+    sql.Column("sequence", sql.Integer, primary_key=True, autoincrement=True),
+    sql.Column("id", sql.String(32), unique=True, nullable=False),
+    sql.Column("digest", sql.String(64), nullable=False),
+    sql.Column("source", sql.Text, nullable=False),
+    sql.Column("note", sql.Text, nullable=False),
+    sql.Column("who", sql.Text, nullable=False),
+    sql.Column("rows", sql.Integer, nullable=False),
+    sql.Column("created", UtcTime(), nullable=False),
+    sql.Column("withdrawn", UtcTime()),
+    sql.Column("withdrawn_why", sql.Text),
+    sql.Column("moments", sql.LargeBinary, nullable=False),
+    sql.Column("restored", UtcTime()),
+    sql.Column("restored_why", sql.Text),
+    sql.Column("moments_sha256", sql.String(64)),
+    sql.Column("checksum", sql.String(16)),
+)
+OBSERVATIONS = sql.Table(
+    "observations",
+    SCHEMA,
+    sql.Column("batch", sql.ForeignKey(BATCHES.c.sequence), primary_key=True),
+    sql.Column("row", sql.Integer, primary_key=True),
+    sql.Column("region", sql.Text),
+    sql.Column("season", sql.Text),
+    *(sql.Column(name, sql.Double, nullable=False) for name in NAMES),
+    sql.Column("yields", sql.Text, nullable=False),
+    sql.Column("checksum", sql.String(16)),
+)
+ANSWERS = sql.Table(
+    "answers",
+    SCHEMA,
+    sql.Column("key", sql.String(200), primary_key=True),
+    sql.Column("digest", sql.String(64), nullable=False),
+    sql.Column("body", sql.Text, nullable=False),
+    sql.Column("created", UtcTime(), nullable=False),
+    sql.Column("version_sha256", sql.String(64)),
+    sql.Column("checksum", sql.String(16)),
+)
+ANSWERS_BY_AGE = sql.Index("answers_created", ANSWERS.c.created)
+TRAININGS = sql.Table(
+    "trainings",
+    SCHEMA,
+    sql.Column("sha256", sql.String(64), primary_key=True),
+    sql.Column("body", sql.Text, nullable=False),
+    sql.Column("created", UtcTime(), nullable=False),
+)
+"""Trainings that are committed and whose version is not known to be live, by the hash of its file: several stores may
+share a database. See `app.training.pending`."""
+FORMAT = sql.Table("orchard_format", SCHEMA, sql.Column("number", sql.Integer, primary_key=True))
+
+ENTRY = ("id", "digest", "source", "note", "who", "rows", "created", "withdrawn", "withdrawn_why")
+"""What a batch's entry says, besides its sequence, its moments and how it was restored."""
+CHECKED_ENTRY = ("sequence", *ENTRY, "restored", "restored_why", "moments_sha256")
+CHECKED_ROW = ("row", "region", "season", *NAMES, "yields")
+CHECKED_ANSWER = ("key", "digest", "body", "created", "version_sha256")
+
+LOCK = 0x0A7C4A2D
+"""PostgreSQL's lock under which the tables are made: two that make them at once would be in each other's way."""
+TRAINING_LOCK = 0x0A7C4A2E
+"""PostgreSQL's lock of a transaction that ends a training: the server may still be at it when its client is gone."""
+CHUNK = 10_000
+"""Rows that are held while they are given their checksums."""
+
+
+def checksum(values: Sequence[Any]) -> str:
+    """Return 64 bits of BLAKE2b of texts, numbers and times, hexadecimal: the same after they were stored."""
+    content = json.dumps([_stored(value) for value in values], ensure_ascii=False)
+    return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
+
+
+def _stored(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return value + 0.0 if isinstance(value, float) else value  # SQLite stores -0 as 0
+
+
+def check(row: Any, names: Sequence[str], what: str, *besides: Any) -> None:
+    """Compare a row with its checksum, if it has one: a program of version 0.1.0 on the same database writes none.
+
+    ``besides``: what else was summed up, behind the columns ``names``.
+
+    Raises:
+        StoreDamaged: the row is not what was written; the message names ``what`` it is.
+    """
+    if row.checksum is not None and row.checksum != checksum([*(getattr(row, name) for name in names), *besides]):
+        raise StoreDamaged(f"{what} is damaged in the database: it is not what was written")
+
+
+def hold(connection: Connection, lock: int) -> None:
+    """Hold a lock of PostgreSQL's until the transaction ends; SQLite has but one writer at a time."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sql.select(sql.func.pg_advisory_xact_lock(lock)))
+
+
+def is_up_to_date(connection: Connection) -> bool:
+    """Say whether the tables are there in this program's format.
+
+    Raises:
+        StoreTooNew: they were made by a newer version of Orchard.
+    """
+    if not sql.inspect(connection).has_table(FORMAT.name):
+        return False
+    return _number(connection) == DATABASE
+
+
+def bring_up_to_date(connection: Connection) -> None:
+    """Make the tables, or take those of an earlier version one step after another.
+
+    Raises:
+        StoreTooNew: they were made by a newer version of Orchard.
+    """
+    hold(connection, LOCK)
+    tables = set(sql.inspect(connection).get_table_names())
+    if FORMAT.name in tables:
+        number = _number(connection)
+    elif BATCHES.name in tables:
+        number = 1
+    else:
+        number = DATABASE
+    SCHEMA.create_all(connection)
+    for step in range(number + 1, DATABASE + 1):
+        STEPS[step](connection)
+    connection.execute(sql.delete(FORMAT))
+    connection.execute(sql.insert(FORMAT).values(number=DATABASE))
+
+
+def _number(connection: Connection) -> int:
+    found = connection.execute(sql.select(FORMAT.c.number)).scalar()
+    if found is None:
+        raise StoreDamaged("the database does not say in which format it is: restore it from a copy")
+    check_format(found, DATABASE, "the database")
+    return int(found)
+
+
+def _to_2(connection: Connection) -> None:
+    """Add what version 0.1.0 did not have, and sum up what it has stored."""
+    for table, names in (
+        (BATCHES, ("restored", "restored_why", "moments_sha256", "checksum")),
+        (OBSERVATIONS, ("checksum",)),
+        (ANSWERS, ("version_sha256", "checksum")),
+    ):
+        for name in names:
+            kind = table.c[name].type.compile(connection.dialect)
+            connection.execute(sql.text(f"ALTER TABLE {table.name} ADD COLUMN {name} {kind}"))
+    ANSWERS_BY_AGE.create(connection)
+    ids = {}
+    for sequence in connection.execute(sql.select(BATCHES.c.sequence)).scalars().all():
+        batch = connection.execute(sql.select(BATCHES).where(BATCHES.c.sequence == sequence)).one()
+        ids[sequence] = batch.id
+        digest = hashlib.sha256(batch.moments).hexdigest()
+        entry = {name: getattr(batch, name) for name in CHECKED_ENTRY} | {"moments_sha256": digest}
+        told = {"moments_sha256": digest, "checksum": checksum(list(entry.values()))}
+        connection.execute(sql.update(BATCHES).where(BATCHES.c.sequence == sequence).values(**told))
+    for answer in connection.execute(sql.select(ANSWERS)).all():
+        told = {"checksum": checksum([getattr(answer, name) for name in CHECKED_ANSWER])}
+        connection.execute(sql.update(ANSWERS).where(ANSWERS.c.key == answer.key).values(**told))
+    _sum_up_rows(connection, ids)
+
+
+def _sum_up_rows(connection: Connection, ids: dict[int, str]) -> None:
+    """``ids``: of the batches, by their sequence."""
+    place = (OBSERVATIONS.c.batch == sql.bindparam("of_batch")) & (OBSERVATIONS.c.row == sql.bindparam("of_row"))
+    update = sql.update(OBSERVATIONS).where(place).values(checksum=sql.bindparam("told"))
+    for rows in _chunks(connection):
+        told = [
+            {
+                "of_batch": row.batch,
+                "of_row": row.row,
+                "told": checksum([*(getattr(row, name) for name in CHECKED_ROW), ids[row.batch]]),
+            }
+            for row in rows
+        ]
+        connection.execute(update, told)
+
+
+def _chunks(connection: Connection) -> Iterator[Sequence[Any]]:
+    """Yield all stored rows, some at a time: a cursor would stumble over what is written meanwhile."""
+    batch, row = -1, -1
+    behind = (OBSERVATIONS.c.batch > sql.bindparam("b")) | (
+        (OBSERVATIONS.c.batch == sql.bindparam("b")) & (OBSERVATIONS.c.row > sql.bindparam("r"))
+    )
+    query = sql.select(OBSERVATIONS).where(behind).order_by(OBSERVATIONS.c.batch, OBSERVATIONS.c.row).limit(CHUNK)
+    while rows := connection.execute(query, {"b": batch, "r": row}).all():
+        yield rows
+        batch, row = rows[-1].batch, rows[-1].row
+
+
+STEPS: dict[int, Callable[[Connection], None]] = {2: _to_2}
+"""By the format that a step leads to."""

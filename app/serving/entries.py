@@ -1,0 +1,59 @@
+"""What a list of versions tells of each: kept once it was read, since a version never changes."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.store.card import Card, Decision
+from app.store.registry import Registry
+
+KEPT = 10_000
+"""Entries that are kept, a few hundred bytes each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A version in short; ``loss`` in tons²."""
+
+    created: datetime
+    recipe: str
+    rows: int
+    crops: tuple[str, ...]
+    decision: Decision
+    loss: float
+    source: str
+    note: str
+
+    @classmethod
+    def of(cls, card: Card) -> "Entry":
+        """Take it from a version's card."""
+        return cls(
+            card.created,
+            card.recipe,
+            card.rows.total,
+            tuple(card.crops),
+            card.decision,
+            card.fit.loss,
+            card.source,
+            card.note,
+        )
+
+
+class Entries:
+    """The entries of a registry's versions."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._kept: OrderedDict[str, Entry] = OrderedDict()
+
+    def of(self, version: str) -> Entry:
+        """Return a version's entry.
+
+        Raises:
+            NotFound, StoreDamaged, StoreTooNew: there is no such version, or it cannot be read.
+        """
+        if (entry := self._kept.get(version)) is None:
+            entry = self._kept[version] = Entry.of(self._registry.read(version).card)
+            if len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return entry

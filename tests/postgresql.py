@@ -37,6 +37,13 @@ class Cluster:
         self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", USER, name)
         return f"postgresql+psycopg://{USER}@127.0.0.1:{self.port}/{name}"
 
+    def fill(self, url: str, statements: str) -> None:
+        """Execute the statements of a dump in a database."""
+        import psycopg  # noqa: PLC0415 - it is there where PostgreSQL is tested
+
+        with psycopg.connect(url.replace("postgresql+psycopg", "postgresql")) as connection:
+            connection.execute(statements.encode())
+
     def start(self) -> None:
         """Start it, and wait until it answers."""
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self.data}"

@@ -34,8 +34,8 @@ from app.model.weather import NAMES
 
 KEY_LIFE = timedelta(days=400)
 """How long an answer is kept under its key: longer than from one harvest to the next."""
-PARTS = 64
-"""Batches whose moments are held before they are merged."""
+AT_A_TIME = 500
+"""Batches whose moments are asked for in one query."""
 LARGEST_INTEGER = 2**63 - 1
 
 
@@ -191,14 +191,12 @@ class Transaction:
         Raises:
             StoreDamaged: those of a batch are not what was written.
         """
-        wanted = {batch.id for batch in batches}
-        columns = (BATCHES.c.id, BATCHES.c.moments, BATCHES.c.moments_sha256)
-        query = sql.select(*columns).order_by(BATCHES.c.sequence)
-        if len(wanted) <= PARTS:
-            query = query.where(BATCHES.c.id.in_(wanted))
+        wanted = [batch.id for batch in batches]
+        query = sql.select(BATCHES.c.id, BATCHES.c.moments, BATCHES.c.moments_sha256).order_by(BATCHES.c.sequence)
         parts: dict[str, list[FoldedMoments]] = {}
-        for row in self._connection.execute(query.execution_options(yield_per=PARTS)):
-            if row.id in wanted:
+        for start in range(0, len(wanted), AT_A_TIME):
+            some = query.where(BATCHES.c.id.in_(wanted[start : start + AT_A_TIME]))
+            for row in self._connection.execute(some):
                 for crop, moments in _checked_moments(row).items():
                     parts.setdefault(crop, []).append(moments)
         return {crop: FoldedMoments.merge(each) for crop, each in parts.items()}
@@ -284,11 +282,11 @@ class Transaction:
             yield from _faults(lambda row=row: _answer(row))
 
     def _faults_of_rows(self, batch: Any) -> Iterator[str]:
-        query = sql.select(OBSERVATIONS).where(OBSERVATIONS.c.batch == batch.sequence).order_by(OBSERVATIONS.c.row)
         count = 0
-        for row in self._connection.execute(query.execution_options(yield_per=stored.CHUNK)):
-            count += 1
-            yield from _faults(lambda row=row: _check_row(row, batch.id))
+        for rows in stored.chunks(self._connection, batch.sequence):
+            count += len(rows)
+            for row in rows:
+                yield from _faults(lambda row=row: _check_row(row, batch.id))
         if count not in (0, batch.rows):  # of a large file no rows are stored
             yield f"batch {batch.id} has {count} rows in the database, {batch.rows} were written"
 

@@ -178,46 +178,34 @@ def _to_2(connection: Connection) -> None:
             kind = table.c[name].type.compile(connection.dialect)
             connection.execute(sql.text(f"ALTER TABLE {table.name} ADD COLUMN {name} {kind}"))
     ANSWERS_BY_AGE.create(connection)
-    ids = {}
     for sequence in connection.execute(sql.select(BATCHES.c.sequence)).scalars().all():
         batch = connection.execute(sql.select(BATCHES).where(BATCHES.c.sequence == sequence)).one()
-        ids[sequence] = batch.id
         digest = hashlib.sha256(batch.moments).hexdigest()
         entry = {name: getattr(batch, name) for name in CHECKED_ENTRY} | {"moments_sha256": digest}
         told = {"moments_sha256": digest, "checksum": checksum(list(entry.values()))}
         connection.execute(sql.update(BATCHES).where(BATCHES.c.sequence == sequence).values(**told))
+        _sum_up_rows(connection, sequence, batch.id)
     for answer in connection.execute(sql.select(ANSWERS)).all():
         told = {"checksum": checksum([getattr(answer, name) for name in CHECKED_ANSWER])}
         connection.execute(sql.update(ANSWERS).where(ANSWERS.c.key == answer.key).values(**told))
-    _sum_up_rows(connection, ids)
 
 
-def _sum_up_rows(connection: Connection, ids: dict[int, str]) -> None:
-    """``ids``: of the batches, by their sequence."""
-    place = (OBSERVATIONS.c.batch == sql.bindparam("of_batch")) & (OBSERVATIONS.c.row == sql.bindparam("of_row"))
+def _sum_up_rows(connection: Connection, batch: int, name: str) -> None:
+    """``batch``: its sequence, and ``name`` its id."""
+    place = (OBSERVATIONS.c.batch == batch) & (OBSERVATIONS.c.row == sql.bindparam("of"))
     update = sql.update(OBSERVATIONS).where(place).values(checksum=sql.bindparam("told"))
-    for rows in _chunks(connection):
-        told = [
-            {
-                "of_batch": row.batch,
-                "of_row": row.row,
-                "told": checksum([*(getattr(row, name) for name in CHECKED_ROW), ids[row.batch]]),
-            }
-            for row in rows
-        ]
-        connection.execute(update, told)
+    for rows in chunks(connection, batch):
+        told = [checksum([*(getattr(row, column) for column in CHECKED_ROW), name]) for row in rows]
+        connection.execute(update, [{"of": row.row, "told": sum_} for row, sum_ in zip(rows, told, strict=True)])
 
 
-def _chunks(connection: Connection) -> Iterator[Sequence[Any]]:
-    """Yield all stored rows, some at a time: a cursor would stumble over what is written meanwhile."""
-    batch, row = -1, -1
-    behind = (OBSERVATIONS.c.batch > sql.bindparam("b")) | (
-        (OBSERVATIONS.c.batch == sql.bindparam("b")) & (OBSERVATIONS.c.row > sql.bindparam("r"))
-    )
-    query = sql.select(OBSERVATIONS).where(behind).order_by(OBSERVATIONS.c.batch, OBSERVATIONS.c.row).limit(CHUNK)
-    while rows := connection.execute(query, {"b": batch, "r": row}).all():
+def chunks(connection: Connection, batch: int) -> Iterator[Sequence[Any]]:
+    """Yield a batch's rows, some at a time."""
+    query = sql.select(OBSERVATIONS).where(OBSERVATIONS.c.batch == batch).order_by(OBSERVATIONS.c.row).limit(CHUNK)
+    last = -1
+    while rows := connection.execute(query.where(OBSERVATIONS.c.row > last)).all():
         yield rows
-        batch, row = rows[-1].batch, rows[-1].row
+        last = rows[-1].row
 
 
 STEPS: dict[int, Callable[[Connection], None]] = {2: _to_2}

@@ -1,5 +1,7 @@
 """Objects, versions and the registry: created once, verified, never overwritten."""
 
+import errno
+import os
 import threading
 from pathlib import Path
 
@@ -152,3 +154,54 @@ def test_a_damaged_line_is_passed_over(tmp_path: Path, registry: Registry, versi
     assert registry.live()[0].version == "1"
     assert [line.version for line in registry.log(5).lines] == ["1"]
     assert registry.activate("2", "me", "").number == 3
+
+
+@pytest.mark.parametrize("call", ["unlink", "fsync"])
+def test_once_linked_a_write_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """If tidying up fails after the link, the object is there, and no error says that it is not."""
+    objects = Objects(tmp_path / "store")
+    objects.create("log/1.json", b"first")
+    real, linked = getattr(os, call), []
+    link = os.link
+
+    def linking(source: str, target: Path) -> None:
+        link(source, target)
+        linked.append(target)
+
+    def failing(*arguments: object, **named: object) -> object:
+        if linked:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(*arguments, **named)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "link", linking)
+        broken.setattr(os, call, failing)
+        objects.create("log/2.json", b"second")
+    assert objects.read("log/2.json") == b"second"
+
+
+def test_a_link_whose_answer_is_lost_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that carries a link out and then fails, or repeats it, has made the object."""
+    objects = Objects(tmp_path / "store")
+    link = os.link
+
+    def twice(source: str, target: Path) -> None:
+        link(source, target)
+        link(source, target)
+
+    with monkeypatch.context() as repeating:
+        repeating.setattr(os, "link", twice)
+        objects.create("log/1.json", b"first")
+    assert objects.read("log/1.json") == b"first"
+
+
+def test_a_folder_that_cannot_be_looked_at_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking for an object in it is the store's error, not the system's."""
+    objects = Objects(tmp_path / "store")
+
+    def refusing(_path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", refusing)
+    with pytest.raises(StoreUnavailable, match="Permission denied"):
+        objects.exists("log/1.json")

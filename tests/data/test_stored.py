@@ -1,0 +1,184 @@
+"""What is stored is compared with its checksum; a database of an earlier version is brought up to date."""
+
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sql
+
+from app.data.integrity import database_fault
+from app.data.observations import Observations
+from app.errors import StoreDamaged, StoreTooNew
+from app.formats import DATABASE
+from tests.conftest import ROOT
+from tests.postgresql import Cluster
+
+GOLDEN = ROOT / "tests" / "stores" / "0.1.0"
+
+
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of a database as version 0.1.0 left it."""
+    if request.param == "SQLite":
+        shutil.copy(GOLDEN / "sqlite" / "observations.db", tmp_path)
+        return f"sqlite:///{tmp_path / 'observations.db'}"
+    server: Cluster = request.getfixturevalue("postgresql")
+    url = server.database()
+    server.fill(url, (GOLDEN / "postgresql" / "observations.sql").read_text())
+    return url
+
+
+@pytest.fixture
+def observations(url: str) -> Iterator[Observations]:
+    """Return its table."""
+    table = Observations(url)
+    yield table
+    table.close()
+
+
+def _execute(url: str, *statements: str) -> None:
+    engine = sql.create_engine(url)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(sql.text(statement))
+    engine.dispose()
+
+
+def test_an_earlier_database_is_brought_up_to_date(observations: Observations, url: str) -> None:
+    """All is there, each row with a checksum that is right; a second look changes nothing."""
+    with observations.reading() as transaction:
+        batches, rows = transaction.all(), transaction.page(100, None)
+        moments = transaction.moments(transaction.active())
+    assert [batch.rows for batch in batches] == [15, 3, 1, 2, 3]
+    assert [batch.withdrawn is not None for batch in batches] == [False, False, True, False, True]
+    assert len(rows) == 24
+    assert {"mango", "orange", "blé"} == set(moments)
+    with observations.reading() as transaction:
+        assert list(transaction.faults()) == []
+    engine = sql.create_engine(url)
+    with engine.connect() as connection:
+        for table in ("batches", "observations", "answers"):
+            missing = f"SELECT count(*) FROM {table} WHERE checksum IS NULL"  # noqa: S608 - a name of ours
+            assert connection.execute(sql.text(missing)).scalar() == 0
+        assert connection.execute(sql.text("SELECT number FROM orchard_format")).scalar() == DATABASE
+    engine.dispose()
+
+
+def test_what_an_earlier_version_adds_meanwhile_is_read(observations: Observations, url: str) -> None:
+    """A server of version 0.1.0 on the same database writes no checksums: its rows are taken as they are."""
+    with observations.reading() as transaction:
+        before = len(transaction.page(100, None))
+    _execute(
+        url,
+        "INSERT INTO batches (sequence, id, digest, source, note, who, rows, created, moments) "
+        "SELECT 99, 'new', digest, source, note, who, 1, created, moments FROM batches WHERE rows = 1",
+        'INSERT INTO observations (batch, "row", temperature, rainfall, humidity, yields) '
+        "VALUES (99, 0, 70, 70, 70, '{\"mango\": 1.5}')",
+    )
+    with observations.reading() as transaction:
+        assert len(transaction.page(100, None)) == before + 1
+        assert transaction.active()[-1].id == "new"
+
+
+def _page(observations: Observations) -> object:
+    with observations.reading() as transaction:
+        return transaction.page(100, None)
+
+
+def _active(observations: Observations) -> object:
+    with observations.reading() as transaction:
+        return transaction.active()
+
+
+def _learn(observations: Observations) -> object:
+    with observations.reading() as transaction:
+        return transaction.moments(transaction.active())
+
+
+def _answer(observations: Observations) -> object:
+    with observations.reading() as transaction:
+        return transaction.answer("harvest-2026", "any")
+
+
+DAMAGE: dict[str, tuple[str, Callable[[Observations], object], str]] = {
+    "a yield": (
+        "UPDATE observations SET yields = replace(yields, '70.2', '72.2')",
+        _page,
+        "row 0 of batch",
+    ),
+    "a region": ("UPDATE observations SET region = 'X' WHERE region = 'L'", _page, "row 1 of batch"),
+    "weather": ("UPDATE observations SET rainfall = 68 WHERE rainfall = 67", _page, "of batch"),
+    "a batch's entry": ("UPDATE batches SET who = 'otto' WHERE note = 'late'", _active, "batch"),
+    "a withdrawal": ("UPDATE batches SET withdrawn = NULL", _active, "batch"),
+    "moments": (
+        "UPDATE batches SET moments = (SELECT moments FROM batches WHERE rows = 1) WHERE rows = 15",
+        _learn,
+        "the moments of batch",
+    ),
+    "an answer": (
+        "UPDATE answers SET body = replace(body, 'accepted', 'rejected')",
+        _answer,
+        "the answer under the idempotency key 'harvest-2026'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damage_is_told_and_not_learned(observations: Observations, url: str, name: str) -> None:
+    """Whatever is not what was written is named when it is read, and by a look at all."""
+    _page(observations)
+    statement, look, told = DAMAGE[name]
+    _execute(url, statement)
+    with pytest.raises(StoreDamaged, match=told):
+        look(observations)
+    with observations.reading() as transaction:
+        assert any(told in fault for fault in transaction.faults())
+
+
+def test_damage_gets_no_new_checksum(observations: Observations, url: str) -> None:
+    """A damaged batch cannot be withdrawn or restored, which would vouch for it anew."""
+    with observations.reading() as transaction:
+        batch = transaction.all()[3]
+    _execute(url, "UPDATE batches SET who = 'otto' WHERE note = 'late'")
+    for change in ("withdraw", "restore"):
+        with pytest.raises(StoreDamaged), observations.transaction() as transaction:
+            getattr(transaction, change)(batch.id, "why")
+
+
+def test_a_newer_database_is_refused(observations: Observations, url: str) -> None:
+    """Nothing is read or written where a later version has been at work."""
+    _page(observations)
+    _execute(url, "UPDATE orchard_format SET number = 99")
+    for use in (observations.reading, observations.transaction):
+        with pytest.raises(StoreTooNew, match=r"newer version of Orchard \(format 99"), use():
+            """Never reached."""
+
+
+def test_what_cannot_be_read_is_damage(tmp_path: Path) -> None:
+    """A time or a text that cannot be decoded is no error of the program."""
+    shutil.copy(GOLDEN / "sqlite" / "observations.db", tmp_path)
+    path = tmp_path / "observations.db"
+    url = f"sqlite:///{path}"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE batches SET created = 'yesterday' WHERE rows = 15")
+        database.execute("UPDATE observations SET region = CAST(X'ff41' AS TEXT) WHERE region = 'K'")
+        database.commit()
+    observations = Observations(url)
+    for look in (_page, _active):
+        with pytest.raises(StoreDamaged):
+            look(observations)
+    observations.close()
+
+
+def test_rows_without_their_batch_are_seen_at_the_start(tmp_path: Path) -> None:
+    """A batch whose number has changed leaves its rows behind."""
+    shutil.copy(GOLDEN / "sqlite" / "observations.db", tmp_path)
+    path = tmp_path / "observations.db"
+    assert database_fault(f"sqlite:///{path}") is None
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE batches SET sequence = 77 WHERE rows = 15")
+        database.commit()
+    assert "rows of a batch that is not there" in (database_fault(f"sqlite:///{path}") or "")

@@ -157,8 +157,9 @@ def _cause(error: SQLAlchemyError | OSError) -> str:
 
 def _make_file(path: Path) -> None:
     """Make an empty file that only its owner reads: SQLite would make one that others read."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_CREAT | os.O_WRONLY, OWNER_ONLY))
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, OWNER_ONLY))
 
 
 def _sqlite(url: URL) -> sql.Engine:
@@ -185,9 +186,11 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _forget_read_only(context: Any) -> None:
-    # SQLite opens for reading what it cannot write just then, and the connection stays so for good.
+    # SQLite opens for reading what it cannot write just then. That connection stays so for good, and makes others so.
     if "readonly" in str(context.original_exception):
         context.is_disconnect = True
+        if context.execution_context is not None:
+            context.execution_context.cursor.close()  # or the connection is closed only when the traceback is gone
 
 
 def _postgresql(url: URL) -> sql.Engine:
@@ -207,7 +210,7 @@ def _connect_patiently(_dialect: Any, _record: Any, words: list[Any], named: dic
     """
     import psycopg  # noqa: PLC0415 - it is installed with the extra `postgres`
 
-    class Patient(psycopg.Connection[Any]):
+    class _Patient(psycopg.Connection[Any]):
         def wait(self, gen: Any, *arguments: Any, **options: Any) -> Any:
             return super().wait(_given_up(gen, self._close), *arguments, **options)
 
@@ -215,7 +218,7 @@ def _connect_patiently(_dialect: Any, _record: Any, words: list[Any], named: dic
             self.pgconn.finish()  # a rollback would wait just as long
             raise psycopg.OperationalError(f"no answer within {SILENCE_S:g} s")
 
-    return Patient.connect(*words, **named)
+    return _Patient.connect(*words, **named)
 
 
 def _given_up(waits: Generator[Any, Any, Any], give_up: Callable[[], None]) -> Generator[Any, Any, Any]:

@@ -117,7 +117,11 @@ class Objects:
             StoreUnavailable: the folder cannot be looked at.
         """
         with _reported("read"):
-            return (self.root / name).exists()
+            try:
+                (self.root / name).stat()
+            except FileNotFoundError:
+                return False
+            return True  # `Path.exists` takes some failures for no
 
     def numbers(self, folder: str, suffix: str) -> list[int]:
         """Return, ascending, the n of all the objects ``folder/<n><suffix>``.

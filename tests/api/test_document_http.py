@@ -79,7 +79,7 @@ def test_every_example_can_be_sent(served: Running, document: Document) -> None:
     sent = 0
     for path, method, operation in _operations(document):
         url = path.format(**SAMPLES, batch="{batch}")
-        if method == "delete":
+        if "{batch}" in path:
             batches = served.client.get("/observations/batches", headers=served.write).json()["batches"]
             url = path.format(batch=batches[0]["batch"])
         bodies = [

@@ -1,6 +1,7 @@
 """What is served is what the last line of the log names, or it is said that it is not."""
 
 import errno
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -100,11 +101,11 @@ def test_a_failure_is_raised_and_the_next_look_goes_on(
     registry.activate("1", "other", "")
     before = live.unseen_s
 
-    def refusing(_path: Path) -> bool:
+    def refusing(_path: Path) -> os.stat_result:
         raise OSError(errno.ESTALE, "Stale file handle")
 
     with monkeypatch.context() as stale:
-        stale.setattr(Path, "exists", refusing)
+        stale.setattr(Path, "stat", refusing)
         with pytest.raises(StoreUnavailable, match="Stale file handle"):
             live.follow()
     assert live.unseen_s > before

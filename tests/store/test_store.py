@@ -199,9 +199,9 @@ def test_a_folder_that_cannot_be_looked_at_is_said(tmp_path: Path, monkeypatch: 
     """Asking for an object in it is the store's error, not the system's."""
     objects = Objects(tmp_path / "store")
 
-    def refusing(_path: Path) -> bool:
+    def refusing(_path: Path) -> os.stat_result:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(Path, "exists", refusing)
+    monkeypatch.setattr(Path, "stat", refusing)
     with pytest.raises(StoreUnavailable, match="Permission denied"):
         objects.exists("log/1.json")

@@ -9,7 +9,7 @@ nothing is erased. What is read is compared with its checksum. Knows nothing of 
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -366,17 +366,19 @@ def _checked_moments(row: Any) -> dict[str, FoldedMoments]:
 
 
 def _entry(row: Any) -> Batch:
-    stored.check(row, stored.CHECKED_ENTRY, f"batch {row.id}")
+    stored.check(row.checksum, [getattr(row, name) for name in stored.CHECKED_ENTRY], f"batch {row.id}")
     return Batch(*(getattr(row, name) for name in stored.ENTRY))
 
 
 def _answer(row: Any) -> KeptAnswer:
-    stored.check(row, stored.CHECKED_ANSWER, f"the answer under the idempotency key {row.key!r}")
+    values = [getattr(row, name) for name in stored.CHECKED_ANSWER]
+    stored.check(row.checksum, values, f"the answer under the idempotency key {row.key!r}")
     return KeptAnswer(row.body, row.version_sha256)
 
 
-def _check_row(row: Any, batch: str) -> None:
-    stored.check(row, stored.CHECKED_ROW, f"row {row.row} of batch {batch}", batch)
+def _check_row(row: Sequence[Any], batch: str) -> None:
+    """``row``: the columns of the table."""
+    stored.check(row[-1], (*stored.values_of(row), batch), f"row {row[1]} of batch {batch}")
 
 
 def _faults(look: Any) -> Iterator[str]:
@@ -395,18 +397,12 @@ def _rows(table: Table, batch: str, sequence: int | None) -> Iterator[dict[str, 
         yield row | {"batch": sequence, "checksum": checksum([*row.values(), batch])}
 
 
-def _observation(row: Any) -> Observation:
-    _check_row(row, row.id)
-    return Observation(
-        row.id,
-        row.row,
-        row.region,
-        row.season,
-        tuple(getattr(row, name) for name in NAMES),
-        json.loads(row.yields),
-        row.withdrawn is not None,
-        f"{row.sequence}-{row.row}",
-    )
+def _observation(row: Sequence[Any]) -> Observation:
+    sequence, batch, withdrawn, *columns = row
+    _check_row(columns, batch)
+    _, number, region, season, *weather, yields, _ = columns
+    cursor = f"{sequence}-{number}"
+    return Observation(batch, number, region, season, tuple(weather), json.loads(yields), withdrawn is not None, cursor)
 
 
 def _cursor(text: str) -> tuple[int, int]:

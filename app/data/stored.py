@@ -6,7 +6,7 @@ reported. Rows of version 0.1.0 get theirs when the tables are brought up to dat
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -86,7 +86,6 @@ FORMAT = sql.Table("orchard_format", SCHEMA, sql.Column("number", sql.Integer, p
 ENTRY = ("id", "digest", "source", "note", "who", "rows", "created", "withdrawn", "withdrawn_why")
 """What a batch's entry says, besides its sequence, its moments and how it was restored."""
 CHECKED_ENTRY = ("sequence", *ENTRY, "restored", "restored_why", "moments_sha256")
-CHECKED_ROW = ("row", "region", "season", *NAMES, "yields")
 CHECKED_ANSWER = ("key", "digest", "body", "created", "version_sha256")
 
 LOCK = 0x0A7C4A2D
@@ -97,27 +96,26 @@ CHUNK = 10_000
 """Rows that are held while they are given their checksums."""
 
 
-def checksum(values: Sequence[Any]) -> str:
+def checksum(values: Iterable[Any]) -> str:
     """Return 64 bits of BLAKE2b of texts, numbers and times, hexadecimal: the same after they were stored."""
-    content = json.dumps([_stored(value) for value in values], ensure_ascii=False)
+    content = _ENCODE([value + 0.0 if type(value) is float else value for value in values])  # SQLite stores -0 as 0
     return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
 
 
-def _stored(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
-    return value + 0.0 if isinstance(value, float) else value  # SQLite stores -0 as 0
+def _time(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat()
 
 
-def check(row: Any, names: Sequence[str], what: str, *besides: Any) -> None:
-    """Compare a row with its checksum, if it has one: a program of version 0.1.0 on the same database writes none.
+_ENCODE = json.JSONEncoder(ensure_ascii=False, default=_time).encode
 
-    ``besides``: what else was summed up, behind the columns ``names``.
+
+def check(told: str | None, values: Iterable[Any], what: str) -> None:
+    """Compare a row's values with its checksum, if it has one: version 0.1.0 on the same database writes none.
 
     Raises:
         StoreDamaged: the row is not what was written; the message names ``what`` it is.
     """
-    if row.checksum is not None and row.checksum != checksum([*(getattr(row, name) for name in names), *besides]):
+    if told is not None and told != checksum(values):
         raise StoreDamaged(f"{what} is damaged in the database: it is not what was written")
 
 
@@ -125,6 +123,14 @@ def hold(connection: Connection, lock: int) -> None:
     """Hold a lock of PostgreSQL's until the transaction ends; SQLite has but one writer at a time."""
     if connection.dialect.name == "postgresql":
         connection.execute(sql.select(sql.func.pg_advisory_xact_lock(lock)))
+
+
+def values_of(row: Sequence[Any]) -> Sequence[Any]:
+    """Return what has a share in the checksum of an observation, all its columns but the first and last.
+
+    The sequence of its batch has none: the batch's id, which is put behind them, has.
+    """
+    return row[1:-1]
 
 
 def is_up_to_date(connection: Connection) -> bool:
@@ -195,7 +201,7 @@ def _sum_up_rows(connection: Connection, batch: int, name: str) -> None:
     place = (OBSERVATIONS.c.batch == batch) & (OBSERVATIONS.c.row == sql.bindparam("of"))
     update = sql.update(OBSERVATIONS).where(place).values(checksum=sql.bindparam("told"))
     for rows in chunks(connection, batch):
-        told = [checksum([*(getattr(row, column) for column in CHECKED_ROW), name]) for row in rows]
+        told = [checksum((*values_of(row), name)) for row in rows]
         connection.execute(update, [{"of": row.row, "told": sum_} for row, sum_ in zip(rows, told, strict=True)])
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from sqlalchemy import Engine, event
 
+from app.api.bodies import Sent
 from app.api.observations import Upload, store_large
 from app.data.observations import Observations
 from app.data.table_file import TableFile
@@ -73,7 +74,7 @@ def activate(settings: Settings, key: str) -> str:
 
 def upload(settings: Settings, key: str) -> str:
     """Store three rows."""
-    answer, _ = store_large(CSV, Upload("text/csv", 10, "", "test", key, "same"), settings.database)
+    answer, _ = store_large(CSV, Upload(Sent("text/csv", 10, {}), "test", key, "same"), settings.database)
     return "batch " + answer.decode().split('"')[3]
 
 

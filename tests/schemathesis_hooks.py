@@ -1,12 +1,14 @@
 """What schemathesis is told of Orchard beyond its OpenAPI document; see test_schemathesis.py.
 
 Of rules that JSON Schema cannot express, valid examples are made to keep them: columns of one length, crop names that
-can be printed, tables of CSV and Arrow, tensors of their shape. Invalid examples are left as they are.
+can be printed, regions and seasons in their composed form, tables of CSV and Arrow, tensors of their shape. Invalid
+examples are left as they are.
 """
 
 import io
 import itertools
 import json
+import unicodedata
 from typing import Any
 
 import pyarrow as pa
@@ -70,7 +72,13 @@ def _of_few_crops(body: dict[str, Any]) -> dict[str, Any]:
         return {}
     return {
         "observations": [
-            row | {"yields": {f"crop {number}": tons for number, tons in enumerate(row["yields"].values())}}
+            row | _composed(row) | {"yields": {f"crop {n}": tons for n, tons in enumerate(row["yields"].values())}}
             for row in observations
         ]
     }
+
+
+def _composed(row: dict[str, Any]) -> dict[str, str]:
+    """Return a row's names in the form in which look-alikes are the same."""
+    names = {name: row[name] for name in ("region", "season") if isinstance(row.get(name), str)}
+    return {name: unicodedata.normalize("NFC", text)[:200].strip() for name, text in names.items()}

@@ -1,18 +1,68 @@
-"""Bodies with observations, JSON or CSV: read, validated and made into a table."""
+"""Bodies with observations, JSON or CSV: read, validated and made into a table, beside what the query says of them."""
 
 import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
-from typing import TypeVar
+from typing import Annotated, Any, TypeVar
 
-from fastapi import Request
-from pydantic import BaseModel, TypeAdapter
+from fastapi import Query, Request
+from pydantic import BaseModel, TypeAdapter, WithJsonSchema
 
 from app.api.faults import validated
 from app.api.plain import plain
-from app.api.schemas import ReportedSeason, to_table
-from app.data.tables import Table, check_crop_names
+from app.api.schemas import NOTE_LENGTH, Note, ReportedSeason, to_table
+from app.data.names import LABELS, NOTE, SHOWN, label_problem
+from app.data.tables import MAX_ERRORS, Table, check_crop_names
+from app.errors import FieldError, InvalidInput
 
 Body = TypeVar("Body", bound=BaseModel)
+NoteQuery = Annotated[
+    Note | None,
+    Query(description="Why, for the records."),
+    WithJsonSchema({"type": "string", "maxLength": NOTE_LENGTH, "pattern": NOTE}),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How a body is to be read: its content type, the most rows that it may have, and what the query says beside it."""
+
+    media_type: str
+    max_rows: int
+    query: Mapping[str, Any]
+
+
+def said(**query: Any) -> dict[str, Any]:
+    """Return those of a query's parameters that are given."""
+    return {name: value for name, value in query.items() if value is not None}
+
+
+def agreed(query: Mapping[str, Any], body: BaseModel) -> dict[str, Any]:
+    """Return what a query and a body say together of what both can say.
+
+    Raises:
+        InvalidInput: they say different things.
+    """
+    in_body = {name: value for name, value in body if name in body.model_fields_set}
+    faults = [
+        FieldError(
+            ("query", name),
+            f"the query says {_shown(value)}, the body {_shown(in_body[name])}: give one, or the same in both",
+            "contradiction",
+        )
+        for name, value in query.items()
+        if name in in_body and in_body[name] != value
+    ]
+    if faults:
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise InvalidInput(f"query.{faults[0].loc[-1]}: {faults[0].message}{more}", faults)
+    return {name: value for name, value in in_body.items() if name != "observations"} | dict(query)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
 
 
 @cache
@@ -36,11 +86,27 @@ def table_of(rows: list[ReportedSeason]) -> Table:
     """Turn reported seasons into a table.
 
     Raises:
-        InvalidInput: they name too many crops.
+        InvalidInput: they name too many crops, or a region or a season is not in Unicode's composed form.
     """
     table = to_table(rows)
     check_crop_names(table.crops)
+    faults = [
+        fault
+        for name, labels in zip(LABELS, (table.regions, table.seasons), strict=True)
+        for fault in _label_faults(name, labels)
+    ]
+    if faults:
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        place = ".".join(map(str, faults[0].loc))
+        raise InvalidInput(f"{place}: {faults[0].message}{more}", faults[:MAX_ERRORS])
     return table
+
+
+def _label_faults(name: str, labels: Iterable[str | None]) -> Iterator[FieldError]:
+    """Yield what no pattern can find."""
+    for row, label in enumerate(labels):
+        if label and not label.isascii() and (problem := label_problem(label)):
+            yield FieldError(("observations", row, name), problem, "invalid")
 
 
 def digest_of(request: Request, content: bytes) -> str:

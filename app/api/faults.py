@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from app.api.plain import check_fields
+from app.data.names import LABEL, label_problem, note_problem
 from app.data.tables import MAX_ERRORS
 from app.errors import FieldError, InvalidInput, MalformedInput, OrchardError
 from app.model.weather import REGION_LENGTH, WEATHER, YIELD
@@ -98,6 +99,8 @@ def _field_error(fault: Mapping[str, Any]) -> FieldError:
     code, message = _WORDS.get(kind, (kind, "{msg}"))
     context = fault.get("ctx") or {}
     words = {**context, "msg": fault["msg"], "input": _shown(fault.get("input")), "unit": _unit(loc)}
+    if kind == "string_pattern_mismatch":
+        words["problem"] = _mismatch(fault["input"], words["pattern"])
     text = message.format_map(words).rstrip()
     return FieldError(loc, text, code)
 
@@ -116,9 +119,14 @@ _WORDS = {
     "model_type": ("not_an_object", "is not an object"),
     "list_type": ("not_a_list", "is not a list"),
     "too_short": ("too_short", "has {actual_length} entries, at least {min_length} are needed"),
-    "string_pattern_mismatch": ("invalid", "has characters that a text cannot have"),
+    "string_pattern_mismatch": ("invalid", "{problem}"),
     "value_error": ("invalid", "{error}"),
 }
+
+
+def _mismatch(text: str, pattern: str) -> str:
+    problem = label_problem(text) if pattern == LABEL else note_problem(text)
+    return problem or "has characters that a text cannot have"
 
 
 def _cut(part: str | int) -> str | int:

@@ -12,7 +12,6 @@ from app.api.aside import LARGE
 from app.api.described import body, contents
 from app.api.negotiation import CSV, JSON, answer_type, body_type
 from app.api.schemas import (
-    NO_NUL,
     BatchPage,
     BatchRestored,
     BatchStored,
@@ -45,14 +44,14 @@ async def store(
     request: Request,
     used: Used,
     who: Writer,
-    note: Annotated[str, Query(max_length=1_000, pattern=NO_NUL, description="CSV only: why, for the records.")] = "",
+    note: bodies.NoteQuery = None,
     key: IdempotencyKey = None,
 ) -> Response:
-    """Store a batch whole or not at all; the next retrain learns from it."""
+    """Store a batch whole or not at all; the next retrain learns from it. `note` may stand beside any body."""
     answer_type(request, (JSON,))
-    sent = body_type(request, (JSON, CSV))
+    sent = bodies.Sent(body_type(request, (JSON, CSV)), used.settings.max_rows, bodies.said(note=note))
     content = await read_body(request, used)
-    upload = Upload(sent, used.settings.max_rows, note, who, key, bodies.digest_of(request, content))
+    upload = Upload(sent, who, key, bodies.digest_of(request, content))
     if len(content) < LARGE:
         answer, kept = await used.in_database(_store, content, upload, used.observations)
     else:
@@ -70,9 +69,7 @@ async def store(
 class Upload:
     """How a body with observations is to be read and kept."""
 
-    sent: str
-    max_rows: int
-    note: str
+    sent: bodies.Sent
     who: str
     key: str | None
     digest: str
@@ -87,13 +84,14 @@ class Kept:
 
 
 def _store(content: bytes, upload: Upload, observations: "Observations") -> tuple[bytes, Kept]:
-    note = upload.note
-    if upload.sent == CSV:
-        table = parse_observations(content, upload.max_rows)
+    sent, said = upload.sent, upload.sent.query
+    if sent.media_type == CSV:
+        table = parse_observations(content, sent.max_rows)
     else:
-        asked = bodies.parse(ObservationsRequest, content, upload.max_rows)
-        table, note = bodies.table_of(asked.observations), asked.note
-    harvest = Harvest.of(table)
+        asked = bodies.parse(ObservationsRequest, content, sent.max_rows)
+        said = bodies.agreed(sent.query, asked)
+        table = bodies.table_of(asked.observations)
+    harvest, note = Harvest.of(table), said.get("note", "")
     answer, new = records.store(
         observations,
         harvest,
@@ -168,12 +166,12 @@ async def withdraw(
     used: Used,
     who: Writer,
     batch: Annotated[str, Path(max_length=100, description="The batch's id.")],
-    note: Annotated[str, Query(max_length=1_000, pattern=NO_NUL, description="Why, for the records.")] = "",
+    note: bodies.NoteQuery = None,
 ) -> Response:
     """Take a batch out of training from the next one on; nothing is erased."""
     answer_type(request, (JSON,))
-    answer = await used.in_database(records.withdraw, used.observations, batch, who, note)
-    wrote("a batch was withdrawn", who=who, why=note, batch=answer.batch, rows=answer.rows)
+    answer = await used.in_database(records.withdraw, used.observations, batch, who, note or "")
+    wrote("a batch was withdrawn", who=who, why=note or "", batch=answer.batch, rows=answer.rows)
     return Response(to_json(answer), media_type=JSON)
 
 
@@ -188,10 +186,10 @@ async def restore(
     used: Used,
     who: Writer,
     batch: Annotated[str, Path(max_length=100, description="The batch's id.")],
-    note: Annotated[str, Query(max_length=1_000, pattern=NO_NUL, description="Why, for the records.")] = "",
+    note: bodies.NoteQuery = None,
 ) -> Response:
     """Let a batch take part in training again, from the next one on; one that does already stays as it is."""
     answer_type(request, (JSON,))
-    answer = await used.in_database(records.restore, used.observations, batch, who, note)
-    wrote("a batch was restored", who=who, why=note, batch=answer.batch, rows=answer.rows)
+    answer = await used.in_database(records.restore, used.observations, batch, who, note or "")
+    wrote("a batch was restored", who=who, why=note or "", batch=answer.batch, rows=answer.rows)
     return Response(to_json(answer), media_type=JSON)

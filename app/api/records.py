@@ -23,7 +23,8 @@ from app.api.schemas import (
     VersionPage,
 )
 from app.data.harvest import Harvest
-from app.data.tables import LABELS, safe_cell
+from app.data.names import LABELS
+from app.data.tables import safe_cell
 from app.errors import KeyTaken, OrchardError
 from app.model.weather import NAMES
 from app.serving.entries import Entry

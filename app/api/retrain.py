@@ -5,9 +5,10 @@ import pickle
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Query, Request
+from pydantic import WithJsonSchema
 from pydantic_core import to_json
 from starlette.responses import Response, StreamingResponse
 
@@ -15,7 +16,7 @@ from app.api import bodies, examples, problems
 from app.api.aside import LARGE
 from app.api.described import body, contents
 from app.api.negotiation import CSV, EVENTS, JSON, answer_type, body_type
-from app.api.schemas import NO_NUL, RetrainRequest
+from app.api.schemas import RetrainRequest
 from app.api.security import IdempotencyKey, read_body
 from app.api.services import Services, Used
 from app.api.tokens import Writer
@@ -27,9 +28,14 @@ from app.training.report import Report
 
 router = APIRouter(tags=["retrain"])
 
-ActivateQuery = Annotated[Activate, Query(description="CSV only: whether the new version becomes live.")]
-DryRunQuery = Annotated[bool, Query(description="CSV only: store and publish nothing.")]
-NoteQuery = Annotated[str, Query(max_length=1_000, pattern=NO_NUL, description="CSV only: why, for the records.")]
+ActivateQuery = Annotated[
+    Activate | None,
+    Query(description="Whether the new version becomes live: `if_better` if neither query nor body says."),
+    WithJsonSchema({"type": "string", "enum": list(get_args(Activate))}),
+]
+DryRunQuery = Annotated[
+    bool | None, Query(description="Store and publish nothing."), WithJsonSchema({"type": "boolean"})
+]
 
 
 @router.post(
@@ -43,32 +49,26 @@ async def retrain(
     request: Request,
     used: Used,
     who: Writer,
-    activate: ActivateQuery = "if_better",
-    dry_run: DryRunQuery = False,
-    note: NoteQuery = "",
+    activate: ActivateQuery = None,
+    dry_run: DryRunQuery = None,
+    note: bodies.NoteQuery = None,
     key: IdempotencyKey = None,
 ) -> Response:
     """Store the observations, fit a new version on all of them, and make it live if it may be.
 
-    Without observations it retrains on what is stored. What fails leaves the live model and the stored observations
-    as they were. With `Accept: text/event-stream` it streams `progress` events and ends with `result` or `error`.
+    Without observations it retrains on what is stored. `activate`, `dry_run` and `note` may stand in the query beside
+    any body. What fails leaves the live model and the stored observations as they were. With
+    `Accept: text/event-stream` it streams `progress` events and ends with `result` or `error`.
     """
     wanted = answer_type(request, (JSON, EVENTS))
-    sent = body_type(request, (JSON, CSV))
+    query = bodies.said(activate=activate, dry_run=dry_run, note=note)
+    sent = bodies.Sent(body_type(request, (JSON, CSV)), used.settings.max_rows, query)
     content = await read_body(request, used)
-    order = Order(
-        source="POST /retrain",
-        who=who,
-        activate=activate,
-        dry_run=dry_run,
-        note=note,
-        key=key,
-        digest=bodies.digest_of(request, content),
-    )
+    order = Order(source="POST /retrain", who=who, key=key, digest=bodies.digest_of(request, content))
     if len(content) < LARGE:
-        order = read_order(content, order, sent, used.settings.max_rows)
+        order = read_order(content, order, sent)
     else:
-        file, order = await used.aside.call(read_large_order, content, order, sent, used.settings.max_rows)
+        file, order = await used.aside.call(read_large_order, content, order, sent)
         if len(file):
             order = replace(order, table=PackedTable(file.read(0, len(file))))
         file.close()
@@ -77,22 +77,23 @@ async def retrain(
     return Response(to_json(await _carried_out(used, order)), media_type=JSON)
 
 
-def read_order(content: bytes, order: Order, media_type: str, max_rows: int) -> Order:
-    """Return the order with what its body says.
+def read_order(content: bytes, order: Order, sent: bodies.Sent) -> Order:
+    """Return the order with what its query and its body say.
 
     Raises:
-        InputError: the body is malformed, invalid or too large.
+        InputError: the body is malformed, invalid or too large, or says something else than the query.
     """
-    if media_type == CSV:
-        return replace(order, table=parse_observations(content, max_rows))
-    asked = bodies.parse(RetrainRequest, content, max_rows)
+    if sent.media_type == CSV:
+        return replace(order, table=parse_observations(content, sent.max_rows), **sent.query)
+    asked = bodies.parse(RetrainRequest, content, sent.max_rows)
+    options = bodies.agreed(sent.query, asked)
     table = bodies.table_of(asked.observations) if asked.observations else None
-    return replace(order, table=table, activate=asked.activate, dry_run=asked.dry_run, note=asked.note)
+    return replace(order, table=table, **options)
 
 
-def read_large_order(content: bytes, order: Order, media_type: str, max_rows: int) -> tuple[bytes, Order]:
+def read_large_order(content: bytes, order: Order, sent: bodies.Sent) -> tuple[bytes, Order]:
     """Do as `read_order`, but return the table beside the order, packed."""
-    order = read_order(content, order, media_type, max_rows)
+    order = read_order(content, order, sent)
     packed = b"" if order.table is None else pickle.dumps(order.table)
     return packed, replace(order, table=None)
 

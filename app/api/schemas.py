@@ -19,8 +19,9 @@ from pydantic import (
     model_validator,
 )
 
-from app.data.tables import LABELS, MAX_CROPS, RESERVED_ENDINGS, Table, crop_name_problem
-from app.model.weather import NAMES, REGION_LENGTH, WEATHER, YIELD, Feature
+from app.data.names import CROP, LABEL, NOTE, crop_name_problem
+from app.data.tables import MAX_CROPS, Table
+from app.model.weather import REGION_LENGTH, WEATHER, YIELD, Feature
 from app.store.card import Card, Decision
 from app.store.line import LogLine
 from app.training.order import Activate
@@ -36,10 +37,9 @@ Rainfall = Annotated[float, _number(WEATHER[1])]
 Humidity = Annotated[float, _number(WEATHER[2])]
 Tons = Annotated[float, _number(YIELD)]
 Label = Annotated[str, Field(max_length=REGION_LENGTH)]
-NO_NUL = r"^[^\x00]*$"
-"""Databases do not keep it."""
-StoredLabel = Annotated[str, Field(max_length=REGION_LENGTH, pattern=NO_NUL)]
-Note = Annotated[str, Field(max_length=1_000, pattern=NO_NUL)]
+StoredLabel = Annotated[str, Field(max_length=REGION_LENGTH, pattern=LABEL)]
+NOTE_LENGTH = 1_000
+Note = Annotated[str, Field(max_length=NOTE_LENGTH, pattern=NOTE)]
 
 
 def _crop_name(name: str) -> str:
@@ -48,14 +48,10 @@ def _crop_name(name: str) -> str:
     return name
 
 
-_TAKEN = "|".join((*LABELS, *NAMES))
-_ENDINGS = "|".join(RESERVED_ENDINGS)
-CROP_NAME = rf"^(?!(?:{_TAKEN})$)(?!.*(?:{_ENDINGS})$)(?![=+@ -])[^\x00-\x1f\x7f]*[^\x00-\x20\x7f]$"
-"""`crop_name_problem` as a pattern, but for the spaces and signs of other scripts that cannot be seen."""
 CropName = Annotated[
     str,
     AfterValidator(_crop_name),
-    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": REGION_LENGTH, "pattern": CROP_NAME}),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": REGION_LENGTH, "pattern": CROP}),
 ]
 
 

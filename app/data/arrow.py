@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from app.data.tables import MAX_ERRORS, number_problem
+from app.data.tables import MAX_ERRORS, Problem, number_problem
 from app.errors import FieldError, InvalidInput, MalformedInput
 from app.model.labels import Labels
 from app.model.moments import Array
@@ -113,6 +113,16 @@ class Reading:
             for row in long[:MAX_ERRORS].tolist()
         )
         return Labels(names, codes)
+
+    def check_labels(self, name: str, labels: Labels, problem_of: Problem) -> None:
+        """Take in what is wrong with the names of a column."""
+        wrong = {code: problem for code, label in enumerate(labels.names) if (problem := problem_of(label))}
+        rows = np.flatnonzero(np.isin(labels.codes, list(wrong))) if wrong else np.empty(0, np.intp)
+        self._count += len(rows)
+        for row in rows[:MAX_ERRORS].tolist():
+            number = self._first + row
+            message = f"row {number + 1}, column {name}: {wrong[labels.codes[row]]}"
+            self._faults.append(FieldError((number, name), message, "invalid"))
 
     def raise_faults(self) -> None:
         """Raise what was found, first row first.

@@ -12,7 +12,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.data.tables import BEGINNING, LABELS, Start, Table, crops_of, parse_part
+from app.data.names import LABELS, label_problem
+from app.data.tables import BEGINNING, Start, Table, crops_of, parse_part, read_cell
 from app.errors import InputError, InvalidInput, MalformedInput
 from app.model.labels import Labels
 from app.model.weather import NAMES, WEATHER, YIELD
@@ -118,7 +119,8 @@ def _quick_parser() -> QuickParser:
 
     def parse(header: bytes, content: bytes, start: Start) -> Table | None:
         try:
-            names = [name.strip() for name in list(csv.reader(io.StringIO(header.decode("utf-8-sig"))))[-1]]
+            cells = list(csv.reader(io.StringIO(header.decode("utf-8-sig"))))[-1]
+            names = [read_cell(cell.strip()) for cell in cells]
             if b'"' in content or len(set(names)) < len(names):
                 return None
             types = {name: pa.string() if name in LABELS else pa.float64() for name in names}
@@ -127,7 +129,7 @@ def _quick_parser() -> QuickParser:
                 pa_csv.ReadOptions(use_threads=False, column_names=names, block_size=len(content) + 1),
                 convert_options=pa_csv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=True),
             )
-            return _table(rows, start.row)
+            return _table(rows, start.row, read_cell)
         except (pa.ArrowException, InputError, UnicodeDecodeError, csv.Error):
             return None
 
@@ -154,7 +156,8 @@ def _parquet_parts(path: Path) -> Iterator[Table]:
         raise MalformedInput(f"{path} is not a Parquet file: {str(error)[:200]}") from error
 
 
-def _table(rows: "pa.Table | pa.RecordBatch", first_row: int) -> Table:
+def _table(rows: "pa.Table | pa.RecordBatch", first_row: int, read: Callable[[str], str] = str) -> Table:
+    """``read``: makes a name of a cell's text."""
     from app.data.arrow import Reading, check_schema  # noqa: PLC0415
 
     schema = rows.schema
@@ -163,13 +166,15 @@ def _table(rows: "pa.Table | pa.RecordBatch", first_row: int) -> Table:
     reading = Reading(rows, first_row)
     weather = np.stack([reading.numbers(feature.name, feature) for feature in WEATHER])
     yields = np.stack([reading.numbers(crop, YIELD, optional=True) for crop in crops])
-    regions, seasons = (_stripped(reading.labels(name)) for name in LABELS)
+    regions, seasons = (_stripped(reading.labels(name), read) for name in LABELS)
+    for name, labels in zip(LABELS, (regions, seasons), strict=True):
+        reading.check_labels(name, labels, label_problem)
     reading.raise_faults()
     return Table(regions, seasons, weather.T, crops, yields.T).reporting()
 
 
-def _stripped(labels: Labels) -> Labels:
-    names = [name.strip() for name in labels.names]
+def _stripped(labels: Labels, read: Callable[[str], str]) -> Labels:
+    names = [read(name.strip()) for name in labels.names]
     blank = [code for code, name in enumerate(names) if not name]
     codes: Any = np.where(np.isin(labels.codes, blank), -1, labels.codes) if blank else labels.codes
     return Labels(names, codes)

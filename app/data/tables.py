@@ -6,26 +6,28 @@ Knows nothing of HTTP or of where the text came from.
 import csv
 import hashlib
 import io
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.data.names import LABELS, crop_name_problem, label_problem
 from app.errors import FieldError, InvalidInput, MalformedInput, TooLarge
 from app.model.moments import Array
 from app.model.weather import NAMES, REGION_LENGTH, WEATHER, YIELD, Feature
 
 Mask = NDArray[np.bool_]
+Problem = Callable[[str], str | None]
+"""Says what is wrong with a text, None for nothing."""
 
-LABELS = ("region", "season")
 NO_YIELD = "no crop column holds a number: every yield is empty"
 MAX_CROPS = 100
 MAX_ERRORS = 100
 """Faults that are listed one by one; the rest is counted."""
-RESERVED_ENDINGS = ("_tons", "_low", "_high")
 NUMBER_CHARACTERS = frozenset("0123456789+-.eE")
 
 
@@ -106,7 +108,7 @@ def parse_part(content: bytes, start: Start = BEGINNING, max_rows: int | None = 
     crops = crops_of(sheet.header)
     weather = _weather(sheet)
     yields = np.column_stack([sheet.numbers(crop, YIELD, optional=True) for crop in crops])
-    regions, seasons = sheet.labels("region"), sheet.labels("season")
+    regions, seasons = (sheet.labels(name, label_problem) for name in LABELS)
     sheet.raise_faults()
     return Table(regions, seasons, weather, crops, yields).reporting()
 
@@ -138,7 +140,7 @@ def parse_regions(content: bytes, max_rows: int | None = None) -> tuple[Table, t
         if name not in ("region", *NAMES):
             sheet.fault(FieldError((name,), f"unknown column {name!r}", "unknown"))
     weather = _weather(sheet)
-    regions = sheet.labels("region")
+    regions = sheet.labels("region", _echoed)
     sheet.raise_faults()
     nothing = (None,) * len(regions)
     return Table(regions, nothing, weather, (), np.empty((len(regions), 0))), tuple(sheet.header)
@@ -162,17 +164,6 @@ def check_crop_names(crops: Iterable[str]) -> None:
         raise InvalidInput(errors[0].message, errors[:MAX_ERRORS])
 
 
-def crop_name_problem(name: str) -> str | None:
-    """Say what is wrong with a crop's name, or return None."""
-    if not name or len(name) > REGION_LENGTH:
-        return f"a crop's name has 1 to {REGION_LENGTH} characters, not {len(name)}"
-    if not name.isprintable() or name != name.strip() or name[0] in "=+-@":
-        return f"the crop name {name!r} has characters that a name cannot have"
-    if name in (*LABELS, *NAMES) or name.endswith(RESERVED_ENDINGS):
-        return f"the crop name {name!r} means something else: choose another"
-    return None
-
-
 def number_problem(value: float, feature: Feature) -> str | None:
     """Say which bound of ``feature`` a number breaks, with value, bound and unit, or return None."""
     if value < feature.low:
@@ -182,9 +173,33 @@ def number_problem(value: float, feature: Feature) -> str | None:
     return None
 
 
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+"""How a formula begins (OWASP, "CSV injection"), or a name that has been kept from being one."""
+
+
 def safe_cell(text: str) -> str:
-    """Return a text that no spreadsheet takes for a formula (OWASP, "CSV injection")."""
-    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    """Return a text that no spreadsheet takes for a formula: with an apostrophe in front, which `read_cell` takes off.
+
+    A text that begins with apostrophes and would be taken for such a one gets another, so that every text comes back.
+    """
+    return "'" + text if _FORMULA.match(text) else text
+
+
+def read_cell(cell: str) -> str:
+    """Return the text that `safe_cell` has made a cell of."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+def _echoed(_label: str) -> None:
+    """Find nothing wrong with a name that only comes back to whoever has sent it."""
+
+
+def _label_fault(label: str, problem_of: Problem) -> tuple[str, str] | None:
+    """Return a stable word for what is wrong with a name, and a sentence."""
+    if len(label) > REGION_LENGTH:
+        return "too_long", f"{len(label)} characters, at most {REGION_LENGTH}"
+    problem = problem_of(label)
+    return ("invalid", problem) if problem else None
 
 
 def _weather(sheet: "_Sheet") -> Array:
@@ -203,7 +218,7 @@ class _Sheet:
         lines = list(_records(content, max_rows, start.line))
         if not lines:
             raise MalformedInput("the table is empty: its first line must name the columns")
-        self.header = [name.strip() for name in lines[0][1]]
+        self.header = [read_cell(name.strip()) for name in lines[0][1]]
         self._lines = [number for number, _ in lines[1:]]
         self.rows = [cells for _, cells in lines[1:]]
         self._faults: list[FieldError] = []
@@ -246,15 +261,16 @@ class _Sheet:
         column = self.header.index(name)
         return [cells[column].strip() for cells in self.rows]
 
-    def labels(self, name: str) -> tuple[str | None, ...]:
+    def labels(self, name: str, problem_of: Problem) -> tuple[str | None, ...]:
         """Return a column of names, None where a cell is empty or the column is absent."""
         if name not in self.header:
             return (None,) * len(self.rows)
-        cells = self._cells(name)
-        for row, cell in enumerate(cells):
-            if len(cell) > REGION_LENGTH:
-                message = f"{self._where(row)}, column {name}: {len(cell)} characters, at most {REGION_LENGTH}"
-                self.fault(FieldError(self._place(row, name), message, "too_long"))
+        cells = [read_cell(cell) for cell in self._cells(name)]
+        wrong = {cell: found for cell in set(cells) if (found := _label_fault(cell, problem_of))}
+        for row, cell in enumerate(cells) if wrong else ():
+            if cell in wrong:
+                code, problem = wrong[cell]
+                self.fault(FieldError(self._place(row, name), f"{self._where(row)}, column {name}: {problem}", code))
         return tuple(cell or None for cell in cells)
 
     def numbers(self, name: str, bounds: Feature, *, optional: bool) -> Array:

@@ -103,7 +103,7 @@ def test_observations_as_csv_are_stored_once_under_a_key(trained: Path, tmp_path
 def test_there_is_no_such_batch_or_page(writing: Running) -> None:
     """An unknown batch and a made-up cursor are 404."""
     assert writing.client.delete("/observations/batches/none", headers=writing.write).status_code == 404
-    for cursor in ("x", "1", "1-", "-1-1", "9" * 40 + "-1"):
+    for cursor in ("x", "1", "1-", "-1-1", "9" * 40 + "-1", "9" * 20 + "-0", f"1-{2**63}"):
         assert writing.client.get("/observations", headers=writing.write, params={"after": cursor}).status_code == 404
 
 

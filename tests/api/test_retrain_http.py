@@ -56,6 +56,83 @@ def test_csv_with_options_in_the_query(writing: Running) -> None:
     assert writing.client.get(f"/models/{report['version']}").json()["note"] == "csv"
 
 
+TABLE = "region,season,temperature,rainfall,humidity,mango\nN,2026,74,66,43,57.2\n"
+ROWS = {"observations": [{"region": "N", "temperature": 74, "rainfall": 66, "humidity": 43, "yields": {"mango": 57}}]}
+LARGE_ROWS = {"observations": ROWS["observations"] * 300}
+BODIES: dict[str, Any] = {
+    "JSON": {"json": ROWS},
+    "much JSON": {"json": LARGE_ROWS},
+    "CSV": {"content": TABLE, "headers": {"Content-Type": "text/csv"}},
+    "much CSV": {"content": TABLE + TABLE.partition("\n")[2] * 900, "headers": {"Content-Type": "text/csv"}},
+    "nothing": {},
+    "an empty body called JSON": {"content": b"", "headers": {"Content-Type": "application/json"}},
+}
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_the_query_counts_whatever_the_body(writing: Running, kind: str) -> None:
+    """A dry run in the query is dry, a version never to be made live is not, and the note is kept."""
+    body = BODIES[kind]
+    headers = writing.write | body.get("headers", {})
+    before = _state(writing)
+    dry = writing.client.post("/retrain?dry_run=true", **body | {"headers": headers})
+    assert (dry.status_code, dry.json()["dry_run"], dry.json()["version"]) == (200, True, None)
+    assert _state(writing) == before
+    report = writing.client.post("/retrain?activate=never&note=by+query", **body | {"headers": headers}).json()
+    assert (report["activated"], report["dry_run"]) == (False, False)
+    assert writing.version() == before[-1]
+    assert writing.client.get(f"/models/{report['version']}").json()["note"] == "by query"
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "message"),
+    [
+        ("dry_run=true", {"dry_run": False}, "query.dry_run: the query says True, the body False: give one, or"),
+        ("activate=never", {"activate": "always"}, "query.activate: the query says 'never', the body 'always': give"),
+        ("note=a", {"note": "b"}, "query.note: the query says 'a', the body 'b': give one, or the same in both"),
+        ("note=a&activate=never", {"note": "b", "activate": "always"}, "give one, or the same in both (and 1 more)"),
+    ],
+)
+def test_query_and_body_may_not_contradict(writing: Running, query: str, body: Any, message: str) -> None:
+    """422 that names both, whatever the size, also for a stream; nothing is stored, published or made live."""
+    before = _state(writing)
+    for rows in ({}, ROWS, LARGE_ROWS):
+        for accepted in ("application/json", "text/event-stream"):
+            headers = writing.write | {"Accept": accepted}
+            answer = writing.client.post(f"/retrain?{query}", json=rows | body, headers=headers)
+            assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "contradiction")
+            assert message in answer.json()["detail"]
+    assert _state(writing) == before
+
+
+def test_query_and_body_may_agree(writing: Running) -> None:
+    """Saying the same twice, or different things of different options, is no contradiction."""
+    before = _state(writing)
+    for query, body in (("dry_run=1", {"dry_run": True}), ("dry_run=true", {"activate": "always", "note": "x"})):
+        answer = writing.client.post(f"/retrain?{query}", json=ROWS | body, headers=writing.write)
+        assert (answer.status_code, answer.json()["dry_run"]) == (200, True)
+    assert _state(writing) == before
+
+
+@pytest.mark.parametrize("rows", [ROWS, LARGE_ROWS], ids=["few", "many"])
+def test_a_batch_takes_its_note_from_either(writing: Running, rows: Any) -> None:
+    """From the query, from the body, from both if they agree; 422 if they do not, and nothing is stored."""
+
+    def note(query: str, body: dict[str, str]) -> Any:
+        answer = writing.client.post(f"/observations{query}", json=rows | body, headers=writing.write)
+        if answer.status_code != 201:
+            return answer.status_code
+        entries = writing.client.get("/observations/batches", headers=writing.write).json()["batches"]
+        assert entries[0]["batch"] == answer.json()["batch"]
+        return entries[0]["note"]
+
+    assert note("?note=q", {}) == note("", {"note": "q"}) == note("?note=q", {"note": "q"}) == "q"
+    assert note("", {}) == ""
+    before = _state(writing)
+    assert note("?note=q", {"note": "b"}) == 422
+    assert _state(writing) == before
+
+
 def test_a_dry_run_changes_nothing(writing: Running) -> None:
     """A dry run answers with the changes that it does not make."""
     before = _state(writing)

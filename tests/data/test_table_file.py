@@ -1,7 +1,6 @@
 """Files of observations, read in parts: the same rows, faults and moments as in one piece."""
 
 import builtins
-import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from app.data import table_file
 from app.data.harvest import Harvest
 from app.data.table_file import TableFile
 from app.data.tables import Table, parse_observations
-from app.errors import InvalidInput, MalformedInput, OrchardError
+from app.errors import FieldError, InvalidInput, MalformedInput, OrchardError
 from app.model.weather import NAMES
 
 HEADER = "region,season,temperature,rainfall,humidity,mango,orange\n"
@@ -71,16 +70,44 @@ def test_parts_are_the_whole(write: Write, ending: str) -> None:
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12), max_size=30))
 @hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_region_name_survives_the_cuts(write: Write, names: list[str]) -> None:
-    """Quotes, commas and ends of lines within names do not move the cuts."""
+    """Quotes, commas and ends of lines within names do not move the cuts: read or refused, it is as in one piece."""
     lines = [HEADER]
     for name in [*names, "last"]:
         cell = '"' + name.replace('"', '""') + '"'
         lines.append(f"{cell},,73,67,43,56,70\n")
     file = write("")
     file.path.write_text("".join(lines), newline="")
-    parts = list(file.parts())
-    expected = [row[0].strip() or None for row in list(csv.reader("".join(lines).splitlines(keepends=True)))[1:]]
-    assert [region for part in parts for region in part.regions] == expected
+    whole = "".join(lines).encode()
+    assert _regions_or_fault(lambda: list(file.parts())) == _regions_or_fault(lambda: [parse_observations(whole)])
+
+
+def _regions_or_fault(read: Callable[[], list[Table]]) -> list[str | None] | FieldError:
+    try:
+        return [region for part in read() for region in part.regions]
+    except InvalidInput as error:
+        return error.errors[0]
+
+
+def test_defused_names_in_a_file(write: Write) -> None:
+    """Arrow's parser and ours take the apostrophe off alike; Parquet has none to take off."""
+    lines = [line.replace("R1,2026", "'=R1,''-1") for line in _lines(60)]
+    text = HEADER + "\n".join(lines)
+    parts = list(write(text).parts())
+    assert _rows(parts) == _rows([parse_observations(text.encode())])
+    assert {"=R1"} < {region for part in parts for region in part.regions}
+    assert {"2026", "'-1"} == {season for part in parts for season in part.seasons}
+
+
+def test_names_in_parquet(tmp_path: Path) -> None:
+    """As they are, apostrophes and all; what looks like another name is refused by its row."""
+    names = ["'=A", "B"] * 30
+    (table,) = _parquet(tmp_path / "good.parquet", _columns(60) | {"region": names}).parts()
+    assert list(table.regions) == names
+    names[40] = "cafe\u0301"
+    with pytest.raises(InvalidInput) as caught:
+        list(_parquet(tmp_path / "bad.parquet", _columns(60) | {"region": names}).parts())
+    assert caught.value.detail.startswith(r"row 41, column region: 'cafe\u0301' is not in Unicode's composed form")
+    assert caught.value.errors[0].loc == (40, "region")
 
 
 def test_without_arrow_it_reads_the_same(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:

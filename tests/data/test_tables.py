@@ -1,5 +1,6 @@
 """CSV tables: what is read, and which cell is at fault when it cannot be."""
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.api.records import csv_of
+from app.api.schemas import ObservationEntry
 from app.data.harvest import Harvest
+from app.data.names import label_problem
 from app.data.table_file import TableFile
-from app.data.tables import parse_observations, safe_cell
+from app.data.tables import parse_observations, parse_regions, read_cell, safe_cell
 from app.errors import InvalidInput, MalformedInput, OrchardError, TooLarge
+from app.model.folds import assign_folds
 
 HEADER = "region,season,temperature,rainfall,humidity,mango,orange\n"
 
@@ -44,6 +49,8 @@ FAULTS: list[tuple[str, type[OrchardError], str]] = [
     ("temperature,rainfall,humidity\n1,2,3\n", InvalidInput, "no crop column"),
     (HEADER + "A,1,73,67,43,,\n", InvalidInput, "no crop column holds a number"),
     (HEADER + "A,1,73,67,43,56\n", InvalidInput, "row 1 (line 2) has 6 cells, the header 7"),
+    (HEADER + "A\x1b,1,73,67,43,56,70\n", InvalidInput, "row 1 (line 2), column region: has U+001B at place 2"),
+    (HEADER.replace("mango", "extrapolated") + "A,1,73,67,43,56,70\n", InvalidInput, "means something else"),
     (HEADER + "A,1,73,x,43,56,70\n", InvalidInput, "row 1 (line 2), column rainfall: 'x' is not a number"),
     (HEADER + "A,1,73,,43,56,70\n", InvalidInput, "row 1 (line 2), column rainfall: the cell is empty"),
     (HEADER + "\nA,1,73,1_0,43,56,70\n", InvalidInput, "row 1 (line 3), column rainfall: '1_0' is not a plain"),
@@ -102,7 +109,10 @@ def test_an_unreadable_file(tmp_path: Path) -> None:
 
 
 finite = st.floats(0, 1e12, allow_subnormal=False)
-name = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=20)
+name = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=20).filter(
+    lambda text: label_problem(read_cell(text)) is None
+)
+label = st.builds(str.__add__, st.text("'=+-@", max_size=3), st.just("") | name).filter(lambda text: len(text) <= 20)
 
 
 @given(
@@ -113,7 +123,7 @@ def test_numbers_survive_to_the_bit(rows: list[tuple[str | None, float, float, f
     quoted = ['"' + (region or "").replace('"', '""') + '"' for region, *_ in rows]
     lines = [f"{cell},{a!r},{b!r},50,{c!r}" for cell, (_, a, b, c) in zip(quoted, rows, strict=True)]
     table = parse_observations("\n".join(["region,temperature,rainfall,humidity,corn", *lines]).encode())
-    assert table.regions == tuple(region for region, *_ in rows)
+    assert table.regions == tuple(None if region is None else read_cell(region) for region, *_ in rows)
     assert table.weather[:, :2].tolist() == [[a, b] for _, a, b, _ in rows]
     assert table.yields[:, 0].tolist() == [c for *_, c in rows]
 
@@ -122,4 +132,60 @@ def test_numbers_survive_to_the_bit(rows: list[tuple[str | None, float, float, f
 def test_formulas_are_defused(text: str) -> None:
     """A cell that a spreadsheet would take for a formula gets a quote in front."""
     assert safe_cell(text) == "'" + text
+    assert safe_cell("'" + text) == "''" + text
     assert safe_cell("A" + text) == "A" + text
+
+
+@given(st.text())
+def test_what_is_defused_comes_back(text: str) -> None:
+    """Any text, whatever it begins with, and no cell begins as a formula does."""
+    assert read_cell(safe_cell(text)) == text
+    assert not safe_cell(text).startswith(("=", "+", "-", "@", "\t", "\r"))
+
+
+@given(st.lists(st.tuples(st.none() | label, st.none() | label), min_size=1, max_size=9))
+def test_what_is_exported_can_be_sent(names: list[tuple[str | None, str | None]]) -> None:
+    """Exported and sent again: the same regions and seasons, in the same folds; from a file, too."""
+    entries = [
+        ObservationEntry(
+            batch="b",
+            row=row,
+            region=region or None,
+            season=season or None,
+            temperature=73,
+            rainfall=67,
+            humidity=43,
+            yields={"'=crop": 5.0},
+            withdrawn=False,
+        )
+        for row, (region, season) in enumerate(names)
+    ]
+    text = csv_of(entries).encode()
+    with tempfile.NamedTemporaryFile(suffix=".csv") as file:
+        file.write(text)
+        file.flush()
+        (from_file,) = TableFile(Path(file.name)).parts()
+    for table in (parse_observations(text), from_file):
+        assert list(table.regions) == [entry.region for entry in entries]
+        assert list(table.seasons) == [entry.season for entry in entries]
+        sent = assign_folds([entry.region for entry in entries], table.weather)
+        assert assign_folds(table.regions, table.weather).tolist() == sent.tolist()
+        assert table.crops == ("'=crop",)
+
+
+def test_defused_regions_are_asked_about_by_their_names() -> None:
+    """A cell of a table to predict for is read in the same way."""
+    table, _ = parse_regions(b"region,temperature,rainfall,humidity\n'=A1,73,67,43\n''-x,73,67,43\n'B,73,67,43\n")
+    assert table.regions == ("=A1", "'-x", "'B")
+
+
+@pytest.mark.parametrize("column", ["region", "season"])
+def test_names_that_look_like_others_are_refused(column: str) -> None:
+    """With row, line and column, and what to do."""
+    row = "A,2026,73,67,43,56,70\n"
+    bad = row.replace("A" if column == "region" else "2026", "cafe\u0301")
+    with pytest.raises(InvalidInput) as caught:
+        parse_observations((HEADER + row + bad).encode())
+    where = f"row 2 (line 3), column {column}: "
+    assert caught.value.detail == where + r"'cafe\u0301' is not in Unicode's composed form (NFC): send it as 'caf\xe9'"
+    assert caught.value.errors[0].loc == (1, column)

@@ -14,6 +14,7 @@ from fastapi.middleware.cors import CORSMiddleware
 
 from app import memory, stopping
 from app.api import docs, health, inference, metrics, models, observations, predict, problems, retrain
+from app.api.address import check_query
 from app.api.aside import Aside
 from app.api.described import TAGS, operation_id
 from app.api.document import DocumentedAPI
@@ -66,7 +67,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(inference.health)
     guard = [Depends(require_reader)] if settings.read_token is not None else []
     for resource in (predict, retrain, observations, models, inference, metrics):
-        app.include_router(resource.router, dependencies=guard)
+        app.include_router(resource.router, dependencies=[*guard, Depends(check_query)])
     return app
 
 

@@ -5,7 +5,7 @@ from importlib.resources import files
 from typing import Literal
 
 from fastapi import APIRouter
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 router = APIRouter(prefix="/docs", include_in_schema=False)
 
@@ -45,6 +45,12 @@ Asset = Literal["swagger-ui.css", "swagger-ui-bundle.js"]
 async def page() -> Response:
     """Return the page."""
     return Response(PAGE, media_type="text/html")
+
+
+@router.get("/")
+async def slashed() -> Response:
+    """Lead to the page, whose links begin where its path ends; relatively, since nobody vouches for the Host header."""
+    return RedirectResponse("../docs")
 
 
 @router.get("/start.js")

@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.api.address import Addressed
 from app.api.problems import INFERENCE, Problem
 from app.api.protocol import IndexRequest, InferenceError, InferRequest
 from app.api.schemas import (
@@ -19,10 +20,19 @@ from app.api.schemas import (
 
 REFERENCE = "#/components/schemas/{model}"
 PREDICT_SHAPES = (RegionWeather, SeveralRegions, WeatherColumns)
+DESCRIPTION = (
+    "A query holds only names that its call lists here, each once: anything else is refused with a 422 that names what "
+    "is known (a 400 under `/v2`). What a query and a JSON body can both say counts wherever it is said; where they "
+    "disagree, that is a 422 too. Only `/health`, `/v2/health` and this page take any query."
+)
 
 
 class DocumentedAPI(FastAPI):
-    """A FastAPI application whose document describes every body and problem."""
+    """A FastAPI application whose document describes every body and problem, and that answers to plain addresses."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, description=DESCRIPTION, redirect_slashes=False)
+        self.add_middleware(Addressed)
 
     express: ASGIApp | None = None
     """What answers POST /predict before the middleware and the router; it hands on what it does not answer."""

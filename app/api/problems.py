@@ -62,8 +62,8 @@ KINDS: dict[type[OrchardError], Kind] = {
     errors.TrainingFailed: Kind(503, "training_failed", "Training failed", (("Retry-After", "5"),)),
     errors.AnsweringFailed: Kind(503, "answering_failed", "A large question was not answered"),
 }
-ANYWHERE = (401, 429, 503)
-"""Reading may need a token too, and any call may be one too many."""
+ANYWHERE = (401, 422, 429, 503)
+"""Reading may need a token too, any query may have an unknown name, and any call may be one too many."""
 METHOD_NOT_ALLOWED, BAD_REQUEST, INVALID = 405, 400, 422
 INFERENCE = "/v2"
 """Where the Open Inference Protocol is spoken."""
@@ -112,7 +112,8 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def inference(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the ``responses`` of an operation of the Open Inference Protocol, whose errors have their own form."""
     content = {"application/json": {"schema": {"$ref": "#/components/schemas/InferenceError"}}}
-    return {status: entry | {"content": content} for status, entry in documented(*statuses).items()}
+    described = documented(*statuses, BAD_REQUEST)
+    return {status: entry | {"content": content} for status, entry in described.items() if status != INVALID}
 
 
 def response(request: Request, error: OrchardError) -> Response:
@@ -156,7 +157,8 @@ def _body(kind: Kind, detail: str, faults: Iterable[FieldError], request_id: str
 def _allowed(app: FastAPI, request: Request) -> dict[str, str]:
     """Return the Allow header of a path: all its methods, where the router names only those of one route."""
     template = getattr(request.scope.get("route"), "path", "")
-    return {"Allow": ", ".join(method.upper() for method in app.openapi()["paths"].get(template, {}))}
+    methods = [method.upper() for method in app.openapi()["paths"].get(template, {})]
+    return {"Allow": ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])}
 
 
 def install(app: FastAPI) -> None:

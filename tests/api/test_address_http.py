@@ -1,0 +1,117 @@
+"""What a request is addressed to: names in the query, slashes at the end of the path, and HEAD."""
+
+from typing import Any
+
+import pytest
+
+from tests.running import HARVEST, Running
+
+PLACE = {"temperature": 75, "rainfall": 80, "humidity": 55}
+FILLED = {"version": "1", "model": "yield", "batch": "none"}
+OPEN = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")
+GET = (*OPEN, "/metrics", "/models", "/models/live", "/docs", "/docs/start.js", "/openapi.json", "/v2")
+
+
+def _problem(running: Running, method: str, path: str, **more: Any) -> Any:
+    answer = running.client.request(method, path, headers=running.write, **more)
+    assert answer.status_code == 422, (path, answer.text)
+    return answer.json()
+
+
+def test_no_call_passes_over_what_it_does_not_know(reading: Running) -> None:
+    """Each operation of the document refuses an unknown name and one given twice, as documented; health takes any."""
+    checked = 0
+    for path, operations in reading.client.get("/openapi.json").json()["paths"].items():
+        for method, operation in operations.items():
+            known = [entry["name"] for entry in operation.get("parameters", []) if entry["in"] == "query"]
+            for query in ("nothing=1", *(f"{name}=1&{name}=1" for name in known)):
+                url = f"{path.format(**FILLED)}?{query}"
+                answer = reading.client.request(method, url, headers=reading.write)
+                refused = 400 if path.startswith("/v2") else 422
+                assert answer.status_code == (200 if path in OPEN else refused), (url, answer.text)
+                assert str(answer.status_code) in operation["responses"], url
+                checked += 1
+    assert checked > 30
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "meant"),
+    [
+        ("/predict?crop=mango", "crop", "is unknown here: this call knows 'level', 'explain', 'version'"),
+        (
+            "/predict?levels=0.5",
+            "levels",
+            "is unknown here: did you mean 'level'? This call knows 'level', 'explain', 'version'",
+        ),
+        (
+            "/retrain?dry-run=true",
+            "dry-run",
+            "is unknown here: did you mean 'dry_run'? This call knows 'activate', 'dry_run', 'note'",
+        ),
+        ("/observations?notes=x", "notes", "is unknown here: did you mean 'note'? This call knows 'note'"),
+        ("/models/1/activate?note=x", "note", "is unknown here: this call takes no query"),
+        ("/predict?level=0.8&level=0.8", "level", "is given twice"),
+        ("/retrain?dry_run=true&dry_run=false", "dry_run", "is given twice"),
+    ],
+)
+def test_the_nearest_known_name_is_told(reading: Running, path: str, name: str, meant: str) -> None:
+    """With all those that the call knows; nothing is predicted, stored or made live."""
+    before = reading.version()
+    problem = _problem(reading, "POST", path, json=PLACE if path.startswith("/predict") else HARVEST)
+    assert problem["errors"] == [
+        {"loc": ["query", name], "message": meant, "code": "twice" if "twice" in meant else "unknown"}
+    ]
+    assert problem["detail"] == f"query.{name}: {meant}"
+    assert reading.version() == before
+
+
+def test_many_unknown_names_are_counted(reading: Running) -> None:
+    """Of thousands, long ones too, a hundred are listed."""
+    query = "&".join(f"{'x' * 20}{number}" for number in range(2_000))
+    problem = _problem(reading, "GET", f"/models?{query}")
+    assert len(problem["errors"]) == 100
+    assert problem["detail"].endswith("(and 1999 more)")
+    (fault,) = _problem(reading, "GET", f"/models?{'limit' * 2_000}=1")["errors"]
+    assert len(fault["loc"][1]) == 100
+
+
+@pytest.mark.parametrize("path", ["/models/", "/health/live/", "/metrics/", "/v2/", "/v2/models/yield/", "/models/1/"])
+def test_a_slash_at_the_end_changes_nothing(reading: Running, path: str) -> None:
+    """It is answered as without; nothing leads to the host that the Host header names."""
+    plain = reading.client.get(path.rstrip("/"))
+    slashed = reading.client.get(path, headers={"Host": "elsewhere.example"}, follow_redirects=False)
+    assert (slashed.status_code, slashed.headers["content-type"]) == (200, plain.headers["content-type"])
+    assert path == "/metrics/" or slashed.content == plain.content
+
+
+def test_predicting_with_a_slash_at_the_end(reading: Running) -> None:
+    """The same answer, and no redirect; one slash, not several."""
+    plain, slashed = (reading.client.post(path, json=PLACE) for path in ("/predict", "/predict/"))
+    assert slashed.json() == plain.json()
+    assert reading.client.post("/predict//", json=PLACE).status_code == 404
+    assert reading.client.get("/nothing/", follow_redirects=False).status_code == 404
+
+
+def test_the_page_with_a_slash_leads_to_the_one_without(reading: Running) -> None:
+    """By a path alone, since its links begin where its path ends."""
+    answer = reading.client.get("/docs/", headers={"Host": "elsewhere.example"}, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (307, "../docs")
+    assert reading.client.get("/docs/", follow_redirects=True).url.path == "/docs"
+
+
+@pytest.mark.parametrize("path", GET)
+def test_head_is_answered_wherever_get_is(reading: Running, path: str) -> None:
+    """With the same status and type, no body, and the length that it would have."""
+    got, head = reading.client.get(path), reading.client.head(path)
+    assert (head.status_code, head.headers["content-type"]) == (200, got.headers["content-type"])
+    assert head.content == b""
+    assert int(head.headers["content-length"]) > 0
+    counted = reading.client.get("/metrics").text
+    assert path == "/openapi.json" or f'orchard_requests_total{{method="HEAD",route="{path}",status="200"}}' in counted
+
+
+def test_head_is_refused_wherever_get_is(reading: Running) -> None:
+    """And where it is answered, Allow names it."""
+    head = reading.client.head("/predict")
+    assert (head.status_code, head.headers["allow"]) == (405, "POST")
+    assert reading.client.put("/observations").headers["allow"] == "POST, GET, HEAD"

@@ -113,7 +113,7 @@ async def _metadata(used: Services, served: Served) -> ModelMetadata:
     numbers = await asyncio.to_thread(used.registry.versions)
     crops = [crop.crop for crop in served.model.crops]
     ends = [f"{crop}{end}" for end in ("", "_low", "_high") for crop in crops]
-    outputs = [TensorMetadata(name=name, datatype="FP64", shape=[-1]) for name in ends]
+    outputs = [TensorMetadata(name=name, datatype="FP64", shape=[-1]) for name in ends if name != EXTRAPOLATED]
     return ModelMetadata(
         name=MODEL,
         versions=list(map(str, reversed(numbers[:LISTED]))),

@@ -238,7 +238,7 @@ def _wanted(request: InferRequest, model: LinearModel) -> dict[str, bool]:
     default = request.parameters.binary_data_output
     crops = [crop.crop for crop in model.crops]
     if not request.outputs:
-        return dict.fromkeys(crops, default)
+        return {crop: default for crop in crops if crop != EXTRAPOLATED}
     known = {*crops, EXTRAPOLATED, *(f"{crop}_{end}" for crop in crops for end in ("low", "high"))}
     wanted: dict[str, bool] = {}
     for output in request.outputs:
@@ -252,11 +252,11 @@ def _wanted(request: InferRequest, model: LinearModel) -> dict[str, bool]:
 
 
 def _output(name: str, answer: Answer) -> NDArray[Any]:
+    if name == EXTRAPOLATED:  # before a crop of that name, which a store may have from before it was refused
+        return answer.extrapolated
     tons = answer.tons()
     if name in tons:
         return _there(name, tons[name]["tons"])
-    if name == EXTRAPOLATED:
-        return answer.extrapolated
     crop, _, end = name.rpartition("_")
     return _there(name, tons[crop][end])
 

@@ -8,6 +8,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,14 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from app.data.tables import Table
+from app.settings import Settings
+from app.training.job import Job
+from app.training.order import Order
 from tests.running import HARVEST, Running, copy_store, serving
 
 with warnings.catch_warnings():
@@ -305,6 +311,37 @@ def test_encoded_requests(serves: Running) -> None:
     assert ask(zlib.compress(bytes(40 * 2**20)), "deflate") == 413
 
 
+def test_a_crop_called_as_an_output_is(trained: Path, tmp_path: Path, tutorial: Table) -> None:
+    """Of a store from before such names were refused: `extrapolated` is the protocol's, named once, and BOOL."""
+    store = copy_store(trained, tmp_path / "store")
+    job = Job(Settings(model_store=store))
+    job.run(Order("old.csv", "test", replace(tutorial, crops=("extrapolated", "input")), activate="always"))
+    job.close()
+    with serving(store) as running, closing(triton.InferenceServerClient(_address(running))) as client:
+        names = [output["name"] for output in client.get_model_metadata("yield")["outputs"]]
+        types = {output["name"]: output["datatype"] for output in client.get_model_metadata("yield")["outputs"]}
+        assert len(set(names)) == len(names)
+        assert (types["extrapolated"], types["input"]) == ("BOOL", "FP64")
+        wanted = [triton.InferRequestedOutput(name) for name in ("extrapolated", "input", "extrapolated_low")]
+        found = client.infer("yield", _inputs(triton, ROWS, binary=True, named=False), outputs=wanted)
+        expected = running.client.post("/predict", json=dict(zip(NAMES, zip(*ROWS, strict=True), strict=True))).json()
+        assert found.as_numpy("extrapolated").tolist() == expected["extrapolated"]
+        assert found.as_numpy("input").tolist() == pytest.approx(expected["yields"]["input"]["tons"])
+        plain = client.infer("yield", _inputs(triton, ROWS, binary=True, named=False)).get_response()["outputs"]
+        assert [output["name"] for output in plain] == ["input", "mango", "orange"]
+
+
+def test_a_query_is_not_passed_over(serves: Running) -> None:
+    """What a client sends of its own has none; one that a user adds is refused in the protocol's form, not ignored."""
+    with closing(triton.InferenceServerClient(_address(serves))) as client:
+        with pytest.raises(InferenceServerException, match=r"\[400\] query.version: is unknown here"):
+            client.infer("yield", _inputs(triton, ROWS, binary=True, named=False), query_params={"version": "1"})
+        with pytest.raises(InferenceServerException, match="this call takes no query"):
+            client.get_model_metadata("yield", query_params={"version": "1"})
+        assert client.is_server_live(query_params={"probe": "1"})
+        assert client.is_server_ready(query_params={"probe": "1"})
+
+
 def test_errors_around_it(serves: Running, trained: Path, tmp_path: Path) -> None:
     """Unknown models, paths and methods, too many rows, a closed service: each in the protocol's form."""
     client = serves.client
@@ -355,7 +392,7 @@ def test_large_requests(serves: Running) -> None:
 WEATHER = st.tuples(st.floats(-130, 140), st.floats(0, 30_000), st.floats(0, 100)).map(list)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(st.lists(WEATHER, min_size=1, max_size=5), st.booleans())
 def _same_numbers(running: Running, rows: list[list[float]], binary: bool) -> None:
     tensor: dict[str, Any] = {"name": "input", "shape": [len(rows), 3], "datatype": "FP64"}

@@ -153,7 +153,7 @@ def _predict_table(
 
     content = _content(table)
     if not as_json:
-        sys.stdout.write(orchard.predict_csv(content, level=level, version=version))
+        console.print_table(orchard.predict_csv(content, level=level, version=version))
         return
     read, _ = parse_regions(content)
     regions = [
@@ -230,7 +230,7 @@ def activate(version: Version, note: Note = "", url: Url = None, as_json: AsJson
         if as_json:
             console.print_json(line)
         else:
-            print(f"version {line.version} is live (line {line.number} of the log)")
+            console.print_line(f"version {line.version} is live (line {line.number} of the log)")
 
 
 @CLI.command()
@@ -315,7 +315,7 @@ def observations(
         if as_csv:
             from app.api.records import csv_of  # noqa: PLC0415
 
-            sys.stdout.write(csv_of(orchard.observations()))
+            console.print_table(csv_of(orchard.observations()))
             return
         page = orchard.observation_page(limit=limit, after=after)
         console.print_json(page) if as_json else console.print_observations(page)
@@ -340,7 +340,10 @@ def add(
     with desk(url, as_json) as orchard:
         _existing(table)
         batch = orchard.store(table=table, note=note, key=key)
-        console.print_json(batch) if as_json else print(f"batch {batch.batch}: {batch.rows} rows stored")
+        if as_json:
+            console.print_json(batch)
+        else:
+            console.print_line(f"batch {batch.batch}: {batch.rows} rows stored")
 
 
 @STORED.command("withdraw")
@@ -355,7 +358,10 @@ def withdraw(
 
     with desk(url, as_json) as orchard:
         gone = orchard.withdraw(batch, note=note)
-        console.print_json(gone) if as_json else print(f"batch {gone.batch}: {gone.rows} rows withdrawn")
+        if as_json:
+            console.print_json(gone)
+        else:
+            console.print_line(f"batch {gone.batch}: {gone.rows} rows withdrawn")
 
 
 @STORED.command("restore")

@@ -9,13 +9,14 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table as Grid
 
 from app import grids
 from app.api.schemas import LogPage, ObservationPage, OnePrediction, VersionCard, VersionPage
+from app.grids import Grid
 from app.model.figures import figure
 from app.model.moments import Array
 from app.store.card import Card
+from app.terminal import escaped, escaped_json, quoted
 from app.training.report import Report
 
 Show = Callable[[str, int, int, float | None], None]
@@ -25,15 +26,34 @@ PIPE_WIDTH = 160
 """Characters in a line where the output is not a terminal."""
 
 
-def console() -> Console:
+class Screen(Console):
+    """Where to print. Of names and notes in it, nothing does anything but show."""
+
+    def print(self, *parts: Any, **named: Any) -> None:
+        """Print lines and tables."""
+        super().print(*(quoted(part) if isinstance(part, str) else part for part in parts), **named)
+
+
+def console(*, stderr: bool = False) -> Screen:
     """Return where to print. A pipe has no width: tables are cut to a terminal's only where there is one."""
-    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False)
+    width = None if (sys.stderr if stderr else sys.stdout).isatty() else PIPE_WIDTH
+    return Screen(stderr=stderr, highlight=False, soft_wrap=True, width=width, markup=False, emoji=False)
+
+
+def print_line(text: str) -> None:
+    """Print one line."""
+    print(quoted(text))
+
+
+def print_table(table: str) -> None:
+    """Print CSV: to a file or a pipe as it is, to be sent again; on a terminal so that it only shows."""
+    sys.stdout.write(escaped(table) if sys.stdout.isatty() else table)
 
 
 def print_json(answer: BaseModel | list[Any] | dict[str, Any]) -> None:
     """Print an answer as the service gives it: without what it was not asked for."""
     content = answer.model_dump_json(exclude_unset=True) if isinstance(answer, BaseModel) else to_json(answer).decode()
-    print(content)
+    print(escaped_json(content))
 
 
 @contextmanager
@@ -43,11 +63,11 @@ def progress(*, as_json: bool = False, every_epoch: bool = False) -> Iterator[Sh
     A bar on a terminal; lines elsewhere, and for every epoch where the recipe asks for them. Where the output is to be
     JSON, the bar is on standard error, and there are no lines.
     """
-    shown = Console(stderr=True, highlight=False) if as_json else console()
+    shown = console(stderr=as_json)
     if not shown.is_terminal:
         yield _silent if as_json else _lines(shown, every_epoch=every_epoch)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=shown, transient=True) as bar:
         task = bar.add_task("starting", total=None)
 
@@ -56,7 +76,7 @@ def progress(*, as_json: bool = False, every_epoch: bool = False) -> Iterator[Sh
                 shown.print(_epoch(epoch, epochs, loss, every_epoch=True))
             text = stage if loss is None else f"{stage}, loss {loss:.6g}"
             # The first of a stage is drawn at once: most stages are over before the next refresh.
-            bar.update(task, description=text, completed=epoch, total=epochs or None, refresh=epoch <= 1)
+            bar.update(task, description=quoted(text), completed=epoch, total=epochs or None, refresh=epoch <= 1)
 
         yield show
 

@@ -1,10 +1,14 @@
-"""What answers look like as text: tables, and lines of facts. Prints nothing."""
+"""What answers look like as text: tables, and lines of facts. Prints nothing.
+
+Names and notes are others': in a table each is quoted where it holds more than what can be printed.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from rich.table import Table as Grid
+from rich.console import RenderableType
+from rich.table import Table
 
 from app.api.schemas import (
     CropYield,
@@ -17,6 +21,7 @@ from app.model.figures import figure
 from app.model.moments import Array
 from app.model.weather import NAMES
 from app.store.card import Card, CropCard, CropScores, FitCard
+from app.terminal import quoted
 from app.training.report import Change, Changes
 
 NONE = "-"
@@ -25,9 +30,28 @@ SHOWN_REGIONS = 20
 """Regions of a dry run that are shown; ``--json`` has them all."""
 
 
+class Grid(Table):
+    """A table whose title, columns and cells do nothing to the terminal that shows it."""
+
+    def __init__(self, *columns: str, title: str | None = None) -> None:
+        super().__init__(*columns, title=None if title is None else quoted(title), title_justify="left")
+
+    def add_column(self, header: RenderableType = "", *more: Any, **named: Any) -> None:
+        """Add a column."""
+        super().add_column(_quoted(header), *more, **named)
+
+    def add_row(self, *cells: RenderableType | None, **named: Any) -> None:
+        """Add a row."""
+        super().add_row(*(None if cell is None else _quoted(cell) for cell in cells), **named)
+
+
+def _quoted(part: RenderableType) -> RenderableType:
+    return quoted(part) if isinstance(part, str) else part
+
+
 def prediction(answer: OnePrediction, level: float) -> Grid:
     """Return a region's yields, a crop a line, with what the weather contributes where that was asked for."""
-    grid = _titled(f"{answer.region or 'Yields'}, by version {answer.model_version}, tons")
+    grid = Grid(title=f"{answer.region or 'Yields'}, by version {answer.model_version}, tons")
     grid.add_column("")
     for name in ("tons", f"{100 * level:.4g}% interval"):
         grid.add_column(name, justify="right")
@@ -51,7 +75,7 @@ def _explanation(crop: CropYield) -> Iterator[str]:
 
 def beside_targets(crops: Iterable[str], targets: Array, predictions: Array) -> Grid:
     """Return the tutorial recipe's predictions beside the targets, tons."""
-    grid = _titled("Predictions beside targets, tons")
+    grid = Grid(title="Predictions beside targets, tons")
     for crop in crops:
         grid.add_column(f"{crop} predicted", justify="right")
         grid.add_column(f"{crop} target", justify="right")
@@ -96,7 +120,7 @@ def _undetermined(crop: str, part: CropCard) -> Iterator[str]:
 
 def coefficients(card: Card) -> Grid:
     """Return each crop's coefficients with their standard errors and units."""
-    grid = Grid(title="Coefficients (± standard error)", title_justify="left")
+    grid = Grid(title="Coefficients (± standard error)")
     grid.add_column("")
     for crop in card.crops:
         grid.add_column(crop, justify="right")
@@ -119,7 +143,7 @@ def _with_error(value: float, crop: CropCard, feature: str | None) -> str:
 
 def scores(card: Card) -> Grid:
     """Return how far to trust each crop's line."""
-    grid = Grid(title="Scores", title_justify="left")
+    grid = Grid(title="Scores")
     grid.add_column("")
     for crop in card.crops:
         grid.add_column(crop, justify="right")
@@ -148,7 +172,7 @@ def _or_none(value: float | None) -> str:
 
 def gate(judged: dict[str, CropScores]) -> Grid:
     """Return what the gate has compared: errors on rows that are new to the current model, and on old ones."""
-    grid = _titled("Errors (RMSE) of this version and of the current one, tons")
+    grid = Grid(title="Errors (RMSE) of this version and of the current one, tons")
     grid.add_column("")
     for name in ("new rows", "current", "old rows", "current"):
         grid.add_column(name, justify="right")
@@ -161,7 +185,7 @@ def gate(judged: dict[str, CropScores]) -> Grid:
 def changes(changed: Changes) -> Iterator[Grid]:
     """Yield what activating a version would change: coefficients, and predictions for each region's average weather."""
     crops = list(changed.coefficients)
-    grid = _titled("Coefficients, live → candidate")
+    grid = Grid(title="Coefficients, live → candidate")
     grid.add_column("")
     for crop in crops:
         grid.add_column(crop, justify="right")
@@ -170,8 +194,8 @@ def changes(changed: Changes) -> Iterator[Grid]:
         grid.add_row(name, *(_change(changed.coefficients[crop].weights[name]) for crop in crops))
     yield grid
     more = len(changed.regions) - SHOWN_REGIONS
-    grid = _titled(
-        "Predictions for each region's average weather, live → candidate, tons"
+    grid = Grid(
+        title="Predictions for each region's average weather, live → candidate, tons"
         + (f" (and {more} more)" if more > 0 else "")
     )
     grid.add_column("region")
@@ -217,7 +241,7 @@ def observations(entries: Iterable[ObservationEntry]) -> Iterator[Grid]:
     for batch, grouped in groupby(entries, lambda entry: (entry.batch, entry.withdrawn)):
         rows = list(grouped)
         crops = list(dict.fromkeys(crop for row in rows for crop in row.yields))
-        grid = _titled(f"Batch {batch[0]}" + (", withdrawn" if batch[1] else ""))
+        grid = Grid(title=f"Batch {batch[0]}" + (", withdrawn" if batch[1] else ""))
         for name in ("row", "region", "season"):
             grid.add_column(name)
         for name in (*NAMES, *crops):
@@ -251,7 +275,7 @@ def differences(first: Card, second: Card) -> list[Difference]:
 
 def difference(first: str, second: str, found: Iterable[Difference]) -> Grid:
     """Return them side by side."""
-    grid = Grid("", f"version {first}", f"version {second}", "change", title="Differences", title_justify="left")
+    grid = Grid("", f"version {first}", f"version {second}", "change", title="Differences")
     for number in found:
         values = (NONE if value is None else f"{value:.9g}" for value in (number.first, number.second))
         grid.add_row(number.name, *values, "" if number.change is None else f"{number.change:+.4g}")
@@ -276,7 +300,3 @@ def _listing(*names: str) -> Grid:
     for name in names:
         grid.add_column(name, overflow="fold")
     return grid
-
-
-def _titled(title: str) -> Grid:
-    return Grid(title=title, title_justify="left")

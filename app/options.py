@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from app.errors import Conflict, FieldError, InputError, InvalidInput, OrchardError, ServiceError
 from app.settings import Settings
+from app.terminal import escaped, escaped_json
 
 if TYPE_CHECKING:
     from app.client import ClientError, Orchard
@@ -49,6 +50,14 @@ def _checked_key(value: str | None) -> str | None:
     return value
 
 
+def _checked_note(value: str) -> str:
+    from app.data.names import note_problem  # noqa: PLC0415
+
+    if problem := note_problem(value):
+        raise typer.BadParameter(f"the note {problem}")
+    return value
+
+
 Url = Annotated[
     str | None,
     typer.Option(
@@ -68,7 +77,7 @@ AsJson = Annotated[
     ),
 ]
 Activation = Annotated[Literal["if_better", "always", "never"], typer.Option(help="Whether the version becomes live.")]
-Note = Annotated[str, typer.Option(help="Why, for the records.")]
+Note = Annotated[str, typer.Option(callback=_checked_note, help="Why, for the records.")]
 Key = Annotated[
     str | None,
     typer.Option(
@@ -164,12 +173,12 @@ def _problem(error: "ClientError") -> dict[str, Any]:
 
 def _tell(error: "OrchardError | ClientError", problem: dict[str, Any] | None) -> None:
     if problem is not None:
-        print(json.dumps(problem, ensure_ascii=False), file=sys.stderr)
+        print(escaped_json(json.dumps(problem, ensure_ascii=False)), file=sys.stderr)
         return
-    print(f"orchard: {error.detail}", file=sys.stderr)
+    print(f"orchard: {escaped(error.detail)}", file=sys.stderr)
     if len(error.errors) > 1:
         for fault in error.errors[:LISTED_FAULTS]:
-            print(f"  {_placed(fault, error.detail, error.errors[0])}", file=sys.stderr)
+            print(f"  {escaped(_placed(fault, error.detail, error.errors[0]))}", file=sys.stderr)
         if len(error.errors) > LISTED_FAULTS:
             print(f"  … and {len(error.errors) - LISTED_FAULTS} more", file=sys.stderr)
 

@@ -16,6 +16,7 @@ FLOORS = {
     "formats": 0,
     "settings": 0,
     "memory": 0,
+    "terminal": 0,
     "logs": 0,
     "stopping": 0,
     "model": 1,

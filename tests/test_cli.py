@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -373,6 +373,78 @@ def test_observations_are_kept(shop: Shop, harvest: str, tmp_path: Path) -> None
     assert f"Batch {stored['batch']}, withdrawn" in shop("observations", "--limit", "1000").stdout
     assert shop.json("observations", "withdraw", "none", code=2)["status"] == 404
     assert shop.json("observations", "--csv", code=2)["code"] == "invalid"
+
+
+ESCAPE = "\x1b]0;owned\x07"
+TURNED, C1 = "\u202eabc", "\x9b31m"
+
+
+@pytest.fixture(scope="module")
+def deceitful(tmp_path_factory: pytest.TempPathFactory, tutorial: Table) -> Path:
+    """Return a store from before names were looked at: region, season, source, who and note control a terminal."""
+    store = tmp_path_factory.mktemp("deceitful") / "store"
+    regions = (ESCAPE, TURNED, C1, "a\rb", *tutorial.regions[4:])
+    table = replace(tutorial, regions=regions, seasons=(ESCAPE,) * len(tutorial))
+    job = Job(Settings(model_store=store))
+    job.run(Order(f"{ESCAPE}.csv", f"{C1}who", table, note=f"{TURNED}\n{ESCAPE}"))
+    job.close()
+    return store
+
+
+SHOWING = [
+    ("observations",),
+    ("observations", "--json"),
+    ("observations", "--csv"),
+    ("log",),
+    ("log", "--json"),
+    ("models",),
+    ("models", "--json"),
+    ("models", "show", "1"),
+    ("predict", *WEATHER, "--region", ESCAPE),
+    ("predict", *WEATHER, "--region", C1, "--json"),
+]
+
+
+def _controls(text: str) -> set[str]:
+    """Return the characters of a text that do more than show, but for line ends and the colours of our own."""
+    own = re.compile(r"\x1b\[[0-9;]*m|\r?\n")
+    return {sign for sign in own.sub("", text) if not sign.isprintable()}
+
+
+@pytest.mark.parametrize("words", SHOWING, ids=lambda words: " ".join(words[:2]))
+def test_names_do_nothing_to_a_terminal(deceitful: Path, words: tuple[str, ...]) -> None:
+    """Whatever is stored or asked: no title is set, nothing is turned around, no line is overwritten."""
+    assert _controls(_on_a_terminal(deceitful, *words)) == set()
+    if "--csv" not in words:
+        assert _controls(orchard(deceitful, *words).stdout) == set()
+
+
+def test_an_answer_in_csv_does_nothing_to_a_terminal(deceitful: Path, tmp_path: Path) -> None:
+    """On a terminal it only shows; to a pipe it goes as it is, to be sent again."""
+    table = _written(tmp_path, f"region,temperature,rainfall,humidity\n{ESCAPE},73,67,43\n")
+    assert _controls(_on_a_terminal(deceitful, "predict", table)) == set()
+    assert ESCAPE in orchard(deceitful, "predict", table).stdout
+    exported = orchard(deceitful, "observations", "--csv").stdout
+    assert all(name in exported for name in (ESCAPE, TURNED, C1))
+
+
+def test_json_says_what_is_stored(deceitful: Path) -> None:
+    """Escaped, and not changed: what reads it gets the names as they are."""
+    page = _json(orchard(deceitful, "observations", "--json"))
+    assert [row["region"] for row in page["observations"][:3]] == [ESCAPE, TURNED, C1]
+    assert "'\\x1b]0;owned\\x07'" in orchard(deceitful, "observations").stdout
+
+
+def test_errors_do_nothing_to_a_terminal(deceitful: Path, tmp_path: Path) -> None:
+    """What is wrong is told without what it would do, in words and as JSON."""
+    table = _written(tmp_path, f"{ESCAPE}\u202e,temperature,rainfall,humidity\n1,73,67,43\n")
+    for more in ((), ("--json",)):
+        done = orchard(deceitful, "predict", table, *more)
+        assert done.returncode == 2
+        assert _controls(done.stderr) == set()
+    done = orchard(deceitful, "activate", "1", "--note", ESCAPE)
+    assert (done.returncode, _controls(done.stderr)) == (2, set())
+    assert "has U+001B at place 1, a control character" in " ".join(done.stderr.replace("│", "").split())
 
 
 @pytest.mark.parametrize(

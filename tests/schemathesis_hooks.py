@@ -1,8 +1,8 @@
 """What schemathesis is told of Orchard beyond its OpenAPI document; see test_schemathesis.py.
 
 Of rules that JSON Schema cannot express, valid examples are made to keep them: columns of one length, crop names that
-can be printed, regions and seasons in their composed form, tables of CSV and Arrow, tensors of their shape. Invalid
-examples are left as they are.
+can be printed, regions and seasons in their composed form, no contradiction of query and body, tables of CSV and Arrow,
+tensors of their shape. Invalid examples are left as they are.
 """
 
 import io
@@ -36,6 +36,8 @@ def before_call(context: HookContext, case: "Case[Any]", kwargs: dict[str, Any])
         case.body = _tensors() if case.media_type == "application/json" else json.dumps(_tensors()).encode()
     elif isinstance(case.body, dict):
         case.body = _of_one_length(case.body) | _of_few_crops(case.body)
+        # What a body says its query must not contradict.
+        case.query = {name: value for name, value in (case.query or {}).items() if name not in case.body}
 
 
 def _csv(row: dict[str, float]) -> str:

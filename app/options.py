@@ -13,7 +13,7 @@ import typer
 from pydantic import ValidationError
 
 from app.errors import Conflict, FieldError, InputError, InvalidInput, OrchardError, ServiceError
-from app.settings import Settings
+from app.settings import PREFIX, Settings
 from app.terminal import escaped, escaped_json
 
 if TYPE_CHECKING:
@@ -135,7 +135,8 @@ def reported(*, as_json: bool | None = None) -> Iterator[None]:
         raise SystemExit(_code(error)) from error
     except ValidationError as error:
         for fault in error.errors():
-            print(f"orchard: ORCHARD_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}", file=sys.stderr)
+            name = f"{PREFIX}{'_'.join(map(str, fault['loc'])).upper()}"
+            print(f"orchard: {name}: {fault['msg'].removeprefix('Value error, ')}", file=sys.stderr)
         raise SystemExit(WRONG) from error
 
 

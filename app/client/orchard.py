@@ -37,6 +37,8 @@ class _Client(Calls):
     ) -> None:
         """``token``: what writes need. ``timeout``: seconds without an answer. ``retries``: attempts after the first.
 
+        An empty token is none.
+
         Raises:
             ValueError: the URL is not one of HTTP, or the token cannot be one.
         """
@@ -50,7 +52,7 @@ class _Client(Calls):
             raise ValueError(f"{url!r} is not a URL like {URL}")
         self._retries = retries
         self._timeout = timeout
-        headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._settings: dict[str, Any] = {"base_url": address, "timeout": timeout, "headers": headers}
 
     def place(self, version: str | None) -> str:

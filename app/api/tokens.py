@@ -5,23 +5,26 @@ import logging
 import secrets
 import time
 from collections import OrderedDict
-from typing import Annotated, Protocol
+from collections.abc import Sequence
+from typing import Annotated, NoReturn, Protocol
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from app.errors import NotFound, StoreUnavailable, TooManyAttempts, Unauthorized
-from app.settings import Settings
+from app.settings import SHORTEST_TOKEN, Settings
 from app.store.objects import NameTaken, Objects
 
 TOKEN_NAME = "token"  # noqa: S105 - the file's name
 DEFAULT_NAME = "token"
 """Who writes with a token that has no name."""
-SHORTEST = 16
-"""Characters: a shorter token could be guessed."""
+LARGEST = 2**18
+"""Bytes of a token file that is read: thousands of tokens."""
+SHOWN = 5
+"""Lines that a warning names by their number."""
 ATTEMPTS = 10
 WINDOW_S = 60.0
-"""So many wrong tokens in so many seconds, and an address has to wait for the rest of them."""
+"""So many wrong tokens in so many seconds, and an address has to wait for the rest of them before it tries another."""
 ADDRESSES = 10_000
 """Addresses that are kept in mind."""
 BEARER = HTTPBearer(auto_error=False, description="A token from the model store's file `token`, or ORCHARD_TOKEN.")
@@ -79,52 +82,71 @@ class Tokens:
         try:
             status = (self._objects.root / TOKEN_NAME).stat()
             stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
-            if stamp == self._stamp:
-                return
-            named = _parsed(self._objects.read(TOKEN_NAME).decode(errors="replace"))
+            if stamp != self._stamp:
+                self._named, self._stamp = self._read(status.st_size), stamp
+                if status.st_mode & 0o077:
+                    logger.warning("the token file can be read by others than its owner: chmod 600 it")
         except (OSError, NotFound) as error:
             raise StoreUnavailable("the model store's token file cannot be read") from error
-        if not named:
-            raise StoreUnavailable("the model store's token file holds no token: remove it, and a new one is made")
-        if status.st_mode & 0o077:
-            logger.warning("the token file can be read by others than its owner: chmod 600 it")
-        self._named, self._stamp = named, stamp
+        if not self._named:
+            raise StoreUnavailable(
+                f"the model store's token file holds no token, or more than {LARGEST} bytes: "
+                "remove it, and the next start makes a new one"
+            )
+
+    def _read(self, size: int) -> dict[str, str]:
+        if size > LARGEST:
+            return {}
+        # Windows' editors begin a file with a byte order mark, which is no part of the first token.
+        return _parsed(self._objects.read(TOKEN_NAME).decode("utf-8-sig", errors="replace"))
 
 
 def _parsed(text: str) -> dict[str, str]:
     named: dict[str, str] = {}
+    passed_over: list[int] = []
     for number, line in enumerate(text.splitlines(), 1):
         words = line.partition("#")[0].split()
-        if not words:
-            continue
-        if len(words) > 2 or len(words[-1]) < SHORTEST:  # noqa: PLR2004 - a name and a token
-            logger.warning(
-                "line %d of the token file is no name and token of %d characters: passed over", number, SHORTEST
-            )
-            continue
-        name = words[0] if len(words) > 1 else DEFAULT_NAME
-        named[name if name not in named else f"{name} (line {number})"] = words[-1]
+        if len(words) > 2 or (words and len(words[-1]) < SHORTEST_TOKEN):  # noqa: PLR2004 - a name and a token
+            passed_over.append(number)
+        elif words:
+            name = words[0] if len(words) > 1 else DEFAULT_NAME
+            named[name if name not in named else f"{name} (line {number})"] = words[-1]
+    if passed_over:
+        _warn_of(passed_over)
     return named
 
 
+def _warn_of(lines: Sequence[int]) -> None:
+    shown = ", ".join(map(str, lines[:SHOWN])) + (f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else "")
+    logger.warning(
+        "%s of the token file: passed over, since each has to be a token of %d characters or more, or a name and one",
+        f"line {shown}" if len(lines) == 1 else f"lines {shown}",
+        SHORTEST_TOKEN,
+    )
+
+
 class Attempts:
-    """Wrong tokens by address."""
+    """Wrong tokens by address. They only keep others from trying: a right one is let through from anywhere."""
 
     def __init__(self) -> None:
         self._wrong: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
-    def check(self, address: str) -> None:
-        """Let nobody try who has tried too often.
+    def refuse(self, address: str) -> NoReturn:
+        """Take down a wrong token, and say that it is one, or that there were too many.
 
         Raises:
-            TooManyAttempts: this address has to wait.
+            Unauthorized: it is wrong.
+            TooManyAttempts: it is wrong, and so were all of the last ones from this address.
         """
         count, until = self._wrong.get(address, (0, 0.0))
         if count >= ATTEMPTS and time.monotonic() < until:
-            raise TooManyAttempts(f"too many wrong tokens from this address: try again in {WINDOW_S:g} seconds")
+            raise TooManyAttempts(
+                f"the token is wrong, like too many from this address before: try another in {WINDOW_S:g} seconds"
+            )
+        self._note(address)
+        raise Unauthorized("the token is wrong")
 
-    def note(self, address: str) -> None:
-        """Take down a wrong token."""
+    def _note(self, address: str) -> None:
         logger.warning("a wrong token", extra={"address": address})
         now = time.monotonic()
         count, until = self._wrong.pop(address, (0, 0.0))
@@ -140,14 +162,12 @@ def require_writer(
 
     Raises:
         Unauthorized: no token, or a wrong one.
-        TooManyAttempts: too many wrong ones from this address.
+        TooManyAttempts: a wrong one, after too many from this address.
     """
-    services, address = _services(request), _address(request)
-    services.attempts.check(address)
+    services = _services(request)
     who = services.tokens.writer(_given(credentials))
     if who is None:
-        services.attempts.note(address)
-        raise Unauthorized("the token is wrong")
+        services.attempts.refuse(_address(request))
     return who
 
 
@@ -161,11 +181,9 @@ def require_reader(
     Raises:
         Unauthorized, TooManyAttempts: as `require_writer`.
     """
-    services, address = _services(request), _address(request)
-    services.attempts.check(address)
+    services = _services(request)
     if not services.tokens.may_read(_given(credentials)):
-        services.attempts.note(address)
-        raise Unauthorized("the token is wrong")
+        services.attempts.refuse(_address(request))
 
 
 class _Guarded(Protocol):

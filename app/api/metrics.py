@@ -38,6 +38,7 @@ COUNTS = {
     "retrains": Counted("orchard_retrains", "Retrains by what came of them.", ("decision",)),
     "observations_stored": Counted("orchard_observations_stored", "Observations stored since the start, rows.", ()),
 }
+DECISIONS = ("accepted", "rejected", "dry_run", "failed")
 REQUESTS = Counted("orchard_requests", "Requests by route template, method and status.", ("route", "method", "status"))
 DURATIONS = {
     "requests": Counted(
@@ -45,6 +46,19 @@ DURATIONS = {
     ),
     "retrain": Counted("orchard_retrain_seconds", "How long retrains took.", ()),
 }
+MAIN_ROUTES = (
+    ("/predict", "POST"),
+    ("/retrain", "POST"),
+    ("/observations", "POST"),
+    ("/observations", "GET"),
+    ("/models/{version}/activate", "POST"),
+    ("/v2/models/{model}/infer", "POST"),
+)
+FROM_ZERO: dict[str, list[tuple[str, ...]]] = {
+    "retrains": [(decision,) for decision in DECISIONS],
+    "requests": [(*route, status) for route in MAIN_ROUTES for status in ("500", "503")],
+}
+"""Labels that are counted from 0 on: of what has never been counted, Prometheus would not see the first one."""
 FIGURES = {
     "process_resident_memory_bytes": "Resident memory of the serving processes, together.",
     "process_virtual_memory_bytes": "Virtual memory of the serving processes, together.",
@@ -97,6 +111,8 @@ class _Now(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics."""
         totals = self._used.tally.totals(_figures())
+        reached = 0.0 if self._used.database.fault else 1.0
+        yield GaugeMetricFamily("orchard_database_up", "1 if the observations' database answers, 0 if not.", reached)
         yield from _counts(totals)
         yield from _durations(totals)
         yield from _processes(totals)
@@ -129,9 +145,10 @@ class _Now(Collector):
 
 def _counts(totals: Totals) -> Iterator[Metric]:
     for metric, counted in COUNTS.items():
-        yield _counter(counted, {labels: count for (name, labels), count in totals.counts.items() if name == metric})
+        found = {labels: count for (name, labels), count in totals.counts.items() if name == metric}
+        yield _counter(counted, dict.fromkeys(FROM_ZERO.get(metric, ()), 0.0) | found)
     requests = {labels: sum(found.buckets) for labels, found in _of(totals, "requests").items()}
-    yield _counter(REQUESTS, requests)
+    yield _counter(REQUESTS, dict.fromkeys(FROM_ZERO["requests"], 0.0) | requests)
 
 
 def _counter(counted: Counted, values: Mapping[tuple[str, ...], float]) -> Metric:

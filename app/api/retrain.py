@@ -21,7 +21,7 @@ from app.api.security import IdempotencyKey, read_body
 from app.api.services import Services, Used
 from app.api.tokens import Writer
 from app.data.tables import parse_observations
-from app.errors import OrchardError
+from app.errors import OrchardError, ServiceError
 from app.logs import wrote
 from app.training.order import Activate, Order, PackedTable
 from app.training.report import Report
@@ -102,7 +102,7 @@ async def _carried_out(used: Services, order: Order, events: asyncio.Queue[Any] 
     began = time.perf_counter()
     try:
         report = await used.trainer.run(order, events.put_nowait if events is not None else None)
-    except OrchardError:
+    except ServiceError:  # what the caller did wrong, or too early, is nothing that an operator has to see to
         used.tally.add("retrains", "failed")
         raise
     if report.activated and report.version is not None:

@@ -1,12 +1,10 @@
 """The command line: ``orchard``. Its options, errors and exit codes are described in `app.options`."""
 
 import importlib.util
-import math
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -409,31 +407,16 @@ def serve(
     The first start trains a first model: on the observations that are stored, or, if there are none, on the tutorial's
     regions.
     """
+    # The first process of a container never gets a SIGTERM that it does not handle: not even before the server is up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    from app.serve import Server  # noqa: PLC0415 - other commands start without it
+
     given = {"HOST": host, "PORT": port, "WORKERS": workers}
     # The environment is what worker processes inherit.
     os.environ.update({f"ORCHARD_{name}": str(value) for name, value in given.items() if value is not None})
-    settings = Settings()
-    # The first process of a container never gets a SIGTERM that it does not handle: not even before the server is up.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    server = Server(Settings())
     _ensure_model()
-    import uvicorn  # noqa: PLC0415 - other commands start without it
-
-    from app import logs  # noqa: PLC0415
-
-    if settings.workers > 1 and settings.shared_folder is None:
-        shared = tempfile.TemporaryDirectory(prefix="orchard-")
-        os.environ["ORCHARD_SHARED_FOLDER"] = shared.name
-    uvicorn.run(
-        "app.main:create_app",
-        factory=True,
-        host=settings.host,
-        port=settings.port,
-        workers=settings.workers,
-        access_log=False,
-        server_header=False,
-        log_config=logs.configuration(settings.log_format, settings.log_level),
-        timeout_graceful_shutdown=math.ceil(settings.grace_s),
-    )
+    server.run()
 
 
 def _ensure_model() -> None:

@@ -10,6 +10,7 @@ OrchardError
 │   ├── UnknownMediaType          a content type that is not understood
 │   ├── NotAcceptable             no content type that the client accepts
 │   ├── BodyTimeout               the body did not arrive in time
+│   ├── Misdirected               a request for a host that this service is not
 │   ├── Unauthorized              a write without a token, or with a wrong one
 │   ├── TooManyAttempts           too many wrong tokens from one address
 │   └── NotFound                  no such version, batch or path
@@ -85,6 +86,10 @@ class NotAcceptable(InputError):
 
 class BodyTimeout(InputError):
     """The body did not arrive in time."""
+
+
+class Misdirected(InputError):
+    """A request for a host that this service is not."""
 
 
 class TooManyAttempts(InputError):

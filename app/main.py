@@ -12,13 +12,14 @@ from importlib.metadata import version
 from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
-from app import memory, stopping
+from app import memory, parent, stopping
 from app.api import docs, health, inference, metrics, models, observations, predict, problems, retrain
 from app.api.address import check_query
 from app.api.aside import Aside
 from app.api.described import TAGS, operation_id
 from app.api.document import DocumentedAPI
 from app.api.express import Express
+from app.api.hosts import Addressed
 from app.api.load import Limited, Load
 from app.api.security import RequestId
 from app.api.services import Services
@@ -49,6 +50,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=version("orchard"),
         summary="Crop yields from region weather, with how far to trust each number.",
         lifespan=_lifespan(settings),
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         openapi_tags=TAGS,
@@ -56,16 +58,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.add_middleware(Limited)
     if settings.cors_origins:
-        origins = [origin.strip() for origin in settings.cors_origins.split(",")]
         app.add_middleware(
-            CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"], expose_headers=["*"]
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["*"],
         )
+    app.add_middleware(Addressed)
     app.add_middleware(RequestId)
     problems.install(app)
     app.include_router(health.router)
     app.include_router(docs.router)
     app.include_router(inference.health)
     guard = [Depends(require_reader)] if settings.read_token is not None else []
+    app.include_router(docs.document, dependencies=guard)
     for resource in (predict, retrain, observations, models, inference, metrics):
         app.include_router(resource.router, dependencies=[*guard, Depends(check_query)])
     return app
@@ -74,6 +81,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _lifespan(settings: Settings) -> Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        parent.end_with_supervisor()
         registry = Registry(Objects(settings.model_store))
         live = Live(registry)
         with contextlib.suppress(OrchardError):  # it says itself why it is not ready
@@ -89,6 +97,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], contextlib.AbstractAsyn
         assert isinstance(app, DocumentedAPI)  # noqa: S101 - it is made below
         app.express = Express(super(DocumentedAPI, app).__call__, services)
         await asyncio.to_thread(_look_over, services)
+        services.database.start()
         background = [asyncio.create_task(task) for task in (_settle(services), _follow(services), load.watch())]
         memory.keep_freed()
         memory.settle()
@@ -100,6 +109,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], contextlib.AbstractAsyn
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+            services.database.stop()
             await services.close()
 
     return lifespan

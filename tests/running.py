@@ -51,8 +51,9 @@ def environment(store: Path, **settings: str) -> dict[str, str]:
     Servers stop without a delay, unless ``settings`` say otherwise.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ORCHARD_")}
-    quick = {"ORCHARD_DRAIN_S": "0"}  # for a second the default would answer on, and say that it is not ready
-    return inherited | {"ORCHARD_MODEL_STORE": str(store)} | quick | settings
+    # For a second the default would answer on, and say that it is not ready; requests written by hand say "Host: x".
+    ours = {"ORCHARD_DRAIN_S": "0", "ORCHARD_HOSTS": "x"}
+    return inherited | {"ORCHARD_MODEL_STORE": str(store)} | ours | settings
 
 
 def orchard(store: Path, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:

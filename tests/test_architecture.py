@@ -19,6 +19,8 @@ FLOORS = {
     "terminal": 0,
     "logs": 0,
     "stopping": 0,
+    "parent": 0,
+    "shared": 0,
     "model": 1,
     "data": 2,
     "store": 2,
@@ -33,6 +35,7 @@ FLOORS = {
     "console": 8,
     "options": 7,
     "first": 8,
+    "serve": 8,
     "cli": 9,
     "__main__": 10,
 }

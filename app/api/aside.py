@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, Pipe
 from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any, TypeVar
 
-from app import memory
+from app import memory, parent
 from app.api.large import InMemoryFile, Parts, pieces
 from app.errors import AnsweringFailed, OrchardError
 
@@ -136,6 +136,7 @@ def main() -> None:
     # A Ctrl-C in the terminal is the server's to handle. (In a session of its own, niceness would not count.)
     os.setpgid(0, 0)
     os.nice(NICE)
+    parent.end_with_parent()
     line: Connection[Any, Any] = Connection(int(sys.argv[1]))
     gc.disable()  # looking through a million new rows for garbage would take as long as reading them
     while True:

@@ -1,13 +1,18 @@
-"""GET /docs: the OpenAPI document to read and try, from this service alone: a browser asks no other host."""
+"""GET /docs and /openapi.json: the document, and a page to read and try it that asks no other host.
+
+Where reading is closed the document needs a token too: it tells what can be asked here. The page does not: its files
+are the same in every installation, and it is where a person is asked for the token.
+"""
 
 from functools import cache
 from importlib.resources import files
 from typing import Literal
 
-from fastapi import APIRouter
-from starlette.responses import RedirectResponse, Response
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 router = APIRouter(prefix="/docs", include_in_schema=False)
+document = APIRouter(include_in_schema=False)
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -25,20 +30,37 @@ PAGE = """<!doctype html>
   </body>
 </html>
 """
-START = """SwaggerUIBundle({
-  url: "openapi.json",
-  dom_id: "#page",
-  deepLinking: true,
-  displayRequestDuration: true,
-  tryItOutEnabled: true,
-  persistAuthorization: false,
-  validatorUrl: null,
-});
+START = """async function start() {
+  let token = "";
+  let answer = await fetch("openapi.json");
+  while (answer.status === 401 || answer.status === 429) {
+    token = (window.prompt("Reading needs a token here. Yours:") || "").trim();
+    if (!token) return;
+    answer = await fetch("openapi.json", { headers: { Authorization: `Bearer ${token}` } });
+  }
+  const page = SwaggerUIBundle({
+    spec: await answer.json(),
+    dom_id: "#page",
+    deepLinking: true,
+    displayRequestDuration: true,
+    tryItOutEnabled: true,
+    persistAuthorization: false,
+    validatorUrl: null,
+    onComplete: () => token && page.preauthorizeApiKey("HTTPBearer", token),
+  });
+}
+start();
 """
 """A file of its own, since the page's policy allows no script in it; ``validatorUrl``: no other host is asked."""
 TYPES = {"css": "text/css", "js": "text/javascript"}
 
 Asset = Literal["swagger-ui.css", "swagger-ui-bundle.js"]
+
+
+@document.api_route("/openapi.json", methods=["GET", "HEAD"])
+async def openapi(request: Request) -> Response:
+    """Return the OpenAPI document."""
+    return JSONResponse(request.app.openapi())
 
 
 @router.get("")

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.answers import to_bytes
+from app.api.hosts import Hosts
 from app.api.schemas import RegionWeather
 from app.api.security import NO_SNIFFING, request_id
 from app.api.services import Services
@@ -44,6 +45,7 @@ class Express:
         self._general = general
         self._live = services.live
         self._load = services.load
+        self._hosts = services.hosts
         self._is_open = services.tokens.reading_is_open
         self._note = services.asked.note
         self._tally = services.tally
@@ -56,7 +58,7 @@ class Express:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one POST /predict."""
         began = perf_counter()
-        given = _plain_request(scope)
+        given = _plain_request(scope, self._hosts)
         served = self._live.loaded
         load = self._load
         if given is None or served is None or not self._is_open or len(load.waiting) + load.at_work >= load.limit:
@@ -124,7 +126,7 @@ def _unready(_region: str | None, _weather: tuple[float, float, float]) -> dict[
     raise AssertionError("a version is taken before it answers")
 
 
-def _plain_request(scope: Scope) -> bytes | None:
+def _plain_request(scope: Scope, hosts: Hosts) -> bytes | None:
     """Return the X-Request-ID given, b"" for none, if the request is one for this lane; None if it is not."""
     if scope["method"] != "POST" or scope["query_string"]:
         return None
@@ -138,7 +140,7 @@ def _plain_request(scope: Scope) -> bytes | None:
                 return None
         elif name == b"x-request-id":
             given = value
-        elif name in OTHERS:
+        elif name in OTHERS or (name == b"host" and value not in hosts.accepted and not hosts.admits(value)):
             return None
     return given
 

@@ -26,15 +26,17 @@ async def live() -> Liveness:
 async def ready(used: Used) -> Readiness:
     """Return 200 and the live version, or 503 with the reason; after SIGTERM, too.
 
-    Details name what is damaged: then the newest version that can be read is served.
+    Details name what is damaged, where the newest version that can be read is served, and a database that is out of
+    reach, while predictions go on.
     """
     if used.load.stopping_since is not None:
         raise NotReady("the service is shutting down")
     live = used.live
+    database = [used.database.fault] if used.database.fault else []
     return Readiness(
         status="ready",
         model_version=live.current.version,
-        details=[*live.damage, *_unseen(live.unseen_s, used.settings), *used.condition.details],
+        details=[*live.damage, *_unseen(live.unseen_s, used.settings), *used.condition.details, *database],
     )
 
 

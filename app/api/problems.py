@@ -46,6 +46,7 @@ KINDS: dict[type[OrchardError], Kind] = {
     errors.KeyTaken: Kind(409, "key_taken", "A call with this idempotency key is running", (("Retry-After", "1"),)),
     errors.TooLarge: Kind(413, "too_large", "The body is too large"),
     errors.UnknownMediaType: Kind(415, "unknown_media_type", "The content type is not understood"),
+    errors.Misdirected: Kind(421, "misdirected", "The request is for another host"),
     errors.InvalidInput: Kind(422, "invalid", "The input is invalid"),
     errors.TooFewRows: Kind(422, "too_few_rows", "There are too few rows to fit"),
     errors.Diverged: Kind(422, "diverged", "Descent diverged"),
@@ -62,8 +63,8 @@ KINDS: dict[type[OrchardError], Kind] = {
     errors.TrainingFailed: Kind(503, "training_failed", "Training failed", (("Retry-After", "5"),)),
     errors.AnsweringFailed: Kind(503, "answering_failed", "A large question was not answered"),
 }
-ANYWHERE = (401, 422, 429, 503)
-"""Reading may need a token too, any query may have an unknown name, and any call may be one too many."""
+ANYWHERE = (401, 421, 422, 429, 503)
+"""Reading may need a token too, any query may have an unknown name, any call may be for another host, or one too many."""
 METHOD_NOT_ALLOWED, BAD_REQUEST, INVALID = 405, 400, 422
 INFERENCE = "/v2"
 """Where the Open Inference Protocol is spoken."""

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import Depends, Request
 
 from app.api.aside import Aside
+from app.api.hosts import Hosts
 from app.api.load import Load
 from app.api.pool import Pool, Result
 from app.api.tokens import Attempts, Tokens
 from app.model.linear import LinearModel
 from app.serving.condition import Condition
+from app.serving.database import DatabaseWatch
 from app.serving.drift import Asked, Noted
 from app.serving.live import Live
 from app.serving.tally import Tally
@@ -42,7 +44,17 @@ class Services:
     storing: Aside
     """Works on large bodies that go to the database: where that is slow, questions are answered all the same."""
     condition: Condition = field(default_factory=Condition)
-    database: Pool = field(default_factory=lambda: Pool("database", threads=8, most=32, patience_s=10.0))
+    database_calls: Pool = field(default_factory=lambda: Pool("database", threads=8, most=32, patience_s=10.0))
+
+    @cached_property
+    def hosts(self) -> Hosts:
+        """The names by which the service may be asked for."""
+        return Hosts(self.settings)
+
+    @cached_property
+    def database(self) -> DatabaseWatch:
+        """Whether the database answers."""
+        return DatabaseWatch(self.settings.database)
 
     @cached_property
     def observations(self) -> "Observations":
@@ -58,7 +70,7 @@ class Services:
             Overloaded: too many wait already.
             OrchardError: whatever the work raises.
         """
-        return await self.database.run(work, *more)
+        return await self.database_calls.run(work, *more)
 
     def note(self, model: LinearModel, noted: Noted) -> None:
         """Take down what was asked of a model, for drift and metrics."""
@@ -72,7 +84,7 @@ class Services:
         await self.trainer.close(max(1.0, self.settings.grace_s - spent))
         await self.aside.close()
         await self.storing.close()
-        self.database.close()
+        self.database_calls.close()
         if "observations" in self.__dict__:
             self.observations.close()
 

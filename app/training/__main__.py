@@ -14,7 +14,7 @@ import sys
 import time
 from typing import Any, BinaryIO
 
-from app import logs, memory
+from app import logs, memory, parent
 from app.errors import FieldError, OrchardError, ServiceError
 from app.settings import Settings
 from app.training.order import Order
@@ -34,6 +34,7 @@ def main() -> None:
     # A Ctrl-C in the terminal is the server's to handle. (In a session of its own, niceness would not count.)
     os.setpgid(0, 0)
     os.nice(10)
+    parent.end_with_parent()
     import torch  # noqa: PLC0415 - after the redirection, and only in this process
 
     torch.set_num_threads(1)

@@ -2,7 +2,8 @@
 #   docker build -t orchard .                        the whole: serves and retrains
 #   docker build -t orchard-serve --target serve .   serves only: without torch a fraction of the size; a retrain gets 503
 # Either keeps all it learns in one volume, writes nowhere else, and so runs with a read-only root:
-#   docker run --read-only -p 8000:8000 -v orchard:/var/lib/orchard orchard
+#   docker run --read-only --memory 2g --pids-limit 512 -p 127.0.0.1:8000:8000 -e ORCHARD_HOSTS=localhost \
+#     -v orchard:/var/lib/orchard orchard
 
 
 FROM python:3.11-slim AS source

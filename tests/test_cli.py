@@ -508,7 +508,7 @@ def test_a_wrong_token_is_exit_code_2(trained: Path, tmp_path: Path) -> None:
     """And is not repeated."""
     with serving(copy_store(trained, tmp_path / "store")) as running:
         url = str(running.client.base_url)
-        wrong = {"ORCHARD_TOKEN": "not the one"}
+        wrong = {"ORCHARD_TOKEN": "not-the-one-it-has"}
         done = orchard(tmp_path / "none", "activate", "1", "--url", url, **wrong)
     assert (done.returncode, done.stderr) == (2, "orchard: the token is wrong\n")
 

@@ -21,13 +21,17 @@ def compose() -> dict[str, Any]:
 
 
 def test_the_service_runs_as_the_image_was_made_to(compose: dict[str, Any]) -> None:
-    """Its volume is the image's, its port the one exposed, and its stop waits for what SIGTERM waits for."""
+    """Its volume is the image's, its port the one exposed, here alone and limited; its stop waits as SIGTERM does."""
     orchard, dockerfile = compose["services"]["orchard"], (ROOT / "Dockerfile").read_text()
     (name, folder) = orchard["volumes"][0].split(":")
     assert name in compose["volumes"]
     assert f"VOLUME {folder}\n" in dockerfile
-    assert f"EXPOSE {orchard['ports'][0].split(':')[1]}\n" in dockerfile
+    (published,) = orchard["ports"]
+    address, _, port = published.split(":")
+    assert f"EXPOSE {port}\n" in dockerfile
+    assert address == "127.0.0.1"
     assert orchard["read_only"] is True
+    assert {"mem_limit", "pids_limit"} <= set(orchard)
     assert int(orchard["stop_grace_period"].removesuffix("s")) > 1 + 8
 
 

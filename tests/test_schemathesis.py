@@ -11,6 +11,8 @@ import pytest
 from tests.running import ROOT, Running, copy_store, serving
 
 TOKEN = "a-token-for-schemathesis"
+# Each case comes from an address of its own, which the hooks make up.
+SETTINGS = {"ORCHARD_TOKEN": TOKEN, "ORCHARD_TRUSTED_PROXIES": "127.0.0.1"}
 FEW = 50
 """Below so many examples an operation chains of calls are tried too: with more the store would grow and grow."""
 CASES = 5_000
@@ -21,12 +23,15 @@ def _run(running: Running, folder: Path, examples: int, *, token: str | None, se
     """Check everything that schemathesis can check; return how many cases it made."""
     configuration = folder / "schemathesis.toml"
     configuration.write_text(f'[auth.openapi.HTTPBearer]\nbearer = "{token}"\n' if token else "")
+    document = folder / "openapi.json"
+    document.write_bytes(running.client.get("/openapi.json", headers=running.write).content)
     done = subprocess.run(
         [
             Path(sys.executable).parent / "schemathesis",
             f"--config-file={configuration}",
             "run",
-            f"{running.client.base_url}/openapi.json",
+            str(document),
+            f"--url={running.client.base_url}",
             "--checks=all",
             f"--max-examples={examples}",
             f"--seed={seed}",
@@ -53,7 +58,7 @@ def test_the_document_is_true(trained: Path, tmp_path: Path, examples: int) -> N
     """With the token and without it: no check fails; only documented statuses, types, shapes and headers occur."""
     made = 0
     for number, token in enumerate((TOKEN, None)):
-        with serving(copy_store(trained, tmp_path / f"store {number}"), ORCHARD_TOKEN=TOKEN) as running:
+        with serving(copy_store(trained, tmp_path / f"store {number}"), **SETTINGS) as running:
             made += _run(running, tmp_path, examples, token=token)
     print(f"{made} cases")
     assert made >= CASES or examples < FEW
@@ -62,6 +67,6 @@ def test_the_document_is_true(trained: Path, tmp_path: Path, examples: int) -> N
 @pytest.mark.long
 def test_the_document_is_true_where_reading_is_closed(trained: Path, tmp_path: Path) -> None:
     """With ORCHARD_READ_TOKEN the document asks for a token everywhere but for health."""
-    settings = {"ORCHARD_TOKEN": TOKEN, "ORCHARD_READ_TOKEN": "a-token-for-reading-only"}
+    settings = SETTINGS | {"ORCHARD_READ_TOKEN": "a-token-for-reading-only"}
     with serving(copy_store(trained, tmp_path / "store"), **settings) as running:
         assert _run(running, tmp_path, 2, token=TOKEN) > 100

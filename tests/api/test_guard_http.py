@@ -44,16 +44,16 @@ def test_tokens_come_and_go_without_a_restart(trained: Path, tmp_path: Path) -> 
 
 def test_reading_can_be_closed(trained: Path, tmp_path: Path) -> None:
     """With ORCHARD_READ_TOKEN, predictions need it, or a token for writing; health is open."""
-    settings = {"ORCHARD_READ_TOKEN": "for-dashboards", "ORCHARD_TOKEN": "for-writing-only"}
+    settings = {"ORCHARD_READ_TOKEN": "for-dashboards-only", "ORCHARD_TOKEN": "for-writing-only"}
     with serving(copy_store(trained, tmp_path / "store"), **settings) as running:
         for path in ("/models", "/models/live", "/models/log", "/observations", "/metrics", "/models/live/drift"):
             refused = running.client.get(path)
             assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
-            assert running.client.get(path, headers=_bearer("for-dashboards")).status_code == 200
+            assert running.client.get(path, headers=_bearer("for-dashboards-only")).status_code == 200
         assert running.client.post("/predict", json=PLACE).status_code == 401
         for token in settings.values():
             assert running.client.post("/predict", json=PLACE, headers=_bearer(token)).status_code == 200
-        assert running.client.post("/models/1/activate", headers=_bearer("for-dashboards")).status_code == 401
+        assert running.client.post("/models/1/activate", headers=_bearer("for-dashboards-only")).status_code == 401
         assert running.client.get("/health/ready").status_code == 200
 
 

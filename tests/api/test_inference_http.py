@@ -361,7 +361,7 @@ def test_errors_around_it(serves: Running, trained: Path, tmp_path: Path) -> Non
     many = {"name": "input", "shape": [200_001, 3], "datatype": "FP64", "parameters": {"binary_data_size": 4_800_024}}
     too_many = _post_binary(serves, {"inputs": [many]}, b"")
     assert (too_many.status_code, too_many.json()["error"][-19:]) == (413, "the limit is 200000")
-    closing_it = {"ORCHARD_READ_TOKEN": "only-for-some"}
+    closing_it = {"ORCHARD_READ_TOKEN": "only-for-some-of-us"}
     with serving(copy_store(trained, tmp_path / "store"), **closing_it) as closed:
         refused = closed.client.get("/v2/models/yield")
         assert (refused.status_code, list(refused.json())) == (401, ["error"])

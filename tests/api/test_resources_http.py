@@ -128,7 +128,7 @@ def test_without_a_model_it_lives_and_is_not_ready(tmp_path: Path) -> None:
     async def ask() -> list[httpx.Response]:
         app = create_app(Settings(model_store=tmp_path / "store"))
         transport = httpx.ASGITransport(app)
-        async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://t") as c:
+        async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://localhost") as c:
             return [await c.get("/health/live"), await c.get("/health/ready"), await c.post("/predict", json=PLACE)]
 
     live, ready, predict = asyncio.run(ask())
@@ -148,7 +148,7 @@ def test_the_token_is_made_once_and_kept_secret(trained: Path, tmp_path: Path) -
         answers = [running.client.get(path) for path in ("/models", "/models/live", "/models/log", "/openapi.json")]
         assert all(token not in answer.text for answer in answers)
     assert token not in (tmp_path / "store.log").read_text()
-    with serving(store, ORCHARD_TOKEN="of my own") as running:  # noqa: S106 - a token for this test
+    with serving(store, ORCHARD_TOKEN="a token of my own") as running:  # noqa: S106 - a token for this test
         assert running.client.post("/retrain", headers={"Authorization": f"Bearer {token}"}).status_code == 401
         assert running.client.post("/retrain", headers=running.write).status_code == 200
 

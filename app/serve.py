@@ -114,11 +114,12 @@ def _failed(server: "uvicorn.Server", sockets: list[socket.socket], failure: int
 
 def unknown_settings(environment: Mapping[str, str]) -> Iterator[str]:
     """Yield a sentence about each variable that looks like a setting and is none."""
-    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
-    for name in sorted(environment):
-        if name.upper().startswith(PREFIX) and name.upper() not in known:
-            near = difflib.get_close_matches(name.upper(), known, 1, 0.75)
-            yield f"there is no setting {name}" + (f": did you mean {near[0]}?" if near else "")
+    known = [name.upper() for name in Settings.model_fields]
+    for variable in sorted(environment):
+        name = variable.upper().removeprefix(PREFIX)
+        if variable.upper().startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            yield f"there is no setting {variable}" + (f": did you mean {PREFIX}{near[0]}?" if near else "")
 
 
 def _check_database(url: str) -> None:

@@ -1,4 +1,4 @@
-"""The folder in which worker processes share their counts: gone with the service, or after a crash at the next start."""
+"""The folder in which worker processes share their counts: gone with the service, or at the next start after it."""
 
 import contextlib
 import fcntl

@@ -19,7 +19,7 @@ from app.api.schemas import (
     VersionCard,
     VersionPage,
 )
-from app.api.security import SHORT, read_body
+from app.api.security import SHORT, IdempotencyKey, read_body
 from app.api.services import Services, Used
 from app.api.tokens import Writer
 from app.logs import wrote
@@ -81,19 +81,24 @@ async def card(used: Used, version: VersionPath) -> VersionCard:
     "/{version}/activate",
     summary="Make a version live: roll back or forward",
     response_model=LogLine,
-    responses=problems.documented(400, 401, 404, 408, 413, 415, 422, 503),
+    responses=problems.documented(400, 401, 404, 408, 409, 413, 415, 422, 503),
     openapi_extra=body("ActivateRequest", examples.ACTIVATE, required=False),
 )
-async def activate(request: Request, used: Used, who: Writer, version: VersionPath) -> Response:
-    """Append a line to the activation log, and serve that version from the next request on."""
+async def activate(
+    request: Request, used: Used, who: Writer, version: VersionPath, key: IdempotencyKey = None
+) -> Response:
+    """Append a line to the activation log, and serve that version from the next request on.
+
+    Repeated with its key, the call is answered with the first one's line, and makes nothing live again.
+    """
     body_type(request, (JSON,))
     asked = bodies.parse(ActivateRequest, await read_body(request, used, SHORT), used.settings.max_rows)
-    line = await asyncio.to_thread(_activate, used, version, who, asked.note)
+    line = await asyncio.to_thread(_activate, used, version, who, asked.note, key)
     wrote("a version was made live", who=who, why=asked.note, version=version, line=line.number)
     return Response(to_json(line), media_type=JSON)
 
 
-def _activate(used: Services, version: str, who: str, note: str) -> LogLine:
-    line = used.registry.activate(version, who, note)
+def _activate(used: Services, version: str, who: str, note: str, key: str | None) -> LogLine:
+    line = used.registry.activate(version, who, note, key=key)
     used.live.confirm(version)
     return line

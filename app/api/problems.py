@@ -64,7 +64,7 @@ KINDS: dict[type[OrchardError], Kind] = {
     errors.AnsweringFailed: Kind(503, "answering_failed", "A large question was not answered"),
 }
 ANYWHERE = (401, 421, 422, 429, 503)
-"""Reading may need a token too, any query may have an unknown name, any call may be for another host, or one too many."""
+"""Reading may need a token, a query may have an unknown name, and any call may be for another host, or one too many."""
 METHOD_NOT_ALLOWED, BAD_REQUEST, INVALID = 405, 400, 422
 INFERENCE = "/v2"
 """Where the Open Inference Protocol is spoken."""

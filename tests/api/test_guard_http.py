@@ -1,5 +1,6 @@
 """Closed by default: tokens, limits, time-outs and headers, over HTTP."""
 
+import json
 import os
 import socket
 import stat
@@ -11,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.api.hosts import Hosts
+from app.settings import Settings
 from tests.running import Running, copy_store, serving
 
 PLACE = {"temperature": 75, "rainfall": 80, "humidity": 55}
@@ -67,15 +70,79 @@ def test_what_regions_reported_is_not_for_everyone(trained: Path, tmp_path: Path
         assert running.client.get("/models").status_code == 200
 
 
+def _guess(running: Running, count: int, address: str = "198.51.100.{n}") -> list[int]:
+    """Try wrong tokens, each said to be forwarded from an address of its own; return the statuses."""
+    return [
+        running.client.post(
+            "/models/1/activate", headers=_bearer(f"guess {n}") | {"X-Forwarded-For": address.format(n=n)}
+        ).status_code
+        for n in range(count)
+    ]
+
+
 def test_guessing_has_to_wait(trained: Path, tmp_path: Path) -> None:
-    """After ten wrong tokens an address gets 429, whatever it tries; predictions go on."""
-    with serving(copy_store(trained, tmp_path / "store")) as running:
-        statuses = [running.client.post("/retrain", headers=_bearer(f"guess {n}")).status_code for n in range(12)]
-        assert statuses == [401] * 10 + [429] * 2
-        waiting = running.client.post("/models/1/activate", headers=running.write)
+    """After ten wrong tokens the next get 429, whatever addresses they claim to be from; a right one always passes."""
+    with serving(copy_store(trained, tmp_path / "store"), ORCHARD_LOG_FORMAT="json") as running:
+        assert _guess(running, 12) == [401] * 10 + [429] * 2
+        waiting = running.client.get("/observations", headers=_bearer("guess"))
         assert (waiting.status_code, waiting.headers["retry-after"]) == (429, "60")
         assert waiting.json()["code"] == "too_many_attempts"
+        for right in (running.write, running.write | {"X-Forwarded-For": "198.51.100.1"}):
+            assert running.client.post("/models/1/activate", headers=right).status_code == 200
         assert running.client.post("/predict", json=PLACE).status_code == 200
+    lines = [json.loads(line) for line in (tmp_path / "store.log").read_text().splitlines()]
+    wrong = [line["address"] for line in lines if line["event"] == "a wrong token"]
+    assert wrong == ["127.0.0.1"] * 10
+
+
+def test_a_trusted_proxy_says_who_asks(trained: Path, tmp_path: Path) -> None:
+    """Of a proxy that ORCHARD_TRUSTED_PROXIES names, each address behind it has attempts of its own; of others not."""
+    settings = {"ORCHARD_TRUSTED_PROXIES": "10.0.0.0/8, 127.0.0.1", "ORCHARD_LOG_FORMAT": "json"}
+    with serving(copy_store(trained, tmp_path / "store"), **settings) as running:
+        assert _guess(running, 12) == [401] * 12
+        # What was in the header before the proxy added to it is the sender's own claim.
+        assert _guess(running, 12, "203.0.113.{n}, 198.51.100.77") == [401] * 10 + [429] * 2
+    assert '"address": "198.51.100.77"' in (tmp_path / "store.log").read_text()
+
+
+def test_a_token_file_may_be_wrong(trained: Path, tmp_path: Path) -> None:
+    """A byte order mark is no part of a token, bad lines are one warning, and what is too large is not read."""
+    store = copy_store(trained, tmp_path / "store")
+    file = store / "token"
+    file.write_bytes(b"\xef\xbb\xbfa-token-of-an-editor\r\n" + b"x\n" * 100_000)
+    file.chmod(0o600)
+    with serving(store, ORCHARD_LOG_FORMAT="json") as running:
+        right = _bearer("a-token-of-an-editor")
+        assert running.client.post("/models/1/activate", headers=right).status_code == 200
+        file.write_bytes(b"a-token-of-an-editor\n" + b"x\n" * 1_000_000)
+        for _ in range(3):
+            closed = running.client.post("/models/1/activate", headers=right)
+            assert (closed.status_code, closed.json()["code"]) == (503, "store_unavailable")
+            assert "262144 bytes" in closed.json()["detail"]
+    lines = [json.loads(line) for line in (tmp_path / "store.log").read_text().splitlines()]
+    warned = [line["event"] for line in lines if "of the token file" in line["event"]]
+    assert len(warned) == 1
+    assert warned[0].startswith("lines 2, 3, 4, 5, 6 and 99995 more of the token file: passed over")
+    assert (tmp_path / "store.log").stat().st_size < 20_000
+
+
+def test_the_document_is_closed_with_the_rest(trained: Path, tmp_path: Path) -> None:
+    """With ORCHARD_READ_TOKEN /openapi.json needs a token; the page that asks for it does not. Else both are open."""
+    closed = {"ORCHARD_READ_TOKEN": "for-dashboards-only"}
+    with serving(copy_store(trained, tmp_path / "store"), **closed) as running:
+        assert running.client.get("/openapi.json").status_code == 401
+        assert running.client.get("/openapi.json", headers=_bearer("guess")).status_code == 401
+        for token in (_bearer("for-dashboards-only"), running.write):
+            assert running.client.get("/openapi.json", headers=token).json()["openapi"].startswith("3.")
+        for path in ("/docs", "/docs/start.js", "/docs/swagger-ui.css"):
+            page = running.client.get(path)
+            assert (page.status_code, "/retrain" in page.text) == (200, False)
+
+
+def test_the_document_is_open_where_reading_is(reading: Running) -> None:
+    """Without that setting, GET and HEAD of the document need no token."""
+    assert "/predict" in reading.client.get("/openapi.json").json()["paths"]
+    assert reading.client.head("/openapi.json").status_code == 200
 
 
 def test_the_token_stays_secret(trained: Path, tmp_path: Path) -> None:
@@ -130,6 +197,96 @@ def test_pages_of_named_origins_may_call(trained: Path, tmp_path: Path) -> None:
         assert answer.headers["access-control-allow-origin"] == "https://other.example"
         answer = running.client.post("/predict", json=PLACE, headers={"Origin": "https://evil.example"})
         assert "access-control-allow-origin" not in answer.headers
+        assert _untyped(running, "https://Other.example").status_code == 200
+        assert _untyped(running, "https://evil.example").status_code == 415
+
+
+def _untyped(running: Running, origin: str) -> httpx.Response:
+    """Send what a browser sends without asking first: a body that has no type."""
+    return running.client.post("/predict", content=json.dumps(PLACE).encode(), headers={"Origin": origin})
+
+
+def test_a_page_cannot_ask_without_being_let(reading: Running) -> None:
+    """A body without a type, which no browser asks about, is taken from our own pages only; programs may send it."""
+    own = str(reading.client.base_url).rstrip("/")
+    assert _untyped(reading, own).status_code == 200
+    for origin in ("https://elsewhere.example", "null", own + "0", "http://", ""):
+        refused = _untyped(reading, origin)
+        assert (refused.status_code, refused.json()["code"]) == (415, "unknown_media_type"), origin
+        assert "name its body's type" in refused.json()["detail"]
+    blank = {"Origin": "https://elsewhere.example", "Content-Type": ""}
+    assert reading.client.post("/predict", content=b"{}", headers=blank).status_code == 415
+    for simple in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=a"):
+        for path in ("/predict", "/predict?level=0.8", "/v2/models/yield/infer"):
+            asked = {"Origin": "https://elsewhere.example", "Content-Type": simple}
+            assert reading.client.post(path, content=json.dumps(PLACE).encode(), headers=asked).status_code in {
+                400,
+                415,
+            }
+    assert reading.client.post("/predict", content=json.dumps(PLACE).encode()).status_code == 200
+
+
+OURS = ["localhost", "LOCALHOST:8000", "localhost.", "127.0.0.1", "127.9.9.9:1", "[::1]", "[::1]:80", "192.0.2.7", ""]
+OTHERS = ["evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.evil.example", "[::1", "a:b:c"]
+ASKED = [
+    ("GET", "/models"),
+    ("POST", "/predict"),
+    ("POST", "/predict?level=0.8"),
+    ("GET", "/metrics"),
+    ("GET", "/openapi.json"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), ASKED)
+def test_a_name_that_leads_here_gets_nothing(trained: Path, reading: Running, method: str, path: str) -> None:
+    """On a loopback address: addresses, localhost and what ORCHARD_HOSTS names; 421 for all other names (rebinding)."""
+    del trained
+    body = json.dumps(PLACE) if method == "POST" else None
+    typed = {"Content-Type": "application/json"}
+    for host in (*OURS, "x"):  # "x" is what the tests' ORCHARD_HOSTS names
+        answer = reading.client.request(method, path, content=body, headers=typed | {"Host": host})
+        assert answer.status_code == 200, host
+    for host in OTHERS * 2:
+        answer = reading.client.request(method, path, content=body, headers=typed | {"Host": host})
+        assert (answer.status_code, answer.json()["code"]) == (421, "misdirected"), host
+        assert "ORCHARD_HOSTS" in answer.json()["detail"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_request_without_a_host_is_answered(reading: Running) -> None:
+    """HTTP/1.0 knows none."""
+    address = (reading.client.base_url.host, reading.client.base_url.port or 0)
+    with socket.create_connection(address) as connection:
+        connection.settimeout(20)
+        connection.sendall(b"GET /health/live HTTP/1.0\r\n\r\n")
+        assert b" 200 OK" in _to_the_end(connection)
+
+
+@pytest.mark.parametrize(
+    ("settings", "admitted", "refused"),
+    [
+        ({"host": "0.0.0.0"}, ["anything.example", "10.0.0.1"], []),  # noqa: S104 - what is asked is whether names count
+        ({"host": "0.0.0.0", "hosts": "farm.example"}, ["Farm.example:8000", "10.0.0.1", "localhost"], ["b.example"]),  # noqa: S104
+        ({"host": "127.0.0.1", "hosts": "*"}, ["anything.example"], []),
+        ({"host": "::1"}, ["localhost", "[::1]:8000"], ["b.example"]),
+        ({"host": "localhost"}, ["localhost"], ["b.example"]),
+    ],
+)
+def test_which_names_count(settings: dict[str, str], admitted: list[str], refused: list[str]) -> None:
+    """Beyond a loopback address every name does, unless some are named; * is all."""
+    hosts = Hosts(Settings.model_validate(settings))
+    assert [name for name in admitted * 2 if not hosts.admits(name.encode())] == []
+    assert [name for name in refused * 2 if hosts.admits(name.encode())] == []
+
+
+def test_few_names_are_remembered() -> None:
+    """Whatever is sent as a name, it takes no memory."""
+    hosts = Hosts(Settings(host="0.0.0.0"))  # noqa: S104 - nothing listens
+    for number in range(1_000):
+        assert hosts.admits(b"a%d.example" % number)
+        assert hosts.admits(b"a" * 300 + b"%d" % number)
+    assert len(hosts.accepted) <= 64
+    assert max(map(len, hosts.accepted)) < 300
 
 
 def test_encoded_bodies_are_refused(reading: Running) -> None:
@@ -158,6 +315,11 @@ def _trickling(running: Running, count: int, path: str, length: int) -> Iterator
     finally:
         for each in sockets:
             each.close()
+
+
+def _to_the_end(connection: socket.socket) -> bytes:
+    """Return all that comes until the other side closes."""
+    return b"".join(iter(lambda: connection.recv(4_096), b""))
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict?level=0.8"])
@@ -189,7 +351,7 @@ def test_a_body_that_trickles_in_is_not_waited_for(trained: Path, tmp_path: Path
     with serving(copy_store(trained, tmp_path / "store"), **settings) as running:
         with _trickling(running, 1, path, length) as sockets:
             began = time.monotonic()
-            answer = sockets[0].recv(4_096).decode()
+            answer = _to_the_end(sockets[0]).decode()
             assert " 408 " in answer.splitlines()[0]
             assert "body_timeout" in answer
             assert 0.5 < time.monotonic() - began < 4

@@ -1,6 +1,8 @@
 """Prometheus metrics: after mixed requests to two workers they add up exactly."""
 
+import os
 import random
+import signal
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +11,8 @@ from pathlib import Path
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.running import HARVEST, Running, copy_store, predict_often, serving
+from app.api.metrics import MAIN_ROUTES
+from tests.running import HARVEST, Running, children, copy_store, predict_often, serving
 
 ONE = {"temperature": 75, "rainfall": 80, "humidity": 55}
 HOT = ONE | {"temperature": 130}
@@ -93,6 +96,7 @@ def test_ten_thousand_mixed_requests_add_up(trained: Path, tmp_path: Path) -> No
         (labels["method"], labels["route"], labels["status"]): value
         for (name, pairs), value in found.items()
         if name == "orchard_requests_total" and (labels := dict(pairs))["route"] not in {"/health/live", "/metrics"}
+        if value
     } == wanted
     for crop in ("mango", "orange"):
         assert found["orchard_predictions_total", _labels(crop=crop)] == predicted
@@ -112,6 +116,34 @@ def test_ten_thousand_mixed_requests_add_up(trained: Path, tmp_path: Path) -> No
         == wanted["POST", "/predict", "200"]
     )
     assert 0 < found["orchard_request_seconds_sum", answered] < 100
+
+
+def test_what_alerts_is_there_from_the_start(trained: Path, tmp_path: Path) -> None:
+    """Retrains and failures are counted from 0 on; a refused retrain is no failed one, a failed one is."""
+    with serving(copy_store(trained, tmp_path / "store")) as running:
+        found = _samples(running)
+        for decision in ("accepted", "rejected", "dry_run", "failed"):
+            assert found["orchard_retrains_total", _labels(decision=decision)] == 0
+        routes = set(running.client.get("/openapi.json").json()["paths"])
+        for route, method in MAIN_ROUTES:
+            assert route in routes
+            for status in ("500", "503"):
+                assert found["orchard_requests_total", _labels(route=route, method=method, status=status)] == 0
+        assert found["orchard_database_up", ()] == 1
+        running.client.post("/retrain", json={"observations": []}, headers=running.write)
+        keyed = running.write | {"Idempotency-Key": "one"}
+        running.client.post("/retrain", json=HARVEST, headers=keyed)
+        assert running.client.post("/retrain", json=HARVEST | {"note": "x"}, headers=keyed).status_code == 409
+        assert _samples(running)["orchard_retrains_total", _labels(decision="failed")] == 0
+        (trainer,) = children(running.process.pid, "app.training")
+        os.kill(trainer, signal.SIGSTOP)
+        with ThreadPoolExecutor(1) as threads:
+            url = running.client.base_url.join("/retrain")
+            lost = threads.submit(httpx.post, url, json=HARVEST, headers=running.write, timeout=30)
+            time.sleep(0.5)
+            os.kill(trainer, signal.SIGKILL)
+            assert lost.result().status_code == 503
+        assert _samples(running)["orchard_retrains_total", _labels(decision="failed")] == 1
 
 
 def test_labels_are_bounded(reading: Running) -> None:

@@ -128,7 +128,10 @@ def test_without_a_model_it_lives_and_is_not_ready(tmp_path: Path) -> None:
     async def ask() -> list[httpx.Response]:
         app = create_app(Settings(model_store=tmp_path / "store"))
         transport = httpx.ASGITransport(app)
-        async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://localhost") as c:
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://localhost") as c,
+        ):
             return [await c.get("/health/live"), await c.get("/health/ready"), await c.post("/predict", json=PLACE)]
 
     live, ready, predict = asyncio.run(ask())

@@ -246,7 +246,8 @@ def test_one_key_is_kept_through_all_attempts() -> None:
 def test_a_call_that_may_have_been_done_is_not_repeated() -> None:
     """Activation after a broken connection is not; a 503, which promises that nothing was done, is repeated."""
     line = {"number": 1, "action": "activate", "version": "1", "sha256": "", "who": "", "why": "", "when": 0}
-    for first, attempts in ((httpx.ReadError("reset"), 1), (_busy(502), 1), (_busy(**SOON), 2)):
+    unconfirmed = httpx.Response(503, json=BUSY | {"code": "unconfirmed"}, headers=SOON)
+    for first, attempts in ((httpx.ReadError("reset"), 1), (_busy(502), 1), (unconfirmed, 1), (_busy(**SOON), 2)):
         seen: list[httpx.Request] = []
         with _orchard([first, httpx.Response(200, json=line)], seen) as orchard:
             if attempts == 1:

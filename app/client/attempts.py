@@ -1,8 +1,8 @@
 """How often a call is made, and how long to wait in between. Makes no call and does not wait itself.
 
 A 503 means that nothing was done: any call may be repeated. So may one whose connection was never made. Where the
-connection broke, only what is the same when it is done twice is repeated: reading, predicting, withdrawing, and writes
-with an idempotency key.
+connection broke, or a 503 says that something may have been done (`unconfirmed`), only what is the same when it is done
+twice is repeated: reading, predicting, withdrawing, and writes with an idempotency key.
 """
 
 import secrets
@@ -15,7 +15,7 @@ FIRST_WAIT_S = 0.25
 """Doubled with each attempt."""
 LONGEST_WAIT_S = 15.0
 """Whoever is asked to wait for longer gets the error, which says for how long."""
-RUNNING = "retrain_running"
+RUNNING, UNCONFIRMED = "retrain_running", "unconfirmed"
 NOTHING_DONE = 503
 """Behind a 502 or a 504 of a proxy the call may have been carried out."""
 
@@ -56,7 +56,7 @@ class Attempts:
     def _of_answer(self, error: ClientError) -> bool:
         if not isinstance(error, Unavailable) or (error.retry_after or 0.0) > LONGEST_WAIT_S:
             return False
-        if error.status != NOTHING_DONE:
+        if error.status != NOTHING_DONE or error.code == UNCONFIRMED:
             self._is_maybe_done = True
             return self._is_repeatable
         # Orchard says with Retry-After which of its 503s will pass; a proxy does not say.

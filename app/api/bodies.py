@@ -1,13 +1,14 @@
 """Bodies with observations, JSON or CSV: read, validated and made into a table, beside what the query says of them."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Query, Request
 from pydantic import BaseModel, TypeAdapter, WithJsonSchema
+from pydantic_core import to_json
 
 from app.api.faults import validated
 from app.api.plain import plain
@@ -61,7 +62,7 @@ def agreed(query: Mapping[str, Any], body: BaseModel) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = to_json(value).decode()
     return text if len(text) <= SHOWN else text[:SHOWN] + "…"
 
 
@@ -102,11 +103,12 @@ def table_of(rows: list[ReportedSeason]) -> Table:
     return table
 
 
-def _label_faults(name: str, labels: Iterable[str | None]) -> Iterator[FieldError]:
+def _label_faults(name: str, labels: Sequence[str | None]) -> Iterator[FieldError]:
     """Yield what no pattern can find."""
-    for row, label in enumerate(labels):
-        if label and not label.isascii() and (problem := label_problem(label)):
-            yield FieldError(("observations", row, name), problem, "invalid")
+    wrong = {label: problem for label in set(labels) if label and (problem := label_problem(label))}
+    for row, label in enumerate(labels) if wrong else ():
+        if label in wrong:
+            yield FieldError(("observations", row, name), wrong[label], "invalid")
 
 
 def digest_of(request: Request, content: bytes) -> str:

@@ -62,15 +62,19 @@ def crop_name_problem(name: str) -> str | None:
     """Say what is wrong with a crop's name, or return None."""
     if not name or len(name) > REGION_LENGTH:
         return f"a crop's name has 1 to {REGION_LENGTH} characters, not {len(name)}"
-    if not name.isprintable() or name != name.strip() or name[0] in "=+-@" or _FOUND_UNSEEN.search(name):
-        return f"the crop name {name!a} has characters that a name cannot have"
-    if not any(unicodedata.category(sign)[0] in "LN" for sign in name):
-        return f"the crop name {name!r} has no letter and no digit"
-    if problem := _form_problem(name):
+    if not (name.isascii() and name.isalnum()) and (problem := _spelling_problem(name)):
         return f"the crop name {problem}"
     if name in RESERVED_NAMES or name.endswith(RESERVED_ENDINGS):
         return f"the crop name {name!r} means something else: choose another"
     return None
+
+
+def _spelling_problem(name: str) -> str | None:
+    if not name.isprintable() or name != name.strip() or name[0] in "=+-@" or _FOUND_UNSEEN.search(name):
+        return f"{name!a} has characters that a name cannot have"
+    if not any(unicodedata.category(sign)[0] in "LN" for sign in name):
+        return f"{name!r} has no letter and no digit"
+    return _form_problem(name)
 
 
 def _without(found: re.Match[str]) -> str:

@@ -87,9 +87,9 @@ def test_the_query_counts_whatever_the_body(writing: Running, kind: str) -> None
 @pytest.mark.parametrize(
     ("query", "body", "message"),
     [
-        ("dry_run=true", {"dry_run": False}, "query.dry_run: the query says True, the body False: give one, or"),
-        ("activate=never", {"activate": "always"}, "query.activate: the query says 'never', the body 'always': give"),
-        ("note=a", {"note": "b"}, "query.note: the query says 'a', the body 'b': give one, or the same in both"),
+        ("dry_run=true", {"dry_run": False}, "query.dry_run: the query says true, the body false: give one, or"),
+        ("activate=never", {"activate": "always"}, 'query.activate: the query says "never", the body "always": give'),
+        ("note=a", {"note": "b"}, 'query.note: the query says "a", the body "b": give one, or the same in both'),
         ("note=a&activate=never", {"note": "b", "activate": "always"}, "give one, or the same in both (and 1 more)"),
     ],
 )

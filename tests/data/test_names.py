@@ -1,13 +1,18 @@
 """Names of crops, regions and seasons, and notes: what is refused, and in which words."""
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
-from app.data.names import CROP, LABEL, NOTE, crop_name_problem, label_problem, note_problem
+from app.api.schemas import Note, StoredLabel
+from app.data.names import CROP, crop_name_problem, label_problem, note_problem
 
+LABEL: TypeAdapter[str] = TypeAdapter(StoredLabel)
+NOTE: TypeAdapter[str] = TypeAdapter(Note)
 COMPOSED, TAKEN_APART = "caf\u00e9", "cafe\u0301"
 
 
@@ -56,16 +61,24 @@ def test_crops_may_not_be_called_so(name: str, message: str) -> None:
 def test_regions_may_not_be_called_so(label: str, message: str) -> None:
     """What looks like another region, which may be in another fold, and what does something to a terminal."""
     assert label_problem(label) == message
-    assert bool(re.search(LABEL, label)) is (label == TAKEN_APART)
+    assert _is_valid(LABEL, label) is (label == TAKEN_APART)
+
+
+def _is_valid(schema: TypeAdapter[Any], text: str) -> bool:
+    try:
+        schema.validate_python(text)
+    except ValidationError:
+        return False
+    return True
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=6))
-def test_the_pattern_says_what_the_sentences_say(text: str) -> None:
-    """But for the normal form, which no pattern knows; of notes without exception."""
+def test_the_schema_says_what_the_sentences_say(text: str) -> None:
+    """But for the normal form, which no pattern of it knows; of notes without exception."""
     problem = label_problem(text)
     if problem is None or "composed form" not in problem:
-        assert bool(re.search(LABEL, text)) is (problem is None)
-    assert bool(re.search(NOTE, text)) is (note_problem(text) is None)
+        assert _is_valid(LABEL, text) is (problem is None)
+    assert _is_valid(NOTE, text) is (note_problem(text) is None)
 
 
 def test_notes_may_have_lines() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from app.api.records import csv_of
@@ -144,6 +145,7 @@ def test_what_is_defused_comes_back(text: str) -> None:
 
 
 @given(st.lists(st.tuples(st.none() | label, st.none() | label), min_size=1, max_size=9))
+@hypothesis_settings(deadline=None)  # the first file imports pyarrow
 def test_what_is_exported_can_be_sent(names: list[tuple[str | None, str | None]]) -> None:
     """Exported and sent again: the same regions and seasons, in the same folds; from a file, too."""
     entries = [

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import gc
+import resource
 
 KEPT_BYTES = 32 * 2**20
 """What malloc keeps of freed memory instead of giving it back, bytes."""
@@ -27,6 +28,15 @@ def give_back() -> None:
     """Give all freed memory back to the system, as far as it can be."""
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def limit(most: int) -> None:
+    """Take no more than so many bytes of memory of its own: what would, is a MemoryError, or the end of this process.
+
+    Not of addresses: libraries set more of them aside than they use.
+    """
+    with contextlib.suppress(ValueError, OSError):  # a lower limit is set already
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
 def settle() -> None:

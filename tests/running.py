@@ -139,10 +139,27 @@ def children(process: int, named: str) -> list[int]:
     return found
 
 
+def peak_mb(process: int) -> float:
+    """Return the most memory that a process has ever had."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1e3
+
+
 def sleep(body: bytes) -> tuple[bytes, str]:
     """Take as many seconds as the body says, then give it back: work for the process aside."""
     time.sleep(float(body))
     return body, "slept"
+
+
+def hoard(body: bytes, answer: bool = False) -> tuple[bytes, int]:
+    """Take as many bytes of memory as the body says, and give them back or nothing: work for the process aside."""
+    taken = bytes(int(body))
+    return taken if answer else b"", len(taken)
+
+
+def variables(body: bytes) -> tuple[bytes, list[str]]:
+    """Return the names of environment variables: work for the process aside."""
+    return body, list(os.environ)
 
 
 def copy_store(trained: Path, target: Path) -> Path:

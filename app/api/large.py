@@ -9,10 +9,24 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from typing_extensions import Buffer
 
+from app.errors import TooLarge
+
 SMALL = 4_096
 """Bytes that are cheaper to copy than to send on their own."""
+LONGEST = 256 * 2**20
+"""Bytes of an answer."""
 PART = 128 * 1024
 """Bytes that are handed to the system at a time: they take a tenth of a millisecond or less."""
+
+
+def check_size(size: int) -> None:
+    """Check that an answer has no more bytes than anyone should ask for at once.
+
+    Raises:
+        TooLarge: it has.
+    """
+    if size > LONGEST:
+        raise TooLarge(f"the answer would have {size} bytes, the limit is {LONGEST}: ask for fewer regions at a time")
 
 
 @dataclass(frozen=True, slots=True)

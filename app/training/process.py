@@ -26,6 +26,8 @@ from app.training.report import Report
 
 LENGTH = struct.Struct("!Q")
 """What stands before an order: its length in bytes."""
+SECRETS = frozenset({"ORCHARD_TOKEN", "ORCHARD_READ_TOKEN"})
+"""Variables of the service that training has no need of."""
 LINE_LIMIT = 64 * 2**20
 """The longest line the training process may answer, bytes: a report that lists every row of a body fits."""
 
@@ -104,7 +106,13 @@ class Trainer:
                 raise TrainingUnavailable(
                     "this installation serves only: torch, which training needs, is not installed"
                 )
-            self._child = await asyncio.create_subprocess_exec(
+            self._child = await self._started()
+            await self._message(self._child)
+        return self._child
+
+    async def _started(self) -> asyncio.subprocess.Process:
+        try:
+            return await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 "app.training",
@@ -113,8 +121,10 @@ class Trainer:
                 limit=LINE_LIMIT,
                 env=self._environment(),
             )
-            await self._message(self._child)
-        return self._child
+        except OSError as error:
+            raise TrainingFailed(
+                f"the training process could not be started ({error.strerror}): nothing was changed, try again later"
+            ) from error
 
     def _environment(self) -> dict[str, str]:
         """The parent's environment and settings; one thread, since the other cores serve."""
@@ -123,7 +133,7 @@ class Trainer:
             "ORCHARD_DATABASE_URL": self._settings.database,
             "OMP_NUM_THREADS": "1",
         }
-        inherited = {name: value for name, value in os.environ.items() if name != "ORCHARD_TOKEN"}
+        inherited = {name: value for name, value in os.environ.items() if name not in SECRETS}
         return inherited | settings
 
     async def _message(self, child: asyncio.subprocess.Process) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -89,3 +91,36 @@ def test_a_training_that_takes_too_long_is_stopped(settings: Settings, tutorial:
 
     _run(hurried, steps)
     assert Registry(Objects(settings.model_store)).versions() == []
+
+
+def test_a_process_that_cannot_be_started_is_an_error(
+    settings: Settings, tutorial: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said to whoever asked; nothing was changed, and the next order tries again."""
+
+    async def steps(trainer: Trainer) -> None:
+        with monkeypatch.context() as without:
+            without.setattr(sys, "executable", "/nowhere/python")
+            with pytest.raises(TrainingFailed, match=r"could not be started \(No such file or directory\)"):
+                await trainer.run(Order("test", "test", tutorial))
+        assert (await trainer.run(Order("test", "test", tutorial))).version == "1"
+
+    _run(settings, steps)
+
+
+def _environment(process: int | None) -> bytes:
+    return Path(f"/proc/{process}/environ").read_bytes()
+
+
+def test_tokens_are_not_inherited(settings: Settings, tutorial: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither that for writing nor that for reading."""
+    monkeypatch.setenv("ORCHARD_TOKEN", "a-token-for-writing")
+    monkeypatch.setenv("ORCHARD_READ_TOKEN", "a-token-for-reading")
+
+    async def steps(trainer: Trainer) -> None:
+        await trainer.run(Order("test", "test", tutorial))
+        inherited = _environment(trainer.child_id)
+        assert b"ORCHARD_MODEL_STORE" in inherited
+        assert b"a-token-for" not in inherited
+
+    _run(settings, steps)

@@ -11,6 +11,8 @@ OrchardError
 │   ├── NotAcceptable             no content type that the client accepts
 │   ├── BodyTimeout               the body did not arrive in time
 │   ├── Misdirected               a request for a host that this service is not
+│   ├── HeadersTooLarge           more headers, or more bytes of them, than the limit
+│   ├── TargetTooLong             a path or a query of more bytes than the limit
 │   ├── Unauthorized              a write without a token, or with a wrong one
 │   ├── TooManyAttempts           too many wrong tokens from one address
 │   └── NotFound                  no such version, batch or path
@@ -90,6 +92,14 @@ class BodyTimeout(InputError):
 
 class Misdirected(InputError):
     """A request for a host that this service is not."""
+
+
+class HeadersTooLarge(InputError):
+    """More headers, or more bytes of them, than the limit."""
+
+
+class TargetTooLong(InputError):
+    """A path or a query of more bytes than the limit."""
 
 
 class TooManyAttempts(InputError):

@@ -88,10 +88,20 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], contextlib.AbstractAsyn
             live.follow()
         shared = Objects(settings.shared_folder) if settings.shared_folder else None
         asked, tally = Asked(shared), Tally(metrics.EXPRESS, shared)
-        load = Load(settings.max_concurrency, settings.body_timeout_s)
+        load = Load(settings.max_concurrency, settings.body_timeout_s, settings.max_waiting_bytes)
         tokens = Tokens(settings)
         services = Services(
-            settings, tokens, Attempts(), load, registry, live, asked, tally, Trainer(settings), Aside(), Aside()
+            settings,
+            tokens,
+            Attempts(),
+            load,
+            registry,
+            live,
+            asked,
+            tally,
+            Trainer(settings),
+            Aside(settings.max_body_bytes),
+            Aside(settings.max_body_bytes),
         )
         app.state.services = services
         assert isinstance(app, DocumentedAPI)  # noqa: S101 - it is made below

@@ -117,6 +117,8 @@ class Settings(BaseSettings):
     """Serving processes."""
     max_body_bytes: Annotated[int, Field(ge=1_024, le=2**31)] = 32 * 2**20
     """The largest request body, bytes."""
+    max_waiting_bytes: Annotated[int, Field(ge=1_024, le=2**40)] = 64 * 2**20
+    """The large bodies that one process takes at once, bytes together; more are answered 503. One alone always fits."""
     max_rows: Annotated[int, Field(ge=1, le=10_000_000)] = 200_000
     """The most regions or observations in one request, rows."""
     body_timeout_s: Annotated[float, Field(gt=0, le=3_600)] = 30.0

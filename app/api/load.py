@@ -1,24 +1,40 @@
-"""How much is at work: requests over the limit are turned away at once, bodies that trickle in not waited for."""
+"""How much is at work: requests over the limit are turned away at once, bodies that trickle in not waited for.
+
+Large bodies have a limit of their own, on the bytes of them all.
+"""
 
 import asyncio
 import time
 from typing import Any
 
 from fastapi import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import problems
+from app.api.aside import LARGE
 from app.errors import BodyTimeout, Overloaded
 
 OPEN = ("/health/", "/v2/health/", "/metrics")
 """What is answered even then."""
 
 
-class Load:
-    """The requests of one process that are being answered, and those whose body is still coming."""
+KEPT_FREE = 8
+"""Of the bytes that bodies may have together, one in so many is for those that need no more than that."""
+HELD = "held"
+"""In a request's scope: how many bytes it holds of those that bodies may have."""
 
-    def __init__(self, limit: int, body_timeout_s: float) -> None:
+
+class Load:
+    """The requests of one process that are being answered, and those whose body is still coming.
+
+    ``most_bytes``: those of all large bodies, from their arrival until their answers begin.
+    """
+
+    def __init__(self, limit: int, body_timeout_s: float, most_bytes: int = 64 * 2**20) -> None:
         self.limit = limit
+        self.most_bytes = most_bytes
+        self.held = 0
+        """Bytes of large bodies that are there."""
         self._timeout_s = body_timeout_s
         self.at_work = 0
         self.waiting: dict[asyncio.Task[Any] | None, int] = {}
@@ -31,6 +47,35 @@ class Load:
     def is_full(self) -> bool:
         """Whether the next request is one too many."""
         return self.at_work + len(self.waiting) >= self.limit
+
+    def check_room(self, scope: Scope, size: int) -> None:
+        """Check that a body of ``size`` bytes fits beside the others; one alone always does.
+
+        Raises:
+            Overloaded: it does not, or would leave no room for short ones.
+        """
+        others = self.held - scope.get(HELD, 0)
+        free = 0 if size <= self.most_bytes // KEPT_FREE else self.most_bytes // KEPT_FREE
+        if size >= LARGE and others and others + size > self.most_bytes - free:
+            raise Overloaded(
+                f"bodies of {others} bytes are being worked on, and {size} more are over the limit of "
+                f"{self.most_bytes - free}: try again in a second, or send smaller ones"
+            )
+
+    def hold(self, scope: Scope, size: int) -> None:
+        """Take down that a request's body has so many bytes by now.
+
+        Raises:
+            Overloaded: they do not fit beside those of others.
+        """
+        self.check_room(scope, size)
+        if size >= LARGE:
+            self.held += size - scope.get(HELD, 0)
+            scope[HELD] = size
+
+    def let_go(self, scope: Scope) -> None:
+        """Take down that a request's body has been worked on, or is given up."""
+        self.held -= scope.pop(HELD, 0)
 
     def stop(self) -> None:
         """Be not ready from now on; what comes all the same is answered."""
@@ -53,7 +98,7 @@ class Load:
 
 
 class Limited:
-    """Turns requests over the limit away."""
+    """Turns requests over the limit away, and counts the bodies of the others no longer than they are worked on."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -68,8 +113,14 @@ class Limited:
             problem = problems.response(Request(scope), Overloaded("too many requests at once: try again in a second"))
             await problem(scope, receive, send)
             return
+
+        async def answering(message: Message) -> None:
+            load.let_go(scope)
+            await send(message)
+
         load.at_work += 1
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, answering)
         finally:
+            load.let_go(scope)
             load.at_work -= 1

@@ -55,7 +55,7 @@ async def store(
     if len(content) < LARGE:
         answer, kept = await used.in_database(_store, content, upload, used.observations)
     else:
-        file, kept = await used.storing.call(store_large, content, upload, used.settings.database)
+        file, kept = await used.storing.call(store_large, content, upload, used.settings.database, asker=request)
         answer = file.read(0, len(file))
         file.close()
     stored = BatchStored.model_validate_json(answer)

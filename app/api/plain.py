@@ -100,7 +100,7 @@ def _doubled(content: bytes) -> Place | None:
 
 
 def _place(content: bytes, depth: int) -> Iterator[str | int]:
-    """Yield the names and numbers that lead to the object in which a body is cut off, ``depth`` brackets deep."""
+    """Yield what leads to the object in which a body is cut off, ``depth`` objects and lists deep."""
     entry = from_json(content, allow_partial=True)
     for _ in range(depth - 1):
         part = next(reversed(entry)) if isinstance(entry, dict) else len(entry) - 1

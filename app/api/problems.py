@@ -1,5 +1,7 @@
 """Errors as RFC 9457 problems: one table gives each error class its status, code and title."""
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +12,9 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
 
 from app import errors
 from app.api.faults import invalid
@@ -44,13 +48,15 @@ KINDS: dict[type[OrchardError], Kind] = {
     errors.RetrainRunning: Kind(409, "retrain_running", "A retrain is running", (("Retry-After", "1"),)),
     errors.KeyReused: Kind(409, "key_reused", "The idempotency key was used for another request"),
     errors.KeyTaken: Kind(409, "key_taken", "A call with this idempotency key is running", (("Retry-After", "1"),)),
-    errors.TooLarge: Kind(413, "too_large", "The body is too large"),
+    errors.TooLarge: Kind(413, "too_large", "The body is too large", (("Connection", "close"),)),
+    errors.TargetTooLong: Kind(414, "target_too_long", "The path or the query is too long"),
     errors.UnknownMediaType: Kind(415, "unknown_media_type", "The content type is not understood"),
     errors.Misdirected: Kind(421, "misdirected", "The request is for another host"),
     errors.InvalidInput: Kind(422, "invalid", "The input is invalid"),
     errors.TooFewRows: Kind(422, "too_few_rows", "There are too few rows to fit"),
     errors.Diverged: Kind(422, "diverged", "Descent diverged"),
     errors.TooManyAttempts: Kind(429, "too_many_attempts", "Too many wrong tokens", (("Retry-After", "60"),)),
+    errors.HeadersTooLarge: Kind(431, "headers_too_large", "The headers are too large", (("Connection", "close"),)),
     errors.OrchardError: Kind(500, "internal", "Something went wrong"),
     errors.ServiceError: Kind(503, "unavailable", "The service is not available"),
     errors.Overloaded: Kind(503, "overloaded", "Too many requests at once", (("Retry-After", "1"),)),
@@ -63,9 +69,14 @@ KINDS: dict[type[OrchardError], Kind] = {
     errors.TrainingFailed: Kind(503, "training_failed", "Training failed", (("Retry-After", "5"),)),
     errors.AnsweringFailed: Kind(503, "answering_failed", "A large question was not answered"),
 }
-ANYWHERE = (401, 421, 422, 429, 503)
-"""Reading may need a token, a query may have an unknown name, and any call may be for another host, or one too many."""
-METHOD_NOT_ALLOWED, BAD_REQUEST, INVALID = 405, 400, 422
+ANYWHERE = (401, 414, 421, 422, 429, 431, 503)
+"""What any call can end in: no token, too much around its body, another host, an unknown name in its query, overload."""
+METHOD_NOT_ALLOWED, BAD_REQUEST, INVALID, LEFT = 405, 400, 422, 499
+"""LEFT: as what a request is counted whose client has gone before its answer; nobody ever receives it."""
+UNREAD = "unread"
+"""In the scope of a request whose body is answered before it has been read to its end."""
+LINGER_S = 2.0
+"""How long the rest of such a body is thrown away before the connection is closed, seconds."""
 INFERENCE = "/v2"
 """Where the Open Inference Protocol is spoken."""
 HTTP_CODES = {
@@ -124,13 +135,37 @@ def response(request: Request, error: OrchardError) -> Response:
 
 
 def _response(request: Request, kind: Kind, detail: str, faults: Iterable[FieldError] = ()) -> Response:
+    form = _Lingering if request.scope.get(UNREAD) else Response
     if request.url.path.startswith(INFERENCE):
         # The Open Inference Protocol knows one status for whatever is wrong with a request.
         status = BAD_REQUEST if kind.status == INVALID else kind.status
-        return Response(to_json({"error": detail}), status, dict(kind.headers), "application/json")
+        return form(to_json({"error": detail}), status, dict(kind.headers), "application/json")
     request_id = request.scope.get("state", {}).get("request_id", "")
     body = _body(kind, detail, faults, request_id)
-    return Response(to_json(body), kind.status, dict(kind.headers), MEDIA_TYPE)
+    return form(to_json(body), kind.status, dict(kind.headers), MEDIA_TYPE)
+
+
+class _Lingering(Response):
+    """An answer before the body's end, after which the connection is closed: but only when its client has had the time.
+
+    Closed at once, with bytes unread, the system would take the answer back (RFC 9112, 9.6).
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def lingering(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                await send({**message, "more_body": True})
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(_thrown_away(receive), LINGER_S)
+                message = {"type": "http.response.body", "body": b"", "more_body": False}
+            await send(message)
+
+        await super().__call__(scope, receive, lingering)
+
+
+async def _thrown_away(receive: Receive) -> None:
+    while (await receive()).get("more_body"):
+        """What still comes is not looked at."""
 
 
 def body(error: OrchardError) -> dict[str, Any]:
@@ -182,10 +217,14 @@ def install(app: FastAPI) -> None:
         kind = Kind(error.status_code, code, title, tuple((headers or {}).items()))
         return _response(request, kind, f"{request.method} {request.url.path[:200]}: {title.lower()}")
 
+    async def gone(_request: Request, _error: Exception) -> Response:
+        return Response(status_code=LEFT)
+
     async def unexpected(request: Request, _error: Exception) -> Response:
         return _response(request, KINDS[OrchardError], "an unexpected error happened; the log has it")
 
     app.add_exception_handler(OrchardError, orchard)
     app.add_exception_handler(RequestValidationError, parameters)
     app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(ClientDisconnect, gone)
     app.add_exception_handler(Exception, unexpected)

@@ -68,7 +68,7 @@ async def retrain(
     if len(content) < LARGE:
         order = read_order(content, order, sent)
     else:
-        file, order = await used.aside.call(read_large_order, content, order, sent)
+        file, order = await used.aside.call(read_large_order, content, order, sent, asker=request)
         if len(file):
             order = replace(order, table=PackedTable(file.read(0, len(file))))
         file.close()

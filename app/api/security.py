@@ -1,4 +1,4 @@
-"""How much a body may hold and how long it may take, the id of each request, and the headers of each answer."""
+"""How much a request may hold and how long it may take, the id of each, and the headers of each answer."""
 
 import asyncio
 import itertools
@@ -13,8 +13,9 @@ from fastapi import Header, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import logs
+from app.api import problems
 from app.api.services import Services
-from app.errors import TooLarge, UnknownMediaType
+from app.errors import HeadersTooLarge, InputError, TargetTooLong, TooLarge, UnknownMediaType
 
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")
@@ -42,6 +43,7 @@ async def read_body(request: Request, used: Services, limit: int | None = None) 
         UnknownMediaType: it is encoded, as with gzip: what it unfolds to is not limited by what it holds.
         TooLarge: it is larger than the limit, by its Content-Length or by what arrived.
         BodyTimeout: it did not arrive in time.
+        Overloaded: it is large, and so are others that are there.
     """
     encoding = request.headers.get("content-encoding", "identity")
     if encoding.lower() != "identity":
@@ -53,28 +55,63 @@ async def read_encoded_body(request: Request, used: Services, limit: int | None 
     """Return the body as it was sent, however it is encoded.
 
     Raises:
-        TooLarge, BodyTimeout: as `read_body`.
+        TooLarge, BodyTimeout, Overloaded: as `read_body`.
     """
     limit = min(limit or used.settings.max_body_bytes, used.settings.max_body_bytes)
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
-        raise TooLarge(f"the body has {declared} bytes, the limit is {limit}")
     try:
+        used.load.check_room(request.scope, _declared(request, limit))
         async with asyncio.timeout(used.settings.body_timeout_s):
-            return await _read(request, limit)
+            return await _read(request, used, limit)
+    except TooLarge:
+        request.scope[problems.UNREAD] = True
+        raise
     except TimeoutError as error:
         raise used.load.too_slow() from error
 
 
-async def _read(request: Request, limit: int) -> bytes:
+def _declared(request: Request, limit: int) -> int:
+    """Return how many bytes are to come, 0 where that is not said."""
+    declared = request.headers.get("content-length", "")
+    if not declared.isdigit():
+        return 0
+    if int(declared) > limit:
+        raise TooLarge(f"the body has {declared} bytes, the limit is {limit}")
+    return int(declared)
+
+
+async def _read(request: Request, used: Services, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     async for part in request.stream():
         size += len(part)
         if size > limit:
             raise TooLarge(f"the body has more than {limit} bytes, which is the limit")
+        used.load.hold(request.scope, size)
         parts.append(part)
     return b"".join(parts)
+
+
+MOST_HEADERS = 100
+"""Headers of a request."""
+MOST_HEADER_BYTES = 64 * 1024
+"""Bytes of all headers' names and values."""
+MOST_TARGET_BYTES = 8 * 1024
+"""Bytes of a path, and of a query."""
+
+
+def _refusal(scope: Scope) -> InputError | None:
+    """Return what is too much around a request's body, before anything looks for a meaning in it."""
+    headers = scope["headers"]
+    if len(headers) > MOST_HEADERS:
+        return HeadersTooLarge(f"{len(headers)} headers: the limit is {MOST_HEADERS}, send fewer")
+    if (size := sum(len(name) + len(value) for name, value in headers)) > MOST_HEADER_BYTES:
+        return HeadersTooLarge(f"headers of {size} bytes: the limit is {MOST_HEADER_BYTES}, send fewer or shorter ones")
+    for what, given in (("path", scope.get("raw_path") or b""), ("query", scope["query_string"])):
+        if len(given) > MOST_TARGET_BYTES:
+            return TargetTooLong(
+                f"a {what} of {len(given)} bytes: the limit is {MOST_TARGET_BYTES}, send a shorter one"
+            )
+    return None
 
 
 NO_SNIFFING = (b"x-content-type-options", b"nosniff")
@@ -129,7 +166,8 @@ def _trace(headers: Headers) -> dict[str, str]:
 class RequestId:
     """Gives each request an id, the client's X-Request-ID or a new one, and its answer that and the common headers.
 
-    Being around all others, it also counts the request and how long it took.
+    Being around all others, it also refuses those with too much around their body, and counts the request and how long
+    it took.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -155,11 +193,16 @@ class RequestId:
                 message["headers"] = [*message["headers"], (b"x-request-id", identity), *common]
             await send(message)
 
+        refusal = _refusal(scope)
+        # Nothing here reads cookies; Starlette would for every request, in quadratic time (CVE-2024-7592).
+        scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"cookie"]
         try:
-            await self._app(scope, receive, identified)
+            await (self._app if refusal is None else problems.response(Request(scope), refusal))(
+                scope, receive, identified
+            )
         finally:
             took, method = time.perf_counter() - began, scope["method"]
-            labels = (_template(scope), method if method in METHODS else "other", str(status))
+            labels = (_template(scope), method if method in METHODS else "other", str(status or 500))
             scope["app"].state.services.tally.took("requests", *labels, seconds=took)
             seen = {"method": method, "path": scope["path"], "status": status, "ms": round(1e3 * took, 3)}
             logger.debug("request", extra=seen)

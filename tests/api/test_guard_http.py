@@ -2,11 +2,13 @@
 
 import json
 import os
+import signal
 import socket
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.client import HTTPResponse
 from pathlib import Path
 
 import httpx
@@ -14,7 +16,7 @@ import pytest
 
 from app.api.hosts import Hosts
 from app.settings import Settings
-from tests.running import Running, copy_store, serving
+from tests.running import Running, children, copy_store, serving
 
 PLACE = {"temperature": 75, "rainfall": 80, "humidity": 55}
 NAMED = "anna anna-has-a-long-token # since May\n\nben  ben-has-another-token\n"
@@ -322,6 +324,13 @@ def _to_the_end(connection: socket.socket) -> bytes:
     return b"".join(iter(lambda: connection.recv(4_096), b""))
 
 
+def _answer(connection: socket.socket) -> HTTPResponse:
+    """Return what comes next over a connection; its head and its body may come apart."""
+    answer = HTTPResponse(connection)
+    answer.begin()
+    return answer
+
+
 @pytest.mark.parametrize("path", ["/predict", "/predict?level=0.8"])
 def test_too_many_at_once_are_turned_away_at_once(trained: Path, tmp_path: Path, path: str) -> None:
     """Above ORCHARD_MAX_CONCURRENCY: 503 with Retry-After, at once; health and metrics are still answered."""
@@ -351,11 +360,173 @@ def test_a_body_that_trickles_in_is_not_waited_for(trained: Path, tmp_path: Path
     with serving(copy_store(trained, tmp_path / "store"), **settings) as running:
         with _trickling(running, 1, path, length) as sockets:
             began = time.monotonic()
-            answer = _to_the_end(sockets[0]).decode()
-            assert " 408 " in answer.splitlines()[0]
-            assert "body_timeout" in answer
+            answer = _answer(sockets[0])
+            assert answer.status == 408
+            assert b"body_timeout" in answer.read()
             assert 0.5 < time.monotonic() - began < 4
         assert running.client.post("/predict", json=PLACE).status_code == 200
+
+
+AROUND: dict[str, tuple[str, dict[str, str], int, str]] = {
+    "many headers": ("/models", {f"x-{number}": "1" for number in range(101)}, 431, "headers_too_large"),
+    "long headers": ("/models", {"x-1": "x" * 40_000, "x-2": "x" * 30_000}, 431, "headers_too_large"),
+    "a long path": ("/models/" + "1" * 9_000, {}, 414, "target_too_long"),
+    "a long query": ("/models?limit=" + "1" * 9_000, {}, 414, "target_too_long"),
+    "a long Accept": ("/models/live", {"accept": 'a/b;"' + ";" * 2_000}, 200, ""),
+    "a long cookie": ("/models", {"cookie": 'a="' + '\\"' * 30_000 + '"'}, 200, ""),
+}
+
+
+@pytest.mark.parametrize("name", AROUND)
+def test_what_is_around_a_body_has_limits(reading: Running, name: str) -> None:
+    """Of headers, their bytes, the path and the query: a problem that names the limit; cookies are not read at all."""
+    path, headers, status, code = AROUND[name]
+    began = time.monotonic()
+    answer = reading.client.get(path, headers=headers)
+    assert time.monotonic() - began < 3
+    assert answer.status_code == status
+    if code:
+        assert answer.json()["code"] == code
+        assert "the limit is" in answer.json()["detail"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.json()["request_id"] == answer.headers["x-request-id"]
+        inference = reading.client.get("/v2" + path, headers=headers)
+        assert (inference.status_code, list(inference.json())) == (status, ["error"])
+
+
+LONG: dict[str, tuple[str, str, str, int]] = {
+    "Accept": ("/predict", "accept", 'a/b;"' + ";" * 60_000, 406),
+    "Accept, many": ("/predict", "accept", "text/html," * 101, 406),
+    "Content-Type": ("/predict", "content-type", 'application/json;"' + ";" * 60_000, 415),
+    "Accept-Encoding": ("/v2/models/yield/infer", "accept-encoding", "gzip;q=0," * 200, 406),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_long_values_are_not_read(reading: Running, name: str) -> None:
+    """A type of a thousand characters is none: the event loop never holds still for it."""
+    path, header, value, status = LONG[name]
+    began = time.monotonic()
+    answer = reading.client.post(path, json=PLACE, headers={header: value})
+    assert time.monotonic() - began < 1
+    assert answer.status_code == status
+    assert f"{len(value)} characters: at most 1000 are read" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ('text/html, application/json;q="0.5", text/csv;q=0.9', "text/csv"),
+        ('x/y;a="b,c;q=1";q=0.1, TEXT/CSV ; q=0.2', "text/csv"),
+        ('text/csv;a="\\\\";q=0, */*;q=0.1', "application/json"),
+        ("text/csv;q=nan, application/json;q=0.001", "application/json"),
+    ],
+)
+def test_types_are_told_by_weight(reading: Running, accept: str, kind: str) -> None:
+    """Parameters and quotes between them mislead nobody."""
+    body = {name: [value] for name, value in PLACE.items()}
+    answer = reading.client.post("/predict", json=body, headers={"Accept": accept})
+    assert answer.headers["content-type"].partition(";")[0] == kind
+
+
+def _connect(running: Running) -> socket.socket:
+    connection = socket.create_connection((running.client.base_url.host, running.client.base_url.port or 0))
+    connection.settimeout(20)
+    return connection
+
+
+def _head(length: int, path: str = "/predict") -> bytes:
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    ).encode()
+
+
+def test_the_connection_is_closed_after_413(reading: Running) -> None:
+    """The answer arrives although most of the body was never sent, and nothing more is read."""
+    with _connect(reading) as connection:
+        connection.sendall(_head(40_000_000) + b" " * 1_000_000)
+        answer = b""
+        began = time.monotonic()
+        while part := connection.recv(65_536):
+            answer += part
+        assert time.monotonic() - began < 15
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 413 ")
+    assert b"connection: close" in head.lower()
+    assert b"40000000 bytes, the limit is 33554432" in body
+
+
+@contextmanager
+def _held_up(running: Running) -> Iterator[bytes]:
+    """Stop the process aside for the block, and yield a body of 200 KB for it."""
+    body = b'{"temperature":[%b1],"rainfall":[%b1],"humidity":[%b1]}' % ((b"1," * 33_000,) * 3)
+    assert running.client.post("/predict", content=body).status_code == 200
+    (helper,) = children(running.process.pid, "app.api.aside")
+    os.kill(helper, signal.SIGSTOP)
+    try:
+        yield body
+    finally:
+        os.kill(helper, signal.SIGCONT)
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_large_bodies_together_have_a_limit(trained: Path, tmp_path: Path) -> None:
+    """Beyond it 503 before the body is read; shorter ones and single regions are still let in."""
+    with serving(copy_store(trained, tmp_path / "store"), ORCHARD_MAX_WAITING_BYTES="300000") as running:
+        with _held_up(running) as body, _connect(running) as first, _connect(running) as short:
+            first.sendall(_head(len(body)) + body)
+
+            def is_turned_away() -> bool:
+                with _connect(running) as second:
+                    second.settimeout(1)
+                    second.sendall(_head(len(body), "/predict?level=0.8"))  # and nothing of the body
+                    try:
+                        answer = _answer(second)
+                    except TimeoutError:  # it is waited for: the first one is not there yet
+                        return False
+                    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+                    return b"overloaded" in answer.read()
+
+            _until(is_turned_away)
+            brief = b'{"temperature":[1],"rainfall":[1],"humidity":[1]}' + b" " * 17_000
+            short.sendall(_head(len(brief)) + brief)
+            assert running.client.post("/predict", json=PLACE).status_code == 200
+            assert running.client.post("/predict?level=0.8", json=PLACE).status_code == 200
+            os.kill(children(running.process.pid, "app.api.aside")[0], signal.SIGCONT)
+            assert [_answer(each).status for each in (first, short)] == [200, 200]
+        assert running.client.post("/predict", content=body).status_code == 200
+
+
+def _count(running: Running, status: str) -> float:
+    lines = running.client.get("/metrics").text.splitlines()
+    wanted = f'orchard_requests_total{{method="POST",route="/predict",status="{status}"}} '
+    return sum(float(line.removeprefix(wanted)) for line in lines if line.startswith(wanted))
+
+
+def test_who_leaves_is_given_up(trained: Path, tmp_path: Path) -> None:
+    """In the middle of a body, or waiting for the process aside: counted as 499, no error in the log, no work."""
+    with serving(copy_store(trained, tmp_path / "store")) as running:
+        with _connect(running) as leaving:
+            leaving.sendall(_head(100_000) + b"{")
+        _until(lambda: _count(running, "499") == 1)
+        with _held_up(running) as body, _connect(running) as first:
+            first.sendall(_head(len(body)) + body)
+            for _ in range(5):
+                with _connect(running) as leaving:
+                    leaving.sendall(_head(len(body)) + body)
+            _until(lambda: _count(running, "499") >= 5)  # one of them may have come before the first
+            os.kill(children(running.process.pid, "app.api.aside")[0], signal.SIGCONT)
+            assert _answer(first).status == 200
+        assert _count(running, "0") == 0
+    log = (tmp_path / "store.log").read_text()
+    assert "Traceback" not in log
+    assert "[error" not in log
 
 
 def test_damage_is_reported_and_never_served(trained: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from app.api.aside import MOST_HERE
 from app.api.large import Parts
 from app.api.negotiation import ARROW, CSV
 from app.api.questions import Question, Regions, read
@@ -16,6 +17,9 @@ from app.model.linear import LinearModel, Yields
 from app.model.moments import Array
 from app.model.weather import NAMES
 from app.serving.drift import Noted
+
+ENDS = ("tons", "low", "high")
+"""What is said of a crop: the prediction, and both ends of its interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,20 @@ def reply(body: bytes, terms: Terms) -> tuple[bytes | Parts, Noted]:
     question = read(body, terms.sent, terms.max_rows)
     answer = Answer(question, terms.version, terms.model, terms.level, explain=terms.explain)
     return answer.write(terms.wanted), answer.noted()
+
+
+def reply_here(body: bytes, terms: Terms) -> tuple[bytes | Parts, Noted] | None:
+    """Do as `reply`, or return None where Arrow has more in it than a few plain columns, whose reading copies nothing.
+
+    Dictionaries, many batches and many predictions are worked on aside, where they cannot take this process's memory.
+    """
+    if terms.sent == ARROW:
+        from app.api.arrow import rows_if_plain  # noqa: PLC0415 - pyarrow takes 50 MB, and few ask in Arrow
+
+        rows = rows_if_plain(body)
+        if rows is None or rows * len(terms.model.crops) > MOST_HERE:
+            return None
+    return reply(body, terms)
 
 
 def reply_aside(body: bytes, terms: Terms) -> tuple[bytes | Parts, Noted]:
@@ -88,15 +106,16 @@ class Answer:
 
     def tons(self) -> dict[str, dict[str, Array | None]]:
         """Return each crop's tons, low and high, shape (n,), clipped: tons cannot be negative."""
-        columns: dict[str, dict[str, Array | None]] = {}
-        for crop, tons in self._yields.tons.items():
-            margin = self._yields.margins[crop]
-            columns[crop] = {
-                "tons": _clipped(tons),
-                "low": None if margin is None else _clipped(tons - margin),
-                "high": None if margin is None else _clipped(tons + margin),
-            }
-        return columns
+        return {crop: {end: self.column(crop, end) for end in ENDS} for crop in self._yields.tons}
+
+    def column(self, crop: str, end: str) -> Array | None:
+        """Return one crop's tons, low or high, shape (n,); None without an interval."""
+        tons, margin = self._yields.tons[crop], self._yields.margins[crop]
+        if end == "tons":
+            return _clipped(tons)
+        if margin is None:
+            return None
+        return _clipped(tons - margin if end == "low" else tons + margin)
 
     def _explanations(self) -> dict[str, dict[str, Any]]:
         if not self._explain:

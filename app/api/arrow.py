@@ -1,9 +1,12 @@
 """Arrow IPC streams: a table of regions to columns of weather, and predictions to a table."""
 
+import contextlib
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.api.large import Parts
 from app.errors import InvalidInput, MalformedInput, TooLarge, UnknownMediaType
@@ -13,10 +16,34 @@ from app.model.weather import NAMES, WEATHER
 
 try:
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     from app.data.arrow import Reading, check_schema
 except ModuleNotFoundError as error:
     raise UnknownMediaType("this installation does not read Arrow: pyarrow is not installed") from error
+
+
+MOST_HEADER = 64 * 1024
+"""Bytes of a message's header, many times as many as a few columns need."""
+MOST_MESSAGES = 10_000
+"""Messages of a stream: each takes some 50 µs, however few rows it has."""
+FEW_MESSAGES = 100
+"""Messages of a stream that is looked through in the serving process."""
+
+
+def rows_if_plain(body: bytes) -> int | None:
+    """Return how many rows a stream has that is read without a copy: a few batches and no dictionaries; else None.
+
+    Raises:
+        MalformedInput, InvalidInput: as `read_regions`, of the messages' headers.
+    """
+    rows = 0
+    with _arrow():
+        for number, (kind, header) in enumerate(_messages(body)):
+            if number > FEW_MESSAGES or kind == "dictionary":
+                return None
+            rows += header.number(0, "<q") if kind == "record batch" else 0
+    return rows
 
 
 def read_regions(body: bytes, max_rows: int) -> tuple[Labels | None, list[Array], list[str]]:
@@ -28,59 +55,131 @@ def read_regions(body: bytes, max_rows: int) -> tuple[Labels | None, list[Array]
 
     Raises:
         MalformedInput: not an Arrow stream, or NaN or infinity in a number.
-        InvalidInput: a column is missing, doubled, unknown or of another type; a value is null or out of bounds.
+        InvalidInput: a column is missing, doubled, unknown or of another type; a value is null or out of bounds; or a
+            message is of a kind that is not read, such as a compressed one.
         TooLarge: more than ``max_rows`` rows.
     """
-    table = _table(body, max_rows)
+    with _arrow():
+        for _ in _messages(body):
+            """Every header is looked at before anything is read: what a message may unfold to stands there."""
+        table = _table(body, max_rows)
+        if not table.num_rows:
+            raise InvalidInput("the table has columns and no rows")
+        reading = Reading(table)
+        weather = [reading.numbers(feature.name, feature) for feature in WEATHER]
+        regions = reading.labels("region") if "region" in table.column_names else None
+        reading.raise_faults()
+        return regions, weather, table.column_names
+
+
+@contextlib.contextmanager
+def _arrow() -> Iterator[None]:
+    """Turn what Arrow finds wrong into our error."""
     try:
-        return _columns(table)
-    except UnicodeDecodeError as error:  # of a column's name, or of a dictionary's entry, which pyarrow does not check
+        yield
+    except MemoryError:
+        raise
+    except UnicodeDecodeError as error:  # of a column's name, which pyarrow does not check
         raise MalformedInput("the body is not an Arrow stream: a name in it is not UTF-8") from error
+    except (pa.ArrowException, OSError, struct.error) as error:
+        raise MalformedInput(f"the body is not an Arrow stream: {str(error)[:200]}") from error
 
 
-def _columns(table: pa.Table) -> tuple[Labels | None, list[Array], list[str]]:
-    check_schema(table.schema, texts=["region"], numbers=NAMES, optional=["region"])
-    if not table.num_rows:
-        raise InvalidInput("the table has columns and no rows")
-    reading = Reading(table)
-    weather = [reading.numbers(feature.name, feature) for feature in WEATHER]
-    regions = reading.labels("region") if "region" in table.column_names else None
-    reading.raise_faults()
-    return regions, weather, table.column_names
+def _messages(body: bytes) -> Iterator[tuple[str, "_Flat"]]:
+    """Yield each message's type and header, if it is of a kind that is read.
+
+    Raises:
+        InvalidInput: one is not.
+    """
+    for number, message in enumerate(pa.ipc.MessageReader.open_stream(body)):
+        if number >= MOST_MESSAGES:
+            raise InvalidInput(f"the stream has more than {MOST_MESSAGES} batches: put more rows in each")
+        if message.metadata.size > MOST_HEADER:
+            raise InvalidInput(f"a message's header has {message.metadata.size} bytes: the limit is {MOST_HEADER}")
+        content = _Flat.root(message.metadata.to_pybytes())
+        if message.metadata_version != pa.ipc.MetadataVersion.V5:
+            raise InvalidInput("Arrow streams of a format before 1.0 are not read: write it with metadata version V5")
+        header = content.table(2)
+        if message.type != "schema":
+            _check_batch(content, header.table(1) if message.type == "dictionary" else header)
+        if message.type == "dictionary" and header.number(2, "<?"):
+            raise InvalidInput("dictionaries that grow by deltas are not read: write each dictionary whole")
+        yield message.type, header
+
+
+def _check_batch(message: "_Flat", batch: "_Flat") -> None:
+    """Compressed buffers could unfold to a thousand times the body's limit."""
+    if batch.has(3):
+        raise InvalidInput("compressed Arrow buffers are not read: write the stream without compression")
+    if message.has(4):  # where compression was named before there was a field for it
+        raise InvalidInput("batches with metadata of their own are not read: leave it out, or give it to the schema")
 
 
 def _table(body: bytes, max_rows: int) -> pa.Table:
     batches = []
     rows = 0
-    try:
-        _refuse_compressed(body)
-        with pa.ipc.open_stream(body, options=pa.ipc.IpcReadOptions(use_threads=False)) as reader:
-            for batch in reader:
-                rows += batch.num_rows
-                if rows > max_rows:
-                    raise TooLarge(f"more than {max_rows} rows, which is the limit")
-                batch.validate(full=True)  # the buffers come from outside
-                batches.append(batch)
-            return pa.Table.from_batches(batches, reader.schema)
-    except (pa.ArrowException, OSError, struct.error, UnicodeDecodeError) as error:
-        raise MalformedInput(f"the body is not an Arrow stream: {str(error)[:200]}") from error
+    with pa.ipc.open_stream(body, options=pa.ipc.IpcReadOptions(use_threads=False)) as reader:
+        check_schema(reader.schema, texts=["region"], numbers=NAMES, optional=["region"])
+        for batch in reader:
+            batch.validate()
+            rows += batch.num_rows
+            if rows > max_rows:
+                raise TooLarge(f"more than {max_rows} rows, which is the limit")
+            batches.append(batch)
+        table = pa.Table.from_batches(batches, reader.schema)
+    return pa.table({name: _valid(table.column(name)) for name in table.column_names})
 
 
-def _refuse_compressed(body: bytes) -> None:
-    """Compressed buffers could unfold to a thousand times the body's limit."""
-    messages = pa.ipc.MessageReader.open_stream(body)
-    for message in messages:
-        header = _Flat.root(message.metadata.to_pybytes()).table(2)
-        batch = header.table(1) if message.type == "dictionary" else header
-        if message.type != "schema" and batch.has(3):
-            raise InvalidInput("compressed Arrow buffers are not read: write the stream without compression")
+def _valid(column: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Return a column whose buffers, which come from outside, hold what they must."""
+    if pa.types.is_dictionary(column.type):
+        return _coded(column)
+    column.validate(full=True)
+    return column
+
+
+def _coded(column: pa.ChunkedArray) -> pa.Array:
+    """Return coded names with one dictionary, of the names that rows have.
+
+    Batches share dictionaries: each is looked at once, not once a batch, or some kilobytes of batches would cost hours.
+    """
+    names, codes, known = [], [np.empty(0, dtype=np.int32)], 0
+    for _, chunks in groupby(column.chunks, key=_place):
+        run = list(chunks)
+        dictionary = run[0].dictionary
+        dictionary.validate(full=True)
+        found = _codes(pa.concat_arrays([chunk.indices for chunk in run]), len(dictionary))
+        used, places = np.unique(found, return_inverse=True)
+        nulls = int(len(used) > 0 and used[0] < 0)
+        names.append(dictionary.take(pa.array(used[nulls:])))
+        codes.append(np.where(found < 0, -1, places + (known - nulls)).astype(np.int32))
+        known += len(used) - nulls
+    together = np.concatenate(codes)
+    kinds = pa.concat_arrays(names) if names else pa.array([], column.type.value_type)
+    return pa.DictionaryArray.from_arrays(pa.array(together, mask=together < 0), kinds)
+
+
+def _place(chunk: pa.DictionaryArray) -> tuple[int, int, list[int]]:
+    """Return where a chunk's dictionary is, by which it is known again."""
+    dictionary = chunk.dictionary
+    return len(dictionary), dictionary.offset, [buffer.address if buffer else 0 for buffer in dictionary.buffers()]
+
+
+def _codes(indices: pa.Array, names: int) -> NDArray[np.int64]:
+    """Return a dictionary's codes, -1 for nulls."""
+    indices.validate(full=True)
+    ends = pc.min_max(indices)
+    low, high = ends["min"].as_py(), ends["max"].as_py()
+    if low is not None and (low < 0 or high >= names):
+        raise MalformedInput(f"the body is not an Arrow stream: a region's code is not among its {names} names")
+    return np.asarray(pc.fill_null(indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False))
 
 
 class _Flat:
     """A table in a FlatBuffer, as far as looking for one field needs it (flatbuffers.dev, "Internals").
 
-    Arrow's Message.fbs numbers the fields: in Message the header is 2, in DictionaryBatch the data 1, in RecordBatch
-    the compression 3.
+    Arrow's Message.fbs numbers the fields: in Message the header is 2 and the custom metadata 4, in DictionaryBatch the
+    data 1 and isDelta 2, in RecordBatch the length 0 and the compression 3.
     """
 
     def __init__(self, content: bytes, start: int) -> None:
@@ -99,6 +198,10 @@ class _Flat:
 
     def has(self, number: int) -> bool:
         return self._field(number) != 0
+
+    def number(self, number: int, kind: str) -> int:
+        place = self._field(number)
+        return int(struct.unpack_from(kind, self._content, self._start + place)[0]) if place else 0
 
     def table(self, number: int) -> "_Flat":
         place = self._start + self._field(number)

@@ -6,14 +6,15 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from app.api import examples, problems
-from app.api.answers import Terms, reply, reply_aside
-from app.api.aside import LARGE
+from app.api.answers import Terms, reply, reply_aside, reply_here
+from app.api.aside import is_small
 from app.api.described import MODEL_VERSION, body, contents
 from app.api.large import PART, Content, LargeResponse
 from app.api.negotiation import ARROW, CSV, JSON, answer_type, body_type
 from app.api.schemas import OnePrediction, PredictionColumns, SeveralPredictions
 from app.api.security import read_body
 from app.api.services import Services, Used
+from app.serving.drift import Noted
 from app.serving.live import LEVEL
 
 router = APIRouter(tags=["predict"])
@@ -42,7 +43,7 @@ async def predict(
     content = await read_body(request, used)
     served = used.live.current if version is None else used.live.version(version)
     terms = Terms(sent, wanted, used.settings.max_rows, served.version, served.model, level, explain)
-    answer = await _replied(content, terms, used)
+    answer = await _replied(request, content, terms, used)
     media_type = f"{CSV}; charset=utf-8" if wanted == CSV else wanted
     headers = {"X-Model-Version": served.version}
     if isinstance(answer, bytes) and len(answer) <= PART:
@@ -50,14 +51,14 @@ async def predict(
     return LargeResponse(answer, headers, media_type)
 
 
-async def _replied(body: bytes, terms: Terms, used: Services) -> Content:
+async def _replied(request: Request, body: bytes, terms: Terms, used: Services) -> Content:
     """Answer here what is short, in a thread what leaves Python's lock alone, and all else in another process."""
-    content: Content
-    if terms.sent == terms.wanted == ARROW or (ARROW in {terms.sent, terms.wanted} and len(body) < LARGE):
-        content, noted = await used.aside.call_here(reply, body, terms)
-    elif len(body) < LARGE:
-        content, noted = reply(body, terms)
-    else:
-        content, noted = await used.aside.call(reply_aside, body, terms)
+    short = is_small(body, len(terms.model.crops))
+    replied: tuple[Content, Noted] | None = None
+    if terms.sent == terms.wanted == ARROW or (ARROW in {terms.sent, terms.wanted} and short):
+        replied = await used.aside.call_here(reply_here, body, terms, asker=request)
+    elif short:
+        replied = reply(body, terms)
+    content, noted = replied or await used.aside.call(reply_aside, body, terms, asker=request)
     used.note(terms.model, noted)
     return content

@@ -20,9 +20,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from app.api import questions
+from app.api.arrow import read_regions
 from app.api.negotiation import JSON
 from app.errors import OrchardError
-from tests.running import HARVEST, Running, copy_store, serving
+from tests import hostile
+from tests.running import HARVEST, Running, copy_store, peak_mb, serving
 
 ARROW = "application/vnd.apache.arrow.stream"
 NAMES = ("temperature", "rainfall", "humidity")
@@ -169,11 +171,76 @@ def test_names_that_are_not_utf_8(reading: Running, name: bytes) -> None:
     assert answer.json()["code"] == "malformed"
 
 
-def test_compressed_arrow_is_refused(reading: Running) -> None:
-    """A few kilobytes of compressed buffers could be gigabytes of zeros."""
-    answer = _post(reading, _stream({name: [50.0] * 100_000 for name in NAMES}, compression="zstd"), ARROW)
+REFUSED: dict[str, tuple[bytes, str]] = {
+    "compressed": (_stream({name: [50.0] * 100_000 for name in NAMES}, compression="zstd"), "compressed"),
+    "compressed, with a dictionary": (
+        _stream(GOOD | {"region": pa.array(["a" * 99] * 4).dictionary_encode()}, compression="lz4"),
+        "compressed",
+    ),
+    "compressed in secret": (hostile.hidden_compression(10_000_000), "metadata version V5"),
+    "of an old format": (_stream(GOOD, metadata_version=pa.ipc.MetadataVersion.V4), "metadata version V5"),
+    "a dictionary that grows": (hostile.deltas(4_000_000), "write each dictionary whole"),
+    "metadata of a batch": (hostile.annotated(), "batches with metadata of their own"),
+    "a long header": (_stream(pa.table(GOOD).replace_schema_metadata({"x": "x" * 70_000})), "the limit is 65536"),
+    "too many batches": (hostile.stream(hostile.weather(10_001), 1), "more than 10000 batches"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_compressed_arrow_is_refused(reading: Running, name: str) -> None:
+    """Kilobytes could be gigabytes: 422 that says how to write it, before anything is read."""
+    body, message = REFUSED[name]
+    before = peak_mb(reading.process.pid)
+    answer = _post(reading, body, ARROW)
     assert answer.status_code == 422
-    assert "compressed Arrow buffers are not read" in answer.json()["detail"]
+    assert message in answer.json()["detail"]
+    assert peak_mb(reading.process.pid) < before + 100
+
+
+_CHUNK = st.tuples(st.lists(st.text(max_size=4), min_size=1, max_size=4), st.lists(st.integers(0, 4), max_size=4))
+
+
+@given(st.lists(_CHUNK, min_size=1, max_size=5), st.sampled_from([pa.int8(), pa.uint16(), pa.int64()]))
+@hypothesis_settings(max_examples=200, deadline=None)
+def test_dictionaries_may_change(chunks: list[tuple[list[str], list[int]]], kind: pa.DataType) -> None:
+    """With each batch, with names twice and names that no row has: every row has its name."""
+    arrays = [
+        pa.DictionaryArray.from_arrays(
+            pa.array([None if code >= len(names) else code for code in codes], kind), pa.array(names)
+        )
+        for names, codes in chunks
+    ]
+    column = pa.chunked_array(arrays)
+    if not len(column):
+        return
+    table = pa.table({"region": column} | {name: [75.0] * len(column) for name in NAMES})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    regions, _, _ = read_regions(bytes(sink.getvalue()), 100)
+    assert regions is not None
+    assert list(regions) == column.to_pylist()
+
+
+def test_a_dictionary_is_looked_at_once(reading: Running) -> None:
+    """Eight megabytes of names and 9 000 batches of one row: once for each would be minutes."""
+    codes = pa.array(np.arange(9_000), pa.int32())
+    names = pa.DictionaryArray.from_arrays(codes, pa.array([f"{number:09}" for number in range(800_000)]))
+    body = hostile.stream(hostile.weather(9_000, names), 1)
+    began = time.monotonic()
+    answer = _post(reading, body, ARROW)
+    assert answer.status_code == 200
+    assert pa.ipc.open_stream(answer.content).read_all().column("region").to_pylist()[8_999] == "000008999"
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("code", [1, 100, -1])
+def test_codes_without_a_name(reading: Running, code: int) -> None:
+    """A number that stands for no name is 400."""
+    names = pa.DictionaryArray.from_arrays(pa.array([0, code], pa.int8()), ["a"], safe=False)
+    answer = _post(reading, _stream(hostile.weather(2, names)), ARROW)
+    assert answer.status_code == 400
+    assert "code is not among its 1 names" in answer.json()["detail"]
 
 
 def test_a_few_bytes_do_not_stand_for_gigabytes(reading: Running) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.running import ROOT, Running, children, copy_store, serving
+from tests.running import ROOT, Running, children, copy_store, peak_mb, serving
 
 JSON, CSV, ARROW = "application/json", "text/csv", "application/vnd.apache.arrow.stream"
 ONE = '{"region": "A", "temperature": 73, "rainfall": 67, "humidity": 43}'
@@ -38,8 +38,7 @@ def _resident_mb(running: Running) -> list[float]:
 
 def _peaks_mb(running: Running) -> list[float]:
     """Return the most memory that each process has ever had."""
-    statuses = [(process / "status").read_text() for process in _processes(running)]
-    return [int(status.partition("VmHWM:")[2].split()[0]) / 1e3 for status in statuses]
+    return [peak_mb(int(process.name)) for process in _processes(running)]
 
 
 def _assert_refused(answer: httpx.Response, statuses: set[int], began: float) -> None:

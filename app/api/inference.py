@@ -1,7 +1,6 @@
 """The Open Inference Protocol (V2) over REST, as other model servers speak it: /v2."""
 
 import asyncio
-import gzip
 import zlib
 from importlib.metadata import version as version_of
 from typing import Annotated, Any
@@ -10,10 +9,10 @@ from fastapi import APIRouter, Depends, Path, Request
 from starlette.responses import Response
 
 from app.api import bodies, examples, problems
-from app.api.aside import LARGE
+from app.api.aside import LARGE, is_small
 from app.api.described import MODEL_VERSION, body, contents
-from app.api.large import PART, Content, LargeResponse, pieces
-from app.api.negotiation import BINARY, JSON
+from app.api.large import PART, Content, InMemoryFile, LargeResponse, pieces
+from app.api.negotiation import BINARY, JSON, accepted_encodings
 from app.api.protocol import (
     MODEL,
     IndexRequest,
@@ -27,7 +26,7 @@ from app.api.protocol import (
 )
 from app.api.security import SHORT, read_encoded_body
 from app.api.services import Services, Used
-from app.api.tensors import EXTRAPOLATED, INPUT, Inference, Inferred, infer, infer_aside
+from app.api.tensors import EXTRAPOLATED, INPUT, Inference, Inferred, infer, infer_aside, infer_here
 from app.errors import MalformedInput, NotFound, TooLarge, UnknownMediaType
 from app.serving.live import Served
 
@@ -180,15 +179,15 @@ async def predict_with_version(request: Request, used: Used, served: Versioned) 
 
 
 async def _predict(request: Request, used: Services, served: Served) -> Response:
+    encoding = _encoding(request)
     asked = await _body(request, used, used.settings.max_body_bytes)
     inference = Inference(_header(request), used.settings.max_rows, served.version, served.model)
-    content, inferred = await _inferred(asked, inference, used)
+    content, inferred = await _inferred(request, asked, inference, used)
     used.note(served.model, inferred.noted)
     headers = {"X-Model-Version": served.version}
     if inferred.header is not None:
         headers[HEADER] = str(inferred.header)
     media_type = JSON if inferred.header is None else BINARY
-    encoding = _encoding(request)
     if encoding and len(content) >= WORTH_IT:
         content = await asyncio.to_thread(_folded, content, encoding)
         headers |= {"Content-Encoding": encoding, "Vary": "Accept-Encoding"}
@@ -197,13 +196,14 @@ async def _predict(request: Request, used: Services, served: Served) -> Response
     return LargeResponse(content, headers, media_type)
 
 
-async def _inferred(content: bytes, inference: Inference, used: Services) -> tuple[Content, Inferred]:
+async def _inferred(request: Request, content: bytes, inference: Inference, used: Services) -> tuple[Content, Inferred]:
     """Answer here what is short, in a thread what is bytes, and long JSON in another process."""
-    if len(content) < LARGE:
+    if is_small(content, len(inference.model.crops)):
         return infer(content, inference)
+    inferred: tuple[Content, Inferred] | None = None
     if inference.header is not None and inference.header < LARGE:
-        return await used.aside.call_here(infer, content, inference)
-    return await used.aside.call(infer_aside, content, inference)
+        inferred = await used.aside.call_here(infer_here, content, inference, asker=request)
+    return inferred or await used.aside.call(infer_aside, content, inference, asker=request)
 
 
 def _header(request: Request) -> int | None:
@@ -222,6 +222,7 @@ async def _body(request: Request, used: Services, limit: int) -> bytes:
         UnknownMediaType: it is encoded in another way than gzip and deflate.
         MalformedInput: it is not what its Content-Encoding says.
         TooLarge: it is larger than ``limit``, as sent or unfolded.
+        Overloaded: it is large, as sent or unfolded, and so are others that are there.
     """
     content = await read_encoded_body(request, used, limit)
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
@@ -229,14 +230,22 @@ async def _body(request: Request, used: Services, limit: int) -> bytes:
         return content
     if encoding not in WINDOWS:
         raise UnknownMediaType(f"bodies encoded as {encoding[:40]!r} are not read: use gzip or deflate")
-    return await asyncio.to_thread(_unfolded, content, encoding, limit)
+    content = await asyncio.to_thread(unfolded, content, encoding, limit)
+    used.load.hold(request.scope, len(content))
+    return content
 
 
 WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 """What zlib is told of each encoding; HTTP's deflate is in zlib's form (RFC 9110, 8.4.1.2)."""
 
 
-def _unfolded(folded: bytes, encoding: str, limit: int) -> bytes:
+def unfolded(folded: bytes, encoding: str, limit: int) -> bytes:
+    """Return what was encoded, if it has no more than ``limit`` bytes.
+
+    Raises:
+        MalformedInput: it is not of that encoding.
+        TooLarge: it has more bytes.
+    """
     decompressor = zlib.decompressobj(WINDOWS[encoding])
     try:
         content = decompressor.decompress(folded, limit + 1)
@@ -251,13 +260,14 @@ def _unfolded(folded: bytes, encoding: str, limit: int) -> bytes:
 
 def _encoding(request: Request) -> str | None:
     """Return how the client wants the answer encoded, None for not at all."""
-    accepted = {}
-    for part in request.headers.get("accept-encoding", "").lower().split(","):
-        name, _, quality = part.partition(";")
-        accepted[name.strip()] = quality.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+    accepted = accepted_encodings(request)
     return next((name for name in ("gzip", "deflate") if accepted.get(name)), None)
 
 
 def _folded(content: Content, encoding: str) -> bytes:
-    whole = b"".join(pieces(content))
-    return gzip.compress(whole, 1) if encoding == "gzip" else zlib.compress(whole, 1)
+    compressor = zlib.compressobj(1, wbits=WINDOWS[encoding])
+    try:
+        return b"".join([*map(compressor.compress, pieces(content)), compressor.flush()])
+    finally:
+        if isinstance(content, InMemoryFile):
+            content.close()

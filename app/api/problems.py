@@ -70,7 +70,7 @@ KINDS: dict[type[OrchardError], Kind] = {
     errors.AnsweringFailed: Kind(503, "answering_failed", "A large question was not answered"),
 }
 ANYWHERE = (401, 414, 421, 422, 429, 431, 503)
-"""What any call can end in: no token, too much around its body, another host, an unknown name in its query, overload."""
+"""What any call can end in: no token, too much around its body, another host, an unknown query, overload."""
 METHOD_NOT_ALLOWED, BAD_REQUEST, INVALID, LEFT = 405, 400, 422, 499
 """LEFT: as what a request is counted whose client has gone before its answer; nobody ever receives it."""
 UNREAD = "unread"

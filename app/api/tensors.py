@@ -9,9 +9,10 @@ import orjson
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 
-from app.api.answers import Answer
+from app.api.answers import ENDS, Answer
+from app.api.aside import MOST_HERE
 from app.api.faults import validated
-from app.api.large import Parts
+from app.api.large import Parts, check_size
 from app.api.plain import plain
 from app.api.protocol import MODEL, InferRequest, InputTensor
 from app.api.questions import Question
@@ -34,6 +35,8 @@ TYPES = {
 """NumPy's names of the protocol's number types, little-endian; BF16 is the upper half of an FP32."""
 BF16 = "BF16"
 EXTRAPOLATED = "extrapolated"
+NUMBER_BYTES, NUMBER_CHARACTERS = 8, 19
+"""What a number of an answer takes: as bytes; and as JSON, most of them, with the comma."""
 
 _REQUEST = TypeAdapter(InferRequest)
 _Flat = Annotated[list[float], Field(fail_fast=True)]
@@ -69,14 +72,29 @@ def infer(body: bytes, inference: Inference) -> tuple[bytes | Parts, Inferred]:
     Raises:
         MalformedInput, InvalidInput, TooLarge: a tensor's name, shape, datatype, size or value is wrong; it says which.
     """
+    request, raw = _request(body, inference)
+    weather = _weather(request, raw, inference.max_rows)
+    _check_size(_wanted(request, inference.model), len(weather[0]))
+    answer = Answer(Question("columns", None, weather), inference.version, inference.model, LEVEL, explain=False)
+    content, size = _written(request, answer, inference)
+    return content, Inferred(size, answer.noted())
+
+
+def _request(body: bytes, inference: Inference) -> tuple[InferRequest, memoryview]:
+    """Return what a body's JSON says, and the bytes behind it."""
     header = len(body) if inference.header is None else inference.header
     if header > len(body):
         raise MalformedInput(f"Inference-Header-Content-Length is {header}, the body has {len(body)} bytes")
     request = validated(_REQUEST, plain(body[:header], inference.max_rows))
-    weather = _weather(request, memoryview(body)[header:], inference.max_rows)
-    answer = Answer(Question("columns", None, weather), inference.version, inference.model, LEVEL, explain=False)
-    content, size = _written(request, answer, inference)
-    return content, Inferred(size, answer.noted())
+    return request, memoryview(body)[header:]
+
+
+def infer_here(body: bytes, inference: Inference) -> tuple[bytes | Parts, Inferred] | None:
+    """Do as `infer`, or return None where the answer is JSON or of many predictions, which is better made aside."""
+    request, _ = _request(body, inference)
+    rows = max(tensor.shape[0] if tensor.shape else 0 for tensor in request.inputs)
+    is_bytes = all(_wanted(request, inference.model).values())
+    return infer(body, inference) if is_bytes and rows * len(inference.model.crops) <= MOST_HERE else None
 
 
 def infer_aside(body: bytes, inference: Inference) -> tuple[bytes | Parts, Inferred]:
@@ -233,6 +251,11 @@ def _written(request: InferRequest, answer: Answer, inference: Inference) -> tup
     return parts, len(header)
 
 
+def _check_size(wanted: Mapping[str, bool], rows: int) -> None:
+    """Check the answer's size before it is made: a few bytes may ask for hundreds of columns."""
+    check_size(rows * sum(NUMBER_BYTES if binary else NUMBER_CHARACTERS for binary in wanted.values()))
+
+
 def _wanted(request: InferRequest, model: LinearModel) -> dict[str, bool]:
     """Return the outputs to send, and whether as bytes."""
     default = request.parameters.binary_data_output
@@ -254,14 +277,8 @@ def _wanted(request: InferRequest, model: LinearModel) -> dict[str, bool]:
 def _output(name: str, answer: Answer) -> NDArray[Any]:
     if name == EXTRAPOLATED:  # before a crop of that name, which a store may have from before it was refused
         return answer.extrapolated
-    tons = answer.tons()
-    if name in tons:
-        return _there(name, tons[name]["tons"])
     crop, _, end = name.rpartition("_")
-    return _there(name, tons[crop][end])
-
-
-def _there(name: str, column: Array | None) -> Array:
+    column = answer.column(crop, end) if end in ENDS else answer.column(name, "tons")
     if column is None:
         raise InvalidInput(f"there is no output {name!r}: its crop has too few rows for an interval")
     return column

@@ -389,6 +389,35 @@ def test_large_requests(serves: Running) -> None:
     assert serves.client.get("/models/live/drift").json()["asked"] == asked + 200_000
 
 
+def test_bytes_that_ask_for_json(serves: Running) -> None:
+    """All outputs of 200 000 rows, half a megabyte of body: the same numbers as bytes, folded or not."""
+    rows = 200_000
+    raw = np.full((rows, 3), 55, dtype=np.int8)
+    tensor = {"name": "input", "shape": [rows, 3], "datatype": "INT8", "parameters": {"binary_data_size": raw.nbytes}}
+    request = {"inputs": [tensor], "outputs": [{"name": f"mango{end}"} for end in ("", "_low", "_high")]}
+    in_json = _post_binary(serves, request, raw.tobytes())
+    assert in_json.status_code == 200
+    assert len(in_json.content) < 3 * 19 * rows + 1_000
+    as_bytes = _post_binary(serves, request | {"parameters": {"binary_data_output": True}}, raw.tobytes())
+    numbers = np.frombuffer(as_bytes.content[int(as_bytes.headers["inference-header-content-length"]) :])
+    assert [tensor["data"][7] for tensor in in_json.json()["outputs"]] == numbers[7::rows].tolist()
+
+
+def test_folded_answers_leave_nothing_open(serves: Running) -> None:
+    """The file in memory that a large answer crosses in is closed once it is compressed."""
+    body = json.dumps({"inputs": [_tensor(shape=[4_000, 3], data=[55] * 12_000)]})
+
+    def ask() -> None:
+        answer = serves.client.post(INFER, content=body, headers={"Accept-Encoding": "gzip"})
+        assert answer.headers["content-encoding"] == "gzip"
+
+    ask()
+    before = len(list(Path(f"/proc/{serves.process.pid}/fd").iterdir()))
+    for _ in range(10):
+        ask()
+    assert len(list(Path(f"/proc/{serves.process.pid}/fd").iterdir())) <= before + 1
+
+
 WEATHER = st.tuples(st.floats(-130, 140), st.floats(0, 30_000), st.floats(0, 100)).map(list)
 
 

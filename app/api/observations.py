@@ -24,6 +24,7 @@ from app.api.services import Used
 from app.api.tokens import Writer, require_reader
 from app.data.harvest import Harvest
 from app.data.tables import parse_observations
+from app.errors import AnsweringFailed, Unconfirmed
 from app.logs import wrote
 
 if TYPE_CHECKING:
@@ -55,7 +56,13 @@ async def store(
     if len(content) < LARGE:
         answer, kept = await used.in_database(_store, content, upload, used.observations)
     else:
-        file, kept = await used.storing.call(store_large, content, upload, used.settings.database, asker=request)
+        try:
+            file, kept = await used.storing.call(store_large, content, upload, used.settings.database, asker=request)
+        except AnsweringFailed as error:
+            raise Unconfirmed(
+                f"{error.detail}; the batch may have been stored: repeat the call under the same Idempotency-Key, or "
+                "look at GET /observations/batches"
+            ) from error
         answer = file.read(0, len(file))
         file.close()
     stored = BatchStored.model_validate_json(answer)

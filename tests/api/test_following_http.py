@@ -1,6 +1,7 @@
 """What goes on when the log, or the database, cannot be reached for a while."""
 
 import os
+import signal
 import sqlite3
 import time
 from collections.abc import Callable
@@ -123,3 +124,30 @@ def test_a_database_that_was_read_only_for_a_moment(trained: Path, tmp_path: Pat
             path.chmod(0o700 if path.is_dir() else 0o600)
         answer = running.client.post("/observations", json=HARVEST, headers=running.write)
         assert answer.status_code == 201, answer.text
+
+
+def test_an_upload_whose_helper_dies_may_have_been_stored(trained: Path, tmp_path: Path) -> None:
+    """The answer says so, and the call under its key finds out: it is stored once."""
+    store = copy_store(trained, tmp_path / "store")
+    rows = "temperature,rainfall,humidity,mango\n" + "73,67,43,56\n" * 3_000
+    with serving(store) as running:
+        running.client.get("/observations", headers=running.write)
+        database = sqlite3.connect(store / "observations.db", isolation_level=None)
+        database.execute("BEGIN IMMEDIATE")
+        headers = running.write | {"Content-Type": "text/csv", "Idempotency-Key": "large"}
+        with ThreadPoolExecutor(1) as threads:
+            url = running.client.base_url.join("/observations")
+            upload = threads.submit(httpx.post, url, content=rows, headers=headers, timeout=60)
+            _until(lambda: bool(children(running.process.pid, "app.api.aside")))
+            (helper,) = children(running.process.pid, "app.api.aside")
+            os.kill(helper, signal.SIGKILL)
+            answer = upload.result()
+        assert (answer.status_code, answer.json()["code"]) == (503, "unconfirmed")
+        assert "repeat the call under the same Idempotency-Key" in answer.json()["detail"]
+        database.execute("ROLLBACK")
+        database.close()
+        first = httpx.post(url, content=rows, headers=headers, timeout=60)
+        again = httpx.post(url, content=rows, headers=headers, timeout=60)
+        assert (first.status_code, first.json()) == (201, again.json())
+        batches = running.client.get("/observations/batches", headers=running.write).json()["batches"]
+        assert [batch["rows"] for batch in batches] == [3_000, 15]

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import sqlalchemy as sql
 
 from app.data.harvest import Harvest, moments_of
 from app.data.observations import Batch, KeptAnswer, Observations, Transaction
@@ -146,3 +147,18 @@ def test_a_database_that_is_none(settings: Settings) -> None:
         """Never reached."""
     assert caught.value.detail == "the observations cannot be reached: file is not a database"
     observations.close()
+
+
+def test_an_answer_is_forgotten_after_400_days(observations: Observations, url: str) -> None:
+    """Longer than from one harvest to the next a key is remembered, and then its room is given back."""
+    with observations.transaction() as transaction:
+        transaction.keep_answer("old", "d", "{}")
+    engine = sql.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sql.text("UPDATE answers SET created = '2020-01-01 00:00:00', checksum = NULL"))
+    engine.dispose()
+    with observations.transaction() as transaction:
+        transaction.keep_answer("new", "d", "{}")
+    with observations.reading() as transaction:
+        assert transaction.answer("old", "d") is None
+        assert transaction.answer("new", "d") == KeptAnswer("{}")

@@ -153,4 +153,5 @@ def test_labels_are_bounded(reading: Running) -> None:
     reading.client.request("BREW", "/predict")
     routes = {dict(labels).get("route") for _, labels in _samples(reading)}
     assert routes <= {None, "none", *reading.client.get("/openapi.json").json()["paths"], "/openapi.json"}
-    assert {dict(labels).get("method", "GET") for _, labels in _samples(reading)} <= {"GET", "HEAD", "POST", "PUT", "other"}
+    methods = {dict(labels).get("method", "GET") for _, labels in _samples(reading)}
+    assert methods <= {"GET", "HEAD", "POST", "PUT", "other"}

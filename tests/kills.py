@@ -20,7 +20,7 @@ import threading
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -325,8 +325,7 @@ class Witness:
             self._look_at_log(client, calls)
         for refused in self._writers.refused:
             self.fault("refused", refused)
-        known = [call for call in calls if call.rows]
-        self._repeat(known if at_all else draw.sample(known, min(REPEATED, len(known))))
+        self._repeat(calls if at_all else draw.sample(calls, min(REPEATED, len(calls))))
 
     def _look_at_batches(self, client: httpx.Client, calls: list[Call]) -> None:
         """All that was acknowledged is there; whatever was repeated, and however often, it is in use once."""
@@ -382,6 +381,7 @@ class Witness:
             if lines.get(number) != line:
                 self.fault("changed", f"line {number}: {lines.get(number)}, which was {line}")
         self._lines = lines
+        self._look_for_doubles(lines.values())
         made_live = {line["version"] for line in lines.values()}
         for call in calls:
             if "activate" in call.path and lines.get(call.answer["number"]) != call.answer:
@@ -389,6 +389,12 @@ class Witness:
             if call.answer.get("activated") and call.answer["version"] not in made_live:
                 self.fault("lost", f"{call.key}: version {call.answer['version']} was never live")
         self._look_at_live(lines[max(lines)]["version"])
+
+    def _look_for_doubles(self, lines: Iterable[dict[str, Any]]) -> None:
+        """A line's reason begins with the key of the call that made it."""
+        for why, times in Counter(line["why"].partition(" (")[0] for line in lines).items():
+            if times > 1:
+                self.fault("doubled", f"{why}: {times} lines of the log")
 
     def _look_at_live(self, version: str) -> None:
         deadline, found = time.monotonic() + 10, {""}
@@ -450,7 +456,7 @@ def await_end(living: Callable[[], list[Process]], patience_s: float) -> tuple[f
     """Wait until there are no such processes; return how long that took, seconds, and those that there are."""
     began = time.monotonic()
     while (left := living()) and time.monotonic() - began < patience_s:
-        time.sleep(POLL_S)
+        time.sleep(5 * POLL_S)
     return time.monotonic() - began, left
 
 
@@ -561,7 +567,8 @@ def main() -> int:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         witness = run(Path(folder), asked.kills, asked.seed, asked.gone)
-    print(*(told[:600] for told in witness.told), sep="\n", file=sys.stderr)
+    for told in witness.told:
+        print(told[:600], file=sys.stderr)
     print(totals(witness.answered()))
     print(f"{asked.kills} kills:", ", ".join(f"{witness.faults[kind]} {kind}" for kind in FAULTS))
     return 1 if witness.told else 0

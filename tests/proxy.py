@@ -315,7 +315,8 @@ def main() -> int:
     assert found is not None, "PostgreSQL is not installed"
     with cluster(found) as server, tempfile.TemporaryDirectory() as folder:
         witness = run(server, Path(folder), asked.cuts, asked.seed)
-    print(*witness.faults, sep="\n", file=sys.stderr)
+    for fault in witness.faults:
+        print(fault[:600], file=sys.stderr)
     counts = witness.counts
     print(f"{counts['after COMMIT']} cuts after COMMIT, {counts['before COMMIT']} before it;", end=" ")
     print(f"{counts['answered at once']} calls answered at once, the others when repeated:", end=" ")

@@ -19,7 +19,7 @@ from app.api.aside import Aside
 from app.api.described import TAGS, operation_id
 from app.api.document import DocumentedAPI
 from app.api.express import Express
-from app.api.hosts import Addressed
+from app.api.hosts import HostCheck
 from app.api.load import Limited, Load
 from app.api.security import RequestId
 from app.api.services import Services
@@ -65,7 +65,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["*"],
         )
-    app.add_middleware(Addressed)
+    app.add_middleware(HostCheck)
     app.add_middleware(RequestId)
     problems.install(app)
     app.include_router(health.router)

@@ -26,7 +26,7 @@ EXIT_CODES = {
     OTHER: "anything that is not below",
     WRONG: "the input, an option, a setting or the token is wrong, or there is no such version or batch",
     CONFLICT: "another training is running, or the idempotency key was used for another request",
-    UNAVAILABLE: "what it needs is not available: the service, a model, the store, torch",
+    UNAVAILABLE: "what it needs is not available, or damaged: the service, a model, the store, the address, torch",
     REJECTED: "a retrain is done, and the gate has rejected its version: it is not live",
 }
 LISTED_FAULTS = 20

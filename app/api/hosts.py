@@ -64,7 +64,7 @@ def _is_loopback(address: str) -> bool:
     return address.lower() == LOCAL or (_is_address(address) and ipaddress.ip_address(address).is_loopback)
 
 
-class Addressed:
+class HostCheck:
     """Turns away requests that are for another host, and bodies without a type from pages of other origins.
 
     A browser asks first, and is told no but for ORCHARD_CORS_ORIGINS, before it sends a page's body of a type that is

@@ -120,14 +120,14 @@ class Registry:
             KeyReused: the key was used for another version.
             StoreUnavailable: the line could not be written.
         """
-        if key is not None and (earlier := self._line_of(key)) is not None:
-            if earlier.version != version:
-                raise KeyReused("the idempotency key was used before, to make another version live")
-            return earlier.shown
         content = self._content(version)
         _verified(version, content, sha256)
         found = hashlib.sha256(content).hexdigest()
         while True:
+            if key is not None and (earlier := self._line_of(key)) is not None:
+                if earlier.version != version:
+                    raise KeyReused("the idempotency key was used before, to make another version live")
+                return earlier.shown
             last = self.last_number()
             line = StoredLine(
                 number=last + 1,

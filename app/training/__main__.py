@@ -28,6 +28,8 @@ REPORT_EVERY_S = 0.05
 
 def main() -> None:
     """Carry out orders until the input ends."""
+    # What the server has open is not for here: a trainer that finishes its work would hold the port that it listens on.
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     # The parent reads only JSON lines: whatever else prints goes to standard error.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

@@ -66,12 +66,12 @@ def test_the_nearest_known_name_is_told(reading: Running, path: str, name: str, 
 
 
 def test_many_unknown_names_are_counted(reading: Running) -> None:
-    """Of thousands, long ones too, a hundred are listed."""
-    query = "&".join(f"{'x' * 20}{number}" for number in range(2_000))
+    """Of hundreds, long ones too, a hundred are listed."""
+    query = "&".join(f"{'x' * 20}{number}" for number in range(300))
     problem = _problem(reading, "GET", f"/models?{query}")
     assert len(problem["errors"]) == 100
-    assert problem["detail"].endswith("(and 1999 more)")
-    (fault,) = _problem(reading, "GET", f"/models?{'limit' * 2_000}=1")["errors"]
+    assert problem["detail"].endswith("(and 299 more)")
+    (fault,) = _problem(reading, "GET", f"/models?{'limit' * 1_000}=1")["errors"]
     assert len(fault["loc"][1]) == 100
 
 
@@ -79,7 +79,7 @@ def test_many_unknown_names_are_counted(reading: Running) -> None:
 def test_a_slash_at_the_end_changes_nothing(reading: Running, path: str) -> None:
     """It is answered as without; nothing leads to the host that the Host header names."""
     plain = reading.client.get(path.rstrip("/"))
-    slashed = reading.client.get(path, headers={"Host": "elsewhere.example"}, follow_redirects=False)
+    slashed = reading.client.get(path, headers={"Host": "x"}, follow_redirects=False)
     assert (slashed.status_code, slashed.headers["content-type"]) == (200, plain.headers["content-type"])
     assert path == "/metrics/" or slashed.content == plain.content
 
@@ -94,7 +94,7 @@ def test_predicting_with_a_slash_at_the_end(reading: Running) -> None:
 
 def test_the_page_with_a_slash_leads_to_the_one_without(reading: Running) -> None:
     """By a path alone, since its links begin where its path ends."""
-    answer = reading.client.get("/docs/", headers={"Host": "elsewhere.example"}, follow_redirects=False)
+    answer = reading.client.get("/docs/", headers={"Host": "x"}, follow_redirects=False)
     assert (answer.status_code, answer.headers["location"]) == (307, "../docs")
     assert reading.client.get("/docs/", follow_redirects=True).url.path == "/docs"
 

@@ -163,7 +163,7 @@ def test_folded(kind: str) -> None:
 @pytest.fixture(scope="module", params=["open", "closed"])
 def service(request: pytest.FixtureRequest, trained: Path) -> Iterator[Service]:
     """Return the application, open to all, and with a token for reading."""
-    token = SecretStr("only-for-some") if request.param == "closed" else None
+    token = SecretStr("only-for-some-who-read") if request.param == "closed" else None
     service = Service(Settings(model_store=trained, read_token=token))
     yield service
     service.close()

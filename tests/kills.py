@@ -12,7 +12,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,15 +28,13 @@ from typing import Any
 
 import httpx
 
-from tests.running import DEADLINE_S, ROOT, environment
+from tests.running import DEADLINE_S, ROOT, environment, lasting_port
 
 KINDS = ("everything", "main", "worker", "trainer", "helper")
 FAULTS = ("lost", "doubled", "changed", "refused", "orphans", "folders left", "starts failed")
 WEATHER = ("temperature", "rainfall", "humidity")
 MARK = "ORCHARDS_TO_KILL"
 """In the environment of every process of a service: which start of which service it belongs to."""
-FIRST_PORT = 20_000
-"""Systems give clients ports from 32 768 on."""
 POLL_S = 0.02
 LARGE_ROWS = 80
 """With long names, more than the 16 KiB from which on a body goes to the helper."""
@@ -100,15 +97,6 @@ def below(parents: list[Process], among: list[Process]) -> list[Process]:
     for parent in found:
         found += [process for process in among if process.parent == parent.id and process not in found]
     return found
-
-
-def lasting_port() -> int:
-    """Return a free port that no client gets: while the service is down, those that try to connect take others."""
-    for port in range(FIRST_PORT + os.getpid() % 1_000, FIRST_PORT + 5_000):
-        with socket.socket() as free, suppress(OSError):
-            free.bind(("127.0.0.1", port))
-            return port
-    raise OSError("no free port")
 
 
 class StartFailed(Exception):

@@ -3,7 +3,6 @@
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import uuid
@@ -11,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.running import lasting_port
 
 DEBIAN = Path("/usr/lib/postgresql")
 USER = "postgres"
@@ -67,9 +68,7 @@ def _user() -> str | None:
 @contextmanager
 def cluster(found: Path) -> Iterator[Cluster]:
     """Run a server until the end of the block."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = lasting_port()
     data = Path(tempfile.mkdtemp(prefix="orchard-postgresql-"))
     if _user() is not None:
         os.chown(data, pwd.getpwnam(USER).pw_uid, -1)

@@ -1,6 +1,7 @@
 """A real server for tests: ``orchard serve`` as a process on a free port, with a model store of its own."""
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,8 @@ HARVEST = {
 """Three honest rows near the tutorial's line."""
 
 ONE_REGION = b'{"region": "A", "temperature": 75, "rainfall": 80, "humidity": 55}'
+FIRST_PORT, PORTS = 20_000, 12_000
+"""Below the range that systems give to clients."""
 AT_A_TIME = 100
 """Requests that are sent before their answers are read."""
 
@@ -69,15 +72,22 @@ def orchard(store: Path, *words: str, **settings: str) -> subprocess.CompletedPr
     )
 
 
+def lasting_port() -> int:
+    """Return a free port that no client gets, not even while the service on it is down."""
+    while True:
+        port = FIRST_PORT + secrets.randbelow(PORTS)
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
+
+
 @contextmanager
 def serving(store: Path, *options: str, through: Sequence[str] = (), **settings: str) -> Iterator[Running]:
     """Run a server until the end of the block; it must then end by SIGTERM with exit code 0.
 
     ``through``: a command that starts it.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = lasting_port()
     log = store.parent / f"{store.name}.log"
     with log.open("w") as output:
         process = subprocess.Popen(

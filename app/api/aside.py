@@ -192,7 +192,7 @@ class Aside:
             self._line, other = Pipe()
             with other:
                 self._process = subprocess.Popen(  # noqa: S603 - this program itself
-                    [sys.executable, "-m", "app.api.aside", str(other.fileno()), str(self._memory)],
+                    [sys.executable, "-m", "app.api.aside", str(other.fileno()), str(self._memory), str(os.getpid())],
                     pass_fds=[other.fileno()],
                     stdin=subprocess.DEVNULL,
                     env=_environment(),
@@ -252,7 +252,7 @@ def main() -> None:
     # A Ctrl-C in the terminal is the server's to handle. (In a session of its own, niceness would not count.)
     os.setpgid(0, 0)
     os.nice(NICE)
-    parent.end_with_parent()
+    parent.end_with_parent(int(sys.argv[3]))
     line: Connection[Any, Any] = Connection(int(sys.argv[1]))
     most = int(sys.argv[2])
     memory.limit(most)

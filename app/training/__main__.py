@@ -1,4 +1,4 @@
-"""The training process: ``python -m app.training``.
+"""The training process: ``python -m app.training``, with the process id of the one that starts it.
 
 Takes orders on standard input, one at a time, and answers on standard output.
 
@@ -36,7 +36,7 @@ def main() -> None:
     # A Ctrl-C in the terminal is the server's to handle. (In a session of its own, niceness would not count.)
     os.setpgid(0, 0)
     os.nice(10)
-    parent.end_with_parent()
+    parent.end_with_parent(int(sys.argv[1]))
     import torch  # noqa: PLC0415 - after the redirection, and only in this process
 
     torch.set_num_threads(1)

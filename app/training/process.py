@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from app.data.integrity import has_trainings
 from app.errors import (
     FieldError,
     OrchardError,
@@ -116,6 +117,7 @@ class Trainer:
                 sys.executable,
                 "-m",
                 "app.training",
+                str(os.getpid()),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 limit=LINE_LIMIT,
@@ -187,6 +189,8 @@ class Trainer:
 
 
 def _settle(settings: Settings) -> list[str]:
+    if not has_trainings(settings.database):  # which is known at once: when the service stops, there is no time
+        return []
     from app.training.pending import settle_store  # noqa: PLC0415 - SQLAlchemy is imported when it is first needed
 
     return [str(settled) for settled in settle_store(settings)]

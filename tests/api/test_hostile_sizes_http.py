@@ -101,6 +101,9 @@ def _sent(running: Running, case: Case, body: bytes) -> int:
         return 0
 
 
+PATIENCE_S = 20.0
+
+
 @pytest.mark.long
 def test_hostile_requests_of_any_size(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each is refused or answered, health is answered meanwhile, and the serving process stays small."""
@@ -115,7 +118,8 @@ def test_hostile_requests_of_any_size(trained: Path, tmp_path: Path, capsys: pyt
                 with watch.watching():
                     status = _sent(running, case, body)
                     took = time.perf_counter() - began
-                    time.sleep(2 * EVERY_S)  # so that there is a ping at all
+                    while not watch.seconds and time.perf_counter() - began < took + PATIENCE_S:
+                        time.sleep(EVERY_S)  # so that there is a ping at all
                 assert status in {0, 200, 400, 406, 413, 415, 422, 431}, (kind, size, status)
                 assert watch.peak_mb < PEAK_MB, (kind, size, watch.peak_mb)
                 pings += watch.seconds
@@ -123,7 +127,7 @@ def test_hostile_requests_of_any_size(trained: Path, tmp_path: Path, capsys: pyt
                 figures = f"{took:6.2f} {1e3 * middle:18.1f} {1e3 * most:6.0f} {watch.peak_mb:8.0f}"
                 lines.append(f"{kind:42} {size:3} {status:6} {figures}")
         helpers = children(running.process.pid, "app.api.aside")
-        assert len(helpers) <= 1
+        assert len(helpers) <= 2  # one for questions, one for uploads
         assert running.client.post("/predict", content=hostile.ROW).status_code == 200
     pings.sort()
     lines.append(f"health, {len(pings)} times: 95 of 100 within {1e3 * pings[len(pings) * 95 // 100]:.1f} ms")

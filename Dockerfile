@@ -57,7 +57,7 @@ ENTRYPOINT ["orchard"]
 CMD ["serve"]
 LABEL org.opencontainers.image.title="Orchard" \
       org.opencontainers.image.description="Crop yields from region weather, with how far to trust each number." \
-      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.version="0.2.0" \
       org.opencontainers.image.licenses="MIT"
 
 

@@ -9,7 +9,7 @@ import sqlalchemy as sql
 from app.data.harvest import Harvest, moments_of
 from app.data.observations import Batch, KeptAnswer, Observations, Transaction
 from app.data.tables import Table
-from app.errors import KeyReused, NotFound, StoreDamaged
+from app.errors import KeyReused, NotFound, StoreDamaged, StoreUnavailable
 from app.settings import Settings
 from tests.postgresql import Cluster
 
@@ -162,3 +162,17 @@ def test_an_answer_is_forgotten_after_400_days(observations: Observations, url: 
     with observations.reading() as transaction:
         assert transaction.answer("old", "d") is None
         assert transaction.answer("new", "d") == KeptAnswer("{}")
+
+
+def test_what_the_database_refuses_is_not_in_its_error(observations: Observations, url: str) -> None:
+    """An error that is logged holds no row that a region reported."""
+    with observations.reading() as transaction:
+        assert transaction.all() == []
+    engine = sql.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sql.text("DROP TABLE observations"))
+    engine.dispose()
+    with pytest.raises(StoreUnavailable) as refused, observations.transaction() as transaction:
+        _add(transaction, _table(2))
+    assert "INSERT INTO observations" in str(refused.value.__cause__)
+    assert "R0" not in str(refused.value.__cause__)

@@ -564,3 +564,12 @@ def test_predicting_imports_little(trained: Path) -> None:
     for name in ("torch", "sqlalchemy", "pyarrow", "fastapi", "uvicorn", "httpx"):
         assert f"'{name}'" not in done.stdout
     assert "'numpy'" in done.stdout
+
+
+@pytest.mark.parametrize("words", [["observations"], ["train"]])
+def test_a_url_that_is_no_databases(tmp_path: Path, words: list[str]) -> None:
+    """A local command says what to write, and ends with exit code 2."""
+    done = orchard(tmp_path / "store", *words, ORCHARD_DATABASE_URL="foo")
+    assert done.returncode == 2
+    assert "this is not the URL of a database: write postgresql+psycopg://" in done.stderr
+    assert "Traceback" not in done.stderr

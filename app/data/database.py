@@ -20,6 +20,7 @@ from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.data import stored
+from app.data.reach import check_url
 from app.errors import StoreDamaged, StoreUnavailable, Unconfirmed
 
 _READING = "orchard_reading"
@@ -38,6 +39,8 @@ class Database:
     """The database behind an SQLAlchemy URL. Made, with its tables, by the first use."""
 
     def __init__(self, url: str) -> None:
+        """Raises InvalidInput: it is not a database's URL, or its driver is not installed."""
+        check_url(url)
         self._url = make_url(url)
         self._is_sqlite = self._url.get_backend_name() == "sqlite"
         self._engine = _sqlite(self._url) if self._is_sqlite else _postgresql(self._url)

@@ -152,7 +152,7 @@ def test_labels_are_bounded(reading: Running) -> None:
         reading.client.get(path)
     reading.client.request("BREW", "/predict")
     routes = {dict(labels).get("route") for _, labels in _samples(reading)}
-    routes -= {"/docs", "/docs/start.js", "/docs/{name}"}  # which the document does not show
+    routes = {route for route in routes if not (route or "").startswith("/docs")}  # which the document does not show
     assert routes <= {None, "none", *reading.client.get("/openapi.json").json()["paths"], "/openapi.json"}
     methods = {dict(labels).get("method", "GET") for _, labels in _samples(reading)}
     assert methods <= {"GET", "HEAD", "POST", "PUT", "other"}

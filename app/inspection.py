@@ -27,7 +27,8 @@ def inspect(settings: Settings) -> Inspection:
     """
     registry = Registry(Objects(settings.model_store))
     versions, log = registry.versions(), registry.log()
-    faults = [*log.damage, *_faults_of_versions(registry, versions, dict(_named(registry)))]
+    named = {line.version: line.sha256 for line in reversed(log.lines)}
+    faults = [*log.damage, *_faults_of_versions(registry, versions, named)]
     batches = 0
     if fault := database_fault(settings.database, wholly=True):
         faults.append(fault)
@@ -44,13 +45,8 @@ def inspect(settings: Settings) -> Inspection:
     return Inspection({"versions": len(versions), "lines of the log": len(log.lines), "batches": batches}, faults)
 
 
-def _named(registry: Registry) -> Iterator[tuple[str, str]]:
-    """Yield each version that was live, and what the log says of its file."""
-    for line in reversed(registry.log().lines):
-        yield line.version, line.sha256
-
-
 def _faults_of_versions(registry: Registry, versions: list[int], named: dict[str, str]) -> Iterator[str]:
+    """``named``: each version that was live, and what the log says of its file."""
     for version in sorted({*map(str, versions), *named}, key=int):
         try:
             registry.read(version, named.get(version))

@@ -28,7 +28,7 @@ import httpx
 import torch
 from typer.testing import CliRunner
 
-from app.cli import CLI
+from app.cli.commands import CLI
 from app.data.tables import parse_observations
 from app.errors import OrchardError, ServiceError
 from app.main import create_app

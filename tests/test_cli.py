@@ -14,8 +14,8 @@ from typing import Any
 import filelock
 import pytest
 
+from app.cli.options import EXIT_CODES
 from app.data.tables import Table
-from app.options import EXIT_CODES
 from app.settings import Settings
 from app.store.objects import Objects
 from app.store.registry import Registry
@@ -548,9 +548,9 @@ def test_shells_complete_the_commands(tmp_path: Path) -> None:
 def test_predicting_imports_little(trained: Path) -> None:
     """Neither torch nor the database, nor Arrow, nor what only a service needs."""
     code = (
-        "import sys, app.cli\n"
+        "import sys, app.cli.commands\n"
         "sys.argv = ['orchard', 'predict', *sys.argv[1:]]\n"
-        "try: app.cli.main()\n"
+        "try: app.cli.commands.main()\n"
         "finally: print([name for name in sys.modules if '.' not in name])"
     )
     done = subprocess.run(

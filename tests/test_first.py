@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app import first
+from app.cli import first
 from app.settings import Settings
 from tests.postgresql import Cluster
 from tests.running import HARVEST, Running, copy_store, serving

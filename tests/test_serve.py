@@ -16,9 +16,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.cli.serve import unknown_settings
 from app.data.reach import check_url, silence
 from app.errors import InvalidInput
-from app.serve import unknown_settings
 from app.serving.database import DatabaseWatch
 from tests.postgresql import Cluster
 from tests.running import HARVEST, ROOT, children, copy_store, environment, orchard, serving

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.terminal import escaped, escaped_json, quoted
+from app.cli.terminal import escaped, escaped_json, quoted
 
 
 def test_names_are_quoted_where_they_must_be() -> None:

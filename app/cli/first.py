@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.cli.options import CONFLICT, DONE, REJECTED, WRONG
 from app.data.integrity import PREFIX
 from app.errors import OrchardError
-from app.options import CONFLICT, DONE, REJECTED, WRONG
 from app.settings import Settings
 from app.store.objects import Objects
 from app.store.registry import Registry

@@ -1,4 +1,4 @@
-"""The command line: ``orchard``. Its options, errors and exit codes are described in `app.options`."""
+"""The command line: ``orchard``. Its options, errors and exit codes are described in `app.cli.options`."""
 
 import importlib.util
 import os
@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from app.errors import InvalidInput, MalformedInput, NotReady
-from app.options import (
+from app.cli.options import (
     EXIT_CODES,
     REJECTED,
     UNAVAILABLE,
@@ -25,11 +24,12 @@ from app.options import (
     desk,
     reported,
 )
+from app.errors import InvalidInput, MalformedInput, NotReady
 from app.settings import Settings
 
 if TYPE_CHECKING:
+    from app.cli.local import Local
     from app.client import Orchard
-    from app.local import Local
 
 CLI = typer.Typer(
     name="orchard",
@@ -71,7 +71,7 @@ def train(
     Batches stored earlier are withdrawn from training, not erased; `orchard retrain` adds to them instead. A version
     that the gate rejects is written all the same: exit code 0.
     """
-    from app import console, local  # noqa: PLC0415 - other commands start without them
+    from app.cli import console, local  # noqa: PLC0415
     from app.data.table_file import TableFile  # noqa: PLC0415
     from app.training.order import Order, Recipe  # noqa: PLC0415
 
@@ -118,7 +118,7 @@ def predict(
     as_json: AsJson = None,
 ) -> None:
     """Predict yields, tons: for one region's weather, or for a table of regions."""
-    from app import console  # noqa: PLC0415
+    from app.cli import console  # noqa: PLC0415
 
     weather = {"--temperature": temperature, "--rainfall": rainfall, "--humidity": humidity}
     with desk(url, as_json) as orchard:
@@ -145,7 +145,7 @@ def predict(
 def _predict_table(
     orchard: "Orchard | Local", table: Path, level: float, version: str | None, *, as_json: bool
 ) -> None:
-    from app import console  # noqa: PLC0415
+    from app.cli import console  # noqa: PLC0415
     from app.data.tables import parse_regions  # noqa: PLC0415
     from app.model.weather import NAMES  # noqa: PLC0415
 
@@ -189,7 +189,7 @@ def retrain(
 
     A version that is rejected is exit code 5.
     """
-    from app import console  # noqa: PLC0415
+    from app.cli import console  # noqa: PLC0415
 
     with desk(url, as_json) as orchard:
         with console.progress(as_json=bool(as_json)) as show:
@@ -221,7 +221,7 @@ def _existing(table: Path | None) -> Path | None:
 @CLI.command()
 def activate(version: Version, note: Note = "", url: Url = None, as_json: AsJson = None) -> None:
     """Make a version live: roll back or forward."""
-    from app import console  # noqa: PLC0415
+    from app.cli import console  # noqa: PLC0415
 
     with desk(url, as_json) as orchard:
         line = orchard.activate(version, note=note)
@@ -234,7 +234,7 @@ def activate(version: Version, note: Note = "", url: Url = None, as_json: AsJson
 @CLI.command()
 def log(limit: Limit = 20, before: Before = None, url: Url = None, as_json: AsJson = None) -> None:
     """List who made which version live, when and why, newest first."""
-    from app import console  # noqa: PLC0415
+    from app.cli import console  # noqa: PLC0415
 
     with desk(url, as_json) as orchard:
         page = orchard.log(limit=limit, before=before)
@@ -250,7 +250,7 @@ def models(
     context: typer.Context, limit: Limit = 20, before: Before = None, url: Url = None, as_json: AsJson = None
 ) -> None:
     """List the versions, newest first; show one, or compare two."""
-    from app import console  # noqa: PLC0415
+    from app.cli import console  # noqa: PLC0415
 
     if context.invoked_subcommand is not None:
         return
@@ -266,7 +266,7 @@ def show(
     as_json: AsJson = None,
 ) -> None:
     """Show one version's card."""
-    from app import console  # noqa: PLC0415
+    from app.cli import console  # noqa: PLC0415
 
     with desk(url, as_json) as orchard:
         card = orchard.card(version)
@@ -276,7 +276,7 @@ def show(
 @VERSIONS.command("diff")
 def diff(first: Version, second: Version, url: Url = None, as_json: AsJson = None) -> None:
     """Show what changed between two versions."""
-    from app import console, grids  # noqa: PLC0415
+    from app.cli import console, grids  # noqa: PLC0415
 
     with desk(url, as_json) as orchard:
         cards = orchard.card(first), orchard.card(second)
@@ -303,7 +303,7 @@ def observations(
     as_json: AsJson = None,
 ) -> None:
     """List the stored observations, oldest first; store more, or withdraw a batch from training."""
-    from app import console  # noqa: PLC0415
+    from app.cli import console  # noqa: PLC0415
 
     if context.invoked_subcommand is not None:
         return
@@ -333,7 +333,7 @@ def add(
     as_json: AsJson = None,
 ) -> None:
     """Store a batch for the next retrain, whole or not at all."""
-    from app import console  # noqa: PLC0415
+    from app.cli import console  # noqa: PLC0415
 
     with desk(url, as_json) as orchard:
         _existing(table)
@@ -352,7 +352,7 @@ def withdraw(
     as_json: AsJson = None,
 ) -> None:
     """Take a batch out of training from the next one on; nothing is erased."""
-    from app import console  # noqa: PLC0415
+    from app.cli import console  # noqa: PLC0415
 
     with desk(url, as_json) as orchard:
         gone = orchard.withdraw(batch, note=note)
@@ -370,7 +370,7 @@ def restore(
     as_json: AsJson = None,
 ) -> None:
     """Take a withdrawn batch back into training, from the next one on."""
-    from app import console  # noqa: PLC0415
+    from app.cli import console  # noqa: PLC0415
 
     with desk(url, as_json) as orchard:
         back = orchard.restore(batch, note=note)
@@ -383,7 +383,7 @@ def check(as_json: AsJson = None) -> None:
 
     What is damaged is exit code 4.
     """
-    from app import console, inspection  # noqa: PLC0415
+    from app.cli import console, inspection  # noqa: PLC0415
 
     with reported(as_json=as_json):
         found = inspection.inspect(Settings())
@@ -409,7 +409,7 @@ def serve(
     """
     # The first process of a container never gets a SIGTERM that it does not handle: not even before the server is up.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    from app.serve import Server  # noqa: PLC0415 - other commands start without it
+    from app.cli.serve import Server  # noqa: PLC0415 - other commands start without it
 
     given = {"HOST": host, "PORT": port, "WORKERS": workers}
     # The environment is what worker processes inherit.
@@ -425,7 +425,7 @@ def _ensure_model() -> None:
     On what the database has in use; on the tutorial's regions only where nothing was ever stored. Without a model the
     service starts all the same: it says so when asked, and serves as soon as one is live.
     """
-    from app import first  # noqa: PLC0415 - SQLAlchemy is imported where there is a database
+    from app.cli import first  # noqa: PLC0415 - SQLAlchemy is imported where there is a database
 
     plan = first.plan(Settings())
     if plan.words is None:

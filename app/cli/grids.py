@@ -17,11 +17,11 @@ from app.api.schemas import (
     OnePrediction,
     VersionPage,
 )
+from app.cli.terminal import quoted
 from app.model.figures import figure
 from app.model.moments import Array
 from app.model.weather import NAMES
 from app.store.card import Card, CropCard, CropScores, FitCard
-from app.terminal import quoted
 from app.training.report import Change, Changes
 
 NONE = "-"

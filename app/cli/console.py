@@ -10,13 +10,13 @@ from pydantic_core import to_json
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from app import grids
 from app.api.schemas import LogPage, ObservationPage, OnePrediction, VersionCard, VersionPage
-from app.grids import Grid
+from app.cli import grids
+from app.cli.grids import Grid
+from app.cli.terminal import escaped, escaped_json, quoted
 from app.model.figures import figure
 from app.model.moments import Array
 from app.store.card import Card
-from app.terminal import escaped, escaped_json, quoted
 from app.training.report import Report
 
 Show = Callable[[str, int, int, float | None], None]

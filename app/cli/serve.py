@@ -15,9 +15,9 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from app import logs, shared
+from app.cli.options import UNAVAILABLE
 from app.data.reach import check_url
 from app.errors import InvalidInput, ServiceError
-from app.options import UNAVAILABLE
 from app.settings import PREFIX, Settings
 
 if TYPE_CHECKING:

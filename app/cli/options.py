@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from pydantic import ValidationError
 
+from app.cli.terminal import escaped, escaped_json
 from app.errors import Conflict, FieldError, InputError, InvalidInput, OrchardError, ServiceError
 from app.settings import PREFIX, Settings
-from app.terminal import escaped, escaped_json
 
 if TYPE_CHECKING:
+    from app.cli.local import Local
     from app.client import ClientError, Orchard
-    from app.local import Local
 
 DONE, OTHER, WRONG, CONFLICT, UNAVAILABLE, REJECTED = range(6)
 EXIT_CODES = {
@@ -96,7 +96,7 @@ def desk(url: str | None, as_json: bool | None) -> Iterator["Orchard | Local"]:
     with reported(as_json=as_json):
         settings = Settings()
         if not (address := settings.url if url is None else url):
-            from app.local import Local  # noqa: PLC0415
+            from app.cli.local import Local  # noqa: PLC0415
 
             with Local(settings) as local:
                 yield local

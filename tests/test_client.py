@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import httpx
 import pytest
 
-from app.api.schemas import OnePrediction
 from app.client import (
     AsyncOrchard,
     ClientError,
@@ -32,6 +31,7 @@ from app.settings import Settings
 from app.training.job import Job
 from app.training.order import Order
 from app.training.report import Report
+from app.wire.schemas import OnePrediction
 from tests.running import DEADLINE_S, HARVEST, Running, copy_store, serving
 
 WEATHER: dict[str, Any] = {"temperature": 73.0, "rainfall": 67.0, "humidity": 43.0}

@@ -10,12 +10,12 @@ from fastapi import Query, Request
 from pydantic import BaseModel, TypeAdapter, WithJsonSchema
 from pydantic_core import to_json
 
-from app.api.faults import validated
-from app.api.plain import plain
-from app.api.schemas import NOTE_LENGTH, Note, ReportedSeason, to_table
 from app.data.names import LABELS, NOTE, SHOWN, label_problem
 from app.data.tables import MAX_ERRORS, Table, check_crop_names
 from app.errors import FieldError, InvalidInput
+from app.wire.schemas import NOTE_LENGTH, Note, ReportedSeason, to_table
+from app.wire.strict_json import plain
+from app.wire.validation import validated
 
 Body = TypeVar("Body", bound=BaseModel)
 NoteQuery = Annotated[

@@ -8,8 +8,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.address import Addressed
 from app.api.problems import INFERENCE, Problem
-from app.api.protocol import IndexRequest, InferenceError, InferRequest
-from app.api.schemas import (
+from app.wire.protocol import IndexRequest, InferenceError, InferRequest
+from app.wire.schemas import (
     ActivateRequest,
     ObservationsRequest,
     RegionWeather,

@@ -15,15 +15,15 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.answers import to_bytes
 from app.api.hosts import Hosts
-from app.api.schemas import RegionWeather
 from app.api.security import NO_SNIFFING, request_id
 from app.api.services import Services
 from app.model.cautions import cautions
 from app.model.linear import LEVERAGE_SLACK, CropModel, LinearModel, Spread
 from app.model.student import t_quantile
 from app.serving.live import LEVEL, Served
+from app.wire.answers import to_bytes
+from app.wire.schemas import RegionWeather
 
 JSON_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8"})
 ANY_TYPES = frozenset({b"*/*", b"application/json", b"application/json, */*"})

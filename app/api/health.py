@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from fastapi import APIRouter
 
 from app.api import problems
-from app.api.schemas import Liveness, Readiness
 from app.api.services import Used
 from app.errors import NotReady
 from app.settings import Settings
+from app.wire.schemas import Liveness, Readiness
 
 router = APIRouter(prefix="/health", tags=["health"])
 

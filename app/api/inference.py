@@ -13,7 +13,11 @@ from app.api.aside import LARGE, is_small
 from app.api.described import MODEL_VERSION, body, contents
 from app.api.large import PART, Content, InMemoryFile, LargeResponse, pieces
 from app.api.negotiation import BINARY, JSON, accepted_encodings
-from app.api.protocol import (
+from app.api.security import SHORT, read_encoded_body
+from app.api.services import Services, Used
+from app.errors import MalformedInput, NotFound, TooLarge, UnknownMediaType
+from app.serving.live import Served
+from app.wire.protocol import (
     MODEL,
     IndexRequest,
     InferResponse,
@@ -24,11 +28,7 @@ from app.api.protocol import (
     ServerMetadata,
     TensorMetadata,
 )
-from app.api.security import SHORT, read_encoded_body
-from app.api.services import Services, Used
-from app.api.tensors import EXTRAPOLATED, INPUT, Inference, Inferred, infer, infer_aside, infer_here
-from app.errors import MalformedInput, NotFound, TooLarge, UnknownMediaType
-from app.serving.live import Served
+from app.wire.tensors import EXTRAPOLATED, INPUT, Inference, Inferred, infer, infer_aside, infer_here
 
 router = APIRouter(prefix="/v2", tags=["inference"])
 health = APIRouter(prefix="/v2/health", tags=["inference"])

@@ -8,10 +8,17 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from app.api import bodies, examples, problems, records
+from app.api import bodies, examples, problems
 from app.api.described import body
 from app.api.negotiation import JSON, body_type
-from app.api.schemas import (
+from app.api.security import SHORT, IdempotencyKey, read_body
+from app.api.services import Services, Used
+from app.api.tokens import Writer
+from app.logs import wrote
+from app.serving.drift import drift
+from app.store.line import LogLine
+from app.wire import records
+from app.wire.schemas import (
     ActivateRequest,
     DriftReport,
     FeatureDriftEntry,
@@ -19,12 +26,6 @@ from app.api.schemas import (
     VersionCard,
     VersionPage,
 )
-from app.api.security import SHORT, IdempotencyKey, read_body
-from app.api.services import Services, Used
-from app.api.tokens import Writer
-from app.logs import wrote
-from app.serving.drift import drift
-from app.store.line import LogLine
 
 router = APIRouter(prefix="/models", tags=["models"])
 

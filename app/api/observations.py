@@ -7,18 +7,10 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from app.api import bodies, examples, problems, records
+from app.api import bodies, examples, problems
 from app.api.aside import LARGE
 from app.api.described import body, contents
 from app.api.negotiation import CSV, JSON, answer_type, body_type
-from app.api.schemas import (
-    BatchPage,
-    BatchRestored,
-    BatchStored,
-    BatchWithdrawn,
-    ObservationPage,
-    ObservationsRequest,
-)
 from app.api.security import IdempotencyKey, read_body
 from app.api.services import Used
 from app.api.tokens import Writer, require_reader
@@ -26,6 +18,15 @@ from app.data.harvest import Harvest
 from app.data.tables import parse_observations
 from app.errors import AnsweringFailed, Unconfirmed
 from app.logs import wrote
+from app.wire import records
+from app.wire.schemas import (
+    BatchPage,
+    BatchRestored,
+    BatchStored,
+    BatchWithdrawn,
+    ObservationPage,
+    ObservationsRequest,
+)
 
 if TYPE_CHECKING:
     from app.data.observations import Observations

@@ -6,16 +6,16 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from app.api import examples, problems
-from app.api.answers import Terms, reply, reply_aside, reply_here
 from app.api.aside import is_small
 from app.api.described import MODEL_VERSION, body, contents
 from app.api.large import PART, Content, LargeResponse
 from app.api.negotiation import ARROW, CSV, JSON, answer_type, body_type
-from app.api.schemas import OnePrediction, PredictionColumns, SeveralPredictions
 from app.api.security import read_body
 from app.api.services import Services, Used
 from app.serving.drift import Noted
 from app.serving.live import LEVEL
+from app.wire.answers import Terms, reply, reply_aside, reply_here
+from app.wire.schemas import OnePrediction, PredictionColumns, SeveralPredictions
 
 router = APIRouter(tags=["predict"])
 

@@ -17,8 +17,8 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from app import errors
-from app.api.faults import invalid
 from app.errors import FieldError, NotReady, OrchardError, Overloaded, ServiceError
+from app.wire.validation import invalid
 
 logger = logging.getLogger("orchard.problems")
 

@@ -16,7 +16,6 @@ from app.api import bodies, examples, problems
 from app.api.aside import LARGE
 from app.api.described import body, contents
 from app.api.negotiation import CSV, EVENTS, JSON, answer_type, body_type
-from app.api.schemas import RetrainRequest
 from app.api.security import IdempotencyKey, read_body
 from app.api.services import Services, Used
 from app.api.tokens import Writer
@@ -25,6 +24,7 @@ from app.errors import OrchardError, ServiceError
 from app.logs import wrote
 from app.training.order import Activate, Order, PackedTable
 from app.training.report import Report
+from app.wire.schemas import RetrainRequest
 
 router = APIRouter(tags=["retrain"])
 

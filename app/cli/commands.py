@@ -311,7 +311,7 @@ def observations(
         if as_csv and as_json:
             raise InvalidInput("--csv or --json, not both")
         if as_csv:
-            from app.api.records import csv_of  # noqa: PLC0415
+            from app.wire.records import csv_of  # noqa: PLC0415
 
             console.print_table(csv_of(orchard.observations()))
             return

@@ -10,7 +10,6 @@ from pydantic_core import to_json
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from app.api.schemas import LogPage, ObservationPage, OnePrediction, VersionCard, VersionPage
 from app.cli import grids
 from app.cli.grids import Grid
 from app.cli.terminal import escaped, escaped_json, quoted
@@ -18,6 +17,7 @@ from app.model.figures import figure
 from app.model.moments import Array
 from app.store.card import Card
 from app.training.report import Report
+from app.wire.schemas import LogPage, ObservationPage, OnePrediction, VersionCard, VersionPage
 
 Show = Callable[[str, int, int, float | None], None]
 """Called with (stage, epoch, epochs at most, loss in tons² or None)."""

@@ -10,19 +10,19 @@ from typing import Any, NamedTuple
 from rich.console import RenderableType
 from rich.table import Table
 
-from app.api.schemas import (
-    CropYield,
-    LogPage,
-    ObservationEntry,
-    OnePrediction,
-    VersionPage,
-)
 from app.cli.terminal import quoted
 from app.model.figures import figure
 from app.model.moments import Array
 from app.model.weather import NAMES
 from app.store.card import Card, CropCard, CropScores, FitCard
 from app.training.report import Change, Changes
+from app.wire.schemas import (
+    CropYield,
+    LogPage,
+    ObservationEntry,
+    OnePrediction,
+    VersionPage,
+)
 
 NONE = "-"
 TIME = "%Y-%m-%d %H:%M:%S"

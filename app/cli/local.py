@@ -13,11 +13,21 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic_core import to_json
 
 from app import memory
-from app.api import records
-from app.api.answers import Terms, reply
 from app.api.large import pieces
 from app.api.negotiation import CSV, JSON
-from app.api.schemas import (
+from app.data.harvest import Harvest
+from app.data.table_file import TableFile
+from app.errors import TrainingUnavailable
+from app.serving.live import LEVEL, Live
+from app.settings import Settings
+from app.store.line import LogLine
+from app.store.objects import Objects
+from app.store.registry import Registry
+from app.training.order import Activate, Order
+from app.training.report import Report
+from app.wire import records
+from app.wire.answers import Terms, reply
+from app.wire.schemas import (
     BatchPage,
     BatchRestored,
     BatchStored,
@@ -31,16 +41,6 @@ from app.api.schemas import (
     VersionCard,
     VersionPage,
 )
-from app.data.harvest import Harvest
-from app.data.table_file import TableFile
-from app.errors import TrainingUnavailable
-from app.serving.live import LEVEL, Live
-from app.settings import Settings
-from app.store.line import LogLine
-from app.store.objects import Objects
-from app.store.registry import Registry
-from app.training.order import Activate, Order
-from app.training.report import Report
 
 if TYPE_CHECKING:
     from app.data.observations import Observations

@@ -4,9 +4,9 @@ with Orchard("http://127.0.0.1:8000", token="...") as orchard:
     orchard.predict(temperature=73, rainfall=67, humidity=43).yields["mango"].tons
 """
 
-from app.api.schemas import RegionWeather, ReportedSeason
 from app.client.errors import ClientError, Conflict, Problem, Rejected, Unavailable, Unreachable, Unreadable
 from app.client.orchard import AsyncOrchard, Orchard
+from app.wire.schemas import RegionWeather, ReportedSeason
 
 __all__ = [
     "AsyncOrchard",

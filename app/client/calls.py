@@ -16,7 +16,11 @@ import httpx
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
-from app.api.schemas import (
+from app.client.errors import Unreadable
+from app.store.line import LogLine
+from app.training.order import Activate
+from app.training.report import Report
+from app.wire.schemas import (
     BatchPage,
     BatchRestored,
     BatchStored,
@@ -33,10 +37,6 @@ from app.api.schemas import (
     VersionCard,
     VersionPage,
 )
-from app.client.errors import Unreadable
-from app.store.line import LogLine
-from app.training.order import Activate
-from app.training.report import Report
 
 if TYPE_CHECKING:
     from app.client.orchard import AsyncOrchard, Orchard

@@ -8,7 +8,6 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from app.api.schemas import ObservationEntry
 from app.client import calls
 from app.client.attempts import Attempts
 from app.client.calls import Call, Calls, Seasons, Table
@@ -16,6 +15,7 @@ from app.client.errors import Unreadable, problem_of_event
 from app.client.events import Event, Events
 from app.training.order import Activate
 from app.training.report import Report
+from app.wire.schemas import ObservationEntry
 
 Answer = TypeVar("Answer")
 Progress = Callable[[str, int, int, float | None], None]

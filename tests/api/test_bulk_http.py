@@ -19,10 +19,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from app.api import questions
-from app.api.arrow import read_regions
 from app.api.negotiation import JSON
 from app.errors import OrchardError
+from app.wire import questions
+from app.wire.arrow_stream import read_regions
 from tests import hostile
 from tests.running import HARVEST, Running, copy_store, peak_mb, serving
 

@@ -12,17 +12,18 @@ import pyarrow as pa
 import pytest
 from pydantic import SecretStr
 
-from app.api import bodies, inference, questions
-from app.api.arrow import rows_if_plain
+from app.api import bodies, inference
 from app.api.negotiation import ARROW, CSV, JSON
-from app.api.schemas import ObservationsRequest
-from app.api.tensors import Inference, infer
 from app.data.tables import parse_observations
 from app.errors import OrchardError, TooLarge
 from app.serving.live import Live
 from app.settings import Settings
 from app.store.objects import Objects
 from app.store.registry import Registry
+from app.wire import questions
+from app.wire.arrow_stream import rows_if_plain
+from app.wire.schemas import ObservationsRequest
+from app.wire.tensors import Inference, infer
 from tests import hostile
 from tests.asking import Service
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.plain import plain
 from app.errors import MalformedInput
+from app.wire.strict_json import plain
 
 ROWS = 1_000
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from app.api.schemas import Note, StoredLabel
 from app.data.names import CROP, crop_name_problem, label_problem, note_problem
+from app.wire.schemas import Note, StoredLabel
 
 LABEL: TypeAdapter[str] = TypeAdapter(StoredLabel)
 NOTE: TypeAdapter[str] = TypeAdapter(Note)

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from app.api.records import csv_of
-from app.api.schemas import ObservationEntry
 from app.data.harvest import Harvest
 from app.data.names import label_problem
 from app.data.table_file import TableFile
 from app.data.tables import parse_observations, parse_regions, read_cell, safe_cell
 from app.errors import InvalidInput, MalformedInput, OrchardError, TooLarge
 from app.model.folds import assign_folds
+from app.wire.records import csv_of
+from app.wire.schemas import ObservationEntry
 
 HEADER = "region,season,temperature,rainfall,humidity,mango,orange\n"
 

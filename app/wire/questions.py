@@ -13,13 +13,13 @@ import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from app.api.faults import validated
 from app.api.negotiation import ARROW, CSV
-from app.api.plain import plain
-from app.api.schemas import PREDICT_REQUEST, Label, SeveralRegions, WeatherColumns, shape_of
 from app.data.tables import parse_regions
 from app.model.moments import Array
 from app.model.weather import NAMES, WEATHER
+from app.wire.schemas import PREDICT_REQUEST, Label, SeveralRegions, WeatherColumns, shape_of
+from app.wire.strict_json import plain
+from app.wire.validation import validated
 
 Shape = Literal["one", "several", "columns"]
 Regions = Sequence[str | None]
@@ -92,7 +92,7 @@ def read(body: bytes, media_type: str, max_rows: int) -> Question:
         table, header = parse_regions(body, max_rows)
         return Question("several", table.regions, [np.ascontiguousarray(column) for column in table.weather.T], header)
     if media_type == ARROW:
-        from app.api.arrow import read_regions  # noqa: PLC0415 - pyarrow takes 50 MB, and few ask in Arrow
+        from app.wire.arrow_stream import read_regions  # noqa: PLC0415 - pyarrow takes 50 MB, and few ask in Arrow
 
         regions, weather, names = read_regions(body, max_rows)
         return Question("columns", regions, weather, names)

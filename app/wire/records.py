@@ -9,7 +9,15 @@ from collections.abc import Iterable
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
-from app.api.schemas import (
+from app.data.harvest import Harvest
+from app.data.names import LABELS
+from app.data.tables import safe_cell
+from app.errors import KeyTaken, OrchardError
+from app.model.weather import NAMES
+from app.serving.entries import Entry
+from app.serving.live import Live, Served
+from app.store.registry import Registry
+from app.wire.schemas import (
     BatchEntry,
     BatchPage,
     BatchRestored,
@@ -22,14 +30,6 @@ from app.api.schemas import (
     VersionEntry,
     VersionPage,
 )
-from app.data.harvest import Harvest
-from app.data.names import LABELS
-from app.data.tables import safe_cell
-from app.errors import KeyTaken, OrchardError
-from app.model.weather import NAMES
-from app.serving.entries import Entry
-from app.serving.live import Live, Served
-from app.store.registry import Registry
 
 if TYPE_CHECKING:
     from app.data.observations import Observations

@@ -9,13 +9,8 @@ import orjson
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 
-from app.api.answers import ENDS, Answer
 from app.api.aside import MOST_HERE
-from app.api.faults import validated
 from app.api.large import Parts, check_size
-from app.api.plain import plain
-from app.api.protocol import MODEL, InferRequest, InputTensor
-from app.api.questions import Question
 from app.data.tables import number_problem
 from app.errors import InvalidInput, MalformedInput, TooLarge
 from app.model.linear import LinearModel
@@ -23,6 +18,11 @@ from app.model.moments import Array
 from app.model.weather import NAMES, WEATHER
 from app.serving.drift import Noted
 from app.serving.live import LEVEL
+from app.wire.answers import ENDS, Answer
+from app.wire.protocol import MODEL, InferRequest, InputTensor
+from app.wire.questions import Question
+from app.wire.strict_json import plain
+from app.wire.validation import validated
 
 INPUT = "input"
 TYPES = {

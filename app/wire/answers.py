@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from app.api.aside import MOST_HERE
 from app.api.large import Parts
 from app.api.negotiation import ARROW, CSV
-from app.api.questions import Question, Regions, read
 from app.data.tables import safe_cell
 from app.model.cautions import cautions_of_many
 from app.model.linear import LinearModel, Yields
 from app.model.moments import Array
 from app.model.weather import NAMES
 from app.serving.drift import Noted
+from app.wire.questions import Question, Regions, read
 
 ENDS = ("tons", "low", "high")
 """What is said of a crop: the prediction, and both ends of its interval."""
@@ -52,7 +52,7 @@ def reply_here(body: bytes, terms: Terms) -> tuple[bytes | Parts, Noted] | None:
     Dictionaries, many batches and many predictions are worked on aside, where they cannot take this process's memory.
     """
     if terms.sent == ARROW:
-        from app.api.arrow import rows_if_plain  # noqa: PLC0415 - pyarrow takes 50 MB, and few ask in Arrow
+        from app.wire.arrow_stream import rows_if_plain  # noqa: PLC0415 - pyarrow takes 50 MB, and few ask in Arrow
 
         rows = rows_if_plain(body)
         if rows is None or rows * len(terms.model.crops) > MOST_HERE:
@@ -191,7 +191,7 @@ class Answer:
         return "\r\n".join(lines).encode()
 
     def _arrow(self) -> Parts:
-        from app.api.arrow import write  # noqa: PLC0415 - pyarrow takes 50 MB, and few ask in Arrow
+        from app.wire.arrow_stream import write  # noqa: PLC0415 - pyarrow takes 50 MB, and few ask in Arrow
 
         return write(self._table(), len(self._question))
 

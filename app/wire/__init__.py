@@ -1,0 +1,1 @@
+"""What crosses the wire: shapes, formats and units. Knows no HTTP."""

@@ -13,15 +13,16 @@ from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from app import memory, parent, stopping
-from app.api import docs, health, inference, metrics, models, observations, predict, problems, retrain
+from app.api import health, inference, metrics, models, observations, predict, problems, retrain
 from app.api.address import check_query
-from app.api.aside import Aside
-from app.api.described import TAGS, operation_id
-from app.api.document import DocumentedAPI
+from app.api.concurrency import Limited, Load
 from app.api.express import Express
+from app.api.helper import Aside
 from app.api.hosts import HostCheck
-from app.api.load import Limited, Load
-from app.api.security import RequestId
+from app.api.openapi import page
+from app.api.openapi.document import DocumentedAPI
+from app.api.openapi.parts import TAGS, operation_id
+from app.api.request_id import RequestId
 from app.api.services import Services
 from app.api.tokens import Attempts, Tokens, require_reader
 from app.data.integrity import database_fault, has_trainings
@@ -69,10 +70,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestId)
     problems.install(app)
     app.include_router(health.router)
-    app.include_router(docs.router)
+    app.include_router(page.router)
     app.include_router(inference.health)
     guard = [Depends(require_reader)] if settings.read_token is not None else []
-    app.include_router(docs.document, dependencies=guard)
+    app.include_router(page.document, dependencies=guard)
     for resource in (predict, retrain, observations, models, inference, metrics):
         app.include_router(resource.router, dependencies=[*guard, Depends(check_query)])
     return app

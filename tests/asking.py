@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from app.api.document import DocumentedAPI
+from app.api.openapi.document import DocumentedAPI
 from app.main import create_app
 from app.settings import Settings
 

@@ -55,7 +55,7 @@ class Process:
     @property
     def role(self) -> str:
         """What a service has it for; "" for those that Python itself starts."""
-        named = {"app.training": "trainer", "app.api.aside": "helper", "resource_tracker": "", " serve ": "main"}
+        named = {"app.training": "trainer", "app.api.helper": "helper", "resource_tracker": "", " serve ": "main"}
         return next((role for word, role in named.items() if word in self.words), "worker")
 
     @classmethod

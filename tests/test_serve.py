@@ -361,7 +361,7 @@ def test_a_watch_outlives_whatever_it_meets(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("open_to_all", "typed"), [(True, []), (False, ["wrong", "right"]), (False, [None])])
 def test_the_page_asks_for_the_token(tmp_path: Path, open_to_all: bool, typed: list[str | None]) -> None:
     """Where reading is closed it asks until the token is right or nobody answers, and uses it for the calls, too."""
-    from app.api.docs import START  # noqa: PLC0415 - needed here alone
+    from app.api.openapi.page import START  # noqa: PLC0415 - needed here alone
 
     script = tmp_path / "start.js"
     script.write_text(

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.hosts import Hosts
-from app.api.security import NO_SNIFFING, request_id
+from app.api.request_id import NO_SNIFFING, request_id
 from app.api.services import Services
 from app.model.cautions import cautions
 from app.model.linear import LEVERAGE_SLACK, CropModel, LinearModel, Spread

@@ -8,12 +8,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request
 from starlette.responses import Response
 
-from app.api import bodies, examples, problems
-from app.api.aside import LARGE, is_small
-from app.api.described import MODEL_VERSION, body, contents
+from app.api import bodies, problems
+from app.api.helper import LARGE, is_small
 from app.api.large import PART, Content, InMemoryFile, LargeResponse, pieces
 from app.api.negotiation import BINARY, JSON, accepted_encodings
-from app.api.security import SHORT, read_encoded_body
+from app.api.openapi import examples
+from app.api.openapi.parts import MODEL_VERSION, body, contents
+from app.api.request_id import SHORT, read_encoded_body
 from app.api.services import Services, Used
 from app.errors import MalformedInput, NotFound, TooLarge, UnknownMediaType
 from app.serving.live import Served

@@ -8,10 +8,11 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from app.api import bodies, examples, problems
-from app.api.described import body
+from app.api import bodies, problems
 from app.api.negotiation import JSON, body_type
-from app.api.security import SHORT, IdempotencyKey, read_body
+from app.api.openapi import examples
+from app.api.openapi.parts import body
+from app.api.request_id import SHORT, IdempotencyKey, read_body
 from app.api.services import Services, Used
 from app.api.tokens import Writer
 from app.logs import wrote

@@ -7,11 +7,12 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from app.api import bodies, examples, problems
-from app.api.aside import LARGE
-from app.api.described import body, contents
+from app.api import bodies, problems
+from app.api.helper import LARGE
 from app.api.negotiation import CSV, JSON, answer_type, body_type
-from app.api.security import IdempotencyKey, read_body
+from app.api.openapi import examples
+from app.api.openapi.parts import body, contents
+from app.api.request_id import IdempotencyKey, read_body
 from app.api.services import Used
 from app.api.tokens import Writer, require_reader
 from app.data.harvest import Harvest

@@ -5,12 +5,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from app.api import examples, problems
-from app.api.aside import is_small
-from app.api.described import MODEL_VERSION, body, contents
+from app.api import problems
+from app.api.helper import is_small
 from app.api.large import PART, Content, LargeResponse
 from app.api.negotiation import ARROW, CSV, JSON, answer_type, body_type
-from app.api.security import read_body
+from app.api.openapi import examples
+from app.api.openapi.parts import MODEL_VERSION, body, contents
+from app.api.request_id import read_body
 from app.api.services import Services, Used
 from app.serving.drift import Noted
 from app.serving.live import LEVEL

@@ -12,11 +12,12 @@ from pydantic import WithJsonSchema
 from pydantic_core import to_json
 from starlette.responses import Response, StreamingResponse
 
-from app.api import bodies, examples, problems
-from app.api.aside import LARGE
-from app.api.described import body, contents
+from app.api import bodies, problems
+from app.api.helper import LARGE
 from app.api.negotiation import CSV, EVENTS, JSON, answer_type, body_type
-from app.api.security import IdempotencyKey, read_body
+from app.api.openapi import examples
+from app.api.openapi.parts import body, contents
+from app.api.request_id import IdempotencyKey, read_body
 from app.api.services import Services, Used
 from app.api.tokens import Writer
 from app.data.tables import parse_observations

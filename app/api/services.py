@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 
-from app.api.aside import Aside
+from app.api.concurrency import Load
+from app.api.helper import Aside
 from app.api.hosts import Hosts
-from app.api.load import Load
 from app.api.pool import Pool, Result
 from app.api.tokens import Attempts, Tokens
 from app.model.linear import LinearModel

@@ -7,7 +7,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from app.api.aside import MOST_HERE
+from app.api.helper import MOST_HERE
 from app.api.large import Parts
 from app.api.negotiation import ARROW, CSV
 from app.data.tables import safe_cell

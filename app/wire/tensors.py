@@ -9,7 +9,7 @@ import orjson
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 
-from app.api.aside import MOST_HERE
+from app.api.helper import MOST_HERE
 from app.api.large import Parts, check_size
 from app.data.tables import number_problem
 from app.errors import InvalidInput, MalformedInput, TooLarge

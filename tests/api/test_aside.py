@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
-from app.api.aside import Aside, Turns
+from app.api.helper import Aside, Turns
 from app.errors import AnsweringFailed, TooLarge
 from tests.running import hoard, sleep, variables
 

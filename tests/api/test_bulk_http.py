@@ -310,7 +310,7 @@ def test_quick_validation_takes_what_the_schema_takes(body: Any) -> None:
 
 def _helper(running: Running) -> int:
     found = subprocess.run(
-        ["pgrep", "--parent", str(running.process.pid), "--full", "app.api.aside"],
+        ["pgrep", "--parent", str(running.process.pid), "--full", "app.api.helper"],
         capture_output=True,
         text=True,
         check=True,

@@ -103,7 +103,7 @@ def test_a_large_upload_that_waits_holds_up_no_question(trained: Path, tmp_path:
         with ThreadPoolExecutor(1) as threads:
             url = running.client.base_url.join("/observations")
             upload = threads.submit(httpx.post, url, content=rows, headers=headers, timeout=60)
-            _until(lambda: bool(children(running.process.pid, "app.api.aside")))
+            _until(lambda: bool(children(running.process.pid, "app.api.helper")))
             assert running.client.post("/predict", json=columns).status_code == 200
             assert not upload.done()
             assert upload.result().status_code == 503
@@ -138,8 +138,8 @@ def test_an_upload_whose_helper_dies_may_have_been_stored(trained: Path, tmp_pat
         with ThreadPoolExecutor(1) as threads:
             url = running.client.base_url.join("/observations")
             upload = threads.submit(httpx.post, url, content=rows, headers=headers, timeout=60)
-            _until(lambda: bool(children(running.process.pid, "app.api.aside")))
-            (helper,) = children(running.process.pid, "app.api.aside")
+            _until(lambda: bool(children(running.process.pid, "app.api.helper")))
+            (helper,) = children(running.process.pid, "app.api.helper")
             os.kill(helper, signal.SIGKILL)
             answer = upload.result()
         assert (answer.status_code, answer.json()["code"]) == (503, "unconfirmed")

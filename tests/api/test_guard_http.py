@@ -461,7 +461,7 @@ def _held_up(running: Running) -> Iterator[bytes]:
     """Stop the process aside for the block, and yield a body of 200 KB for it."""
     body = b'{"temperature":[%b1],"rainfall":[%b1],"humidity":[%b1]}' % ((b"1," * 33_000,) * 3)
     assert running.client.post("/predict", content=body).status_code == 200
-    (helper,) = children(running.process.pid, "app.api.aside")
+    (helper,) = children(running.process.pid, "app.api.helper")
     os.kill(helper, signal.SIGSTOP)
     try:
         yield body
@@ -498,7 +498,7 @@ def test_large_bodies_together_have_a_limit(trained: Path, tmp_path: Path) -> No
             short.sendall(_head(len(brief)) + brief)
             assert running.client.post("/predict", json=PLACE).status_code == 200
             assert running.client.post("/predict?level=0.8", json=PLACE).status_code == 200
-            os.kill(children(running.process.pid, "app.api.aside")[0], signal.SIGCONT)
+            os.kill(children(running.process.pid, "app.api.helper")[0], signal.SIGCONT)
             assert [_answer(each).status for each in (first, short)] == [200, 200]
         assert running.client.post("/predict", content=body).status_code == 200
 
@@ -521,7 +521,7 @@ def test_who_leaves_is_given_up(trained: Path, tmp_path: Path) -> None:
                 with _connect(running) as leaving:
                     leaving.sendall(_head(len(body)) + body)
             _until(lambda: _count(running, "499") >= 5)  # one of them may have come before the first
-            os.kill(children(running.process.pid, "app.api.aside")[0], signal.SIGCONT)
+            os.kill(children(running.process.pid, "app.api.helper")[0], signal.SIGCONT)
             assert _answer(first).status == 200
         assert _count(running, "0") == 0
     log = (tmp_path / "store.log").read_text()

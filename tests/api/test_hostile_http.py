@@ -27,7 +27,7 @@ PEAK_MB = 400
 
 
 def _processes(running: Running) -> list[Path]:
-    return [Path(f"/proc/{pid}") for pid in (running.process.pid, *children(running.process.pid, "app.api.aside"))]
+    return [Path(f"/proc/{pid}") for pid in (running.process.pid, *children(running.process.pid, "app.api.helper"))]
 
 
 def _resident_mb(running: Running) -> list[float]:

@@ -126,7 +126,7 @@ def test_hostile_requests_of_any_size(trained: Path, tmp_path: Path, capsys: pyt
                 middle, most = statistics.median(watch.seconds), max(watch.seconds)
                 figures = f"{took:6.2f} {1e3 * middle:18.1f} {1e3 * most:6.0f} {watch.peak_mb:8.0f}"
                 lines.append(f"{kind:42} {size:3} {status:6} {figures}")
-        helpers = children(running.process.pid, "app.api.aside")
+        helpers = children(running.process.pid, "app.api.helper")
         assert len(helpers) <= 2  # one for questions, one for uploads
         assert running.client.post("/predict", content=hostile.ROW).status_code == 200
     pings.sort()

@@ -12,7 +12,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.api.metrics import MAIN_ROUTES
-from app.api.security import METHODS
+from app.api.request_id import METHODS
 from tests.running import HARVEST, Running, children, copy_store, predict_often, serving
 
 ONE = {"temperature": 75, "rainfall": 80, "humidity": 55}

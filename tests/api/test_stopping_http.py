@@ -17,7 +17,7 @@ from app.data.observations import Observations
 from tests.running import HARVEST, Running, children, copy_store, serving
 
 PLACE = {"temperature": 75, "rainfall": 80, "humidity": 55}
-TRAINER, ASIDE = "app.training", "app.api.aside"
+TRAINER, ASIDE = "app.training", "app.api.helper"
 
 
 def _await(condition: Callable[[], object], limit_s: float = 20.0) -> None:

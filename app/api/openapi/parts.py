@@ -4,8 +4,8 @@ from typing import Any
 
 from fastapi.routing import APIRoute
 
-from app.api.examples import Examples
 from app.api.negotiation import ARROW, BINARY, JSON
+from app.api.openapi.examples import Examples
 
 TAGS = [
     {

@@ -11,7 +11,7 @@ from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import problems
-from app.api.aside import LARGE
+from app.api.helper import LARGE
 from app.errors import BodyTimeout, Overloaded
 
 OPEN = ("/health/", "/v2/health/", "/metrics")

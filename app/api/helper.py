@@ -1,7 +1,7 @@
 """Works on large bodies in a process of their own, so that small ones keep their latency.
 
 Reading and writing megabytes of JSON or CSV holds Python's lock for tens of milliseconds; a thread would not help.
-Bodies and answers cross as files in memory, not through a pipe. ``python -m app.api.aside``
+Bodies and answers cross as files in memory, not through a pipe. ``python -m app.api.helper``
 is that process; it ends when the server does. What a parser makes of a hostile body is limited there: in memory and
 time, and it kills nobody else.
 """
@@ -192,7 +192,7 @@ class Aside:
             self._line, other = Pipe()
             with other:
                 self._process = subprocess.Popen(  # noqa: S603 - this program itself
-                    [sys.executable, "-m", "app.api.aside", str(other.fileno()), str(self._memory), str(os.getpid())],
+                    [sys.executable, "-m", "app.api.helper", str(other.fileno()), str(self._memory), str(os.getpid())],
                     pass_fds=[other.fileno()],
                     stdin=subprocess.DEVNULL,
                     env=_environment(),

@@ -24,9 +24,9 @@ from app.client import (
     Unreachable,
     Unreadable,
 )
-from app.client.attempts import LONGEST_WAIT_S
 from app.client.errors import retry_after
 from app.client.events import Event, Events
+from app.client.retries import LONGEST_WAIT_S
 from app.settings import Settings
 from app.training.job import Job
 from app.training.order import Order

@@ -10,7 +10,7 @@ from fastapi import Query, Request
 from pydantic import BaseModel, TypeAdapter, WithJsonSchema
 from pydantic_core import to_json
 
-from app.data.names import LABELS, NOTE, SHOWN, label_problem
+from app.data.naming import LABELS, NOTE, SHOWN, label_problem
 from app.data.tables import MAX_ERRORS, Table, check_crop_names
 from app.errors import FieldError, InvalidInput
 from app.wire.schemas import NOTE_LENGTH, Note, ReportedSeason, to_table

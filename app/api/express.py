@@ -18,9 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.hosts import Hosts
 from app.api.request_id import NO_SNIFFING, request_id
 from app.api.services import Services
-from app.model.cautions import cautions
 from app.model.linear import LEVERAGE_SLACK, CropModel, LinearModel, Spread
 from app.model.student import t_quantile
+from app.model.warning_texts import cautions
 from app.serving.live import LEVEL, Served
 from app.wire.answers import to_bytes
 from app.wire.schemas import RegionWeather

@@ -13,8 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from app.cli import grids
 from app.cli.grids import Grid
 from app.cli.terminal import escaped, escaped_json, quoted
-from app.model.figures import figure
 from app.model.moments import Array
+from app.model.rounding import figure
 from app.store.card import Card
 from app.training.report import Report
 from app.wire.schemas import LogPage, ObservationPage, OnePrediction, VersionCard, VersionPage

@@ -11,8 +11,8 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from app.cli.terminal import quoted
-from app.model.figures import figure
 from app.model.moments import Array
+from app.model.rounding import figure
 from app.model.weather import NAMES
 from app.store.card import Card, CropCard, CropScores, FitCard
 from app.training.report import Change, Changes

@@ -51,7 +51,7 @@ def _checked_key(value: str | None) -> str | None:
 
 
 def _checked_note(value: str) -> str:
-    from app.data.names import note_problem  # noqa: PLC0415
+    from app.data.naming import note_problem  # noqa: PLC0415
 
     if problem := note_problem(value):
         raise typer.BadParameter(f"the note {problem}")

@@ -9,10 +9,10 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from app.client import calls
-from app.client.attempts import Attempts
 from app.client.calls import Call, Calls, Seasons, Table
 from app.client.errors import Unreadable, problem_of_event
 from app.client.events import Event, Events
+from app.client.retries import Attempts
 from app.training.order import Activate
 from app.training.report import Report
 from app.wire.schemas import ObservationEntry

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from app.data.tables import MAX_ERRORS, Problem, number_problem
 from app.errors import FieldError, InvalidInput, MalformedInput
-from app.model.labels import Labels
 from app.model.moments import Array
+from app.model.names import Labels
 from app.model.weather import REGION_LENGTH, Feature
 
 

@@ -14,8 +14,8 @@ import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
 from app.errors import StoreDamaged
-from app.formats import DATABASE, check_format
 from app.model.weather import NAMES
+from app.stored_formats import DATABASE, check_format
 
 
 class UtcTime(sql.TypeDecorator[datetime]):

@@ -12,10 +12,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.data.names import LABELS, label_problem
+from app.data.naming import LABELS, label_problem
 from app.data.tables import BEGINNING, Start, Table, crops_of, parse_part, read_cell
 from app.errors import InputError, InvalidInput, MalformedInput
-from app.model.labels import Labels
+from app.model.names import Labels
 from app.model.weather import NAMES, WEATHER, YIELD
 
 if TYPE_CHECKING:

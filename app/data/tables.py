@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from app.data.names import LABELS, crop_name_problem, label_problem
+from app.data.naming import LABELS, crop_name_problem, label_problem
 from app.errors import FieldError, InvalidInput, MalformedInput, TooLarge
 from app.model.moments import Array
 from app.model.weather import NAMES, REGION_LENGTH, WEATHER, YIELD, Feature

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.model.design import outermost
-from app.model.labels import Labels
 from app.model.moments import Array, Moments
+from app.model.names import Labels
 
 FOLDS = 5
 FRONTIER = 64

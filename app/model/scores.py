@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.model.chi_square import chi_square_quantile
-from app.model.figures import figure
 from app.model.fit import Fit, least_squares
 from app.model.folds import FOLDS, FoldedMoments
 from app.model.linear import CropModel, LinearModel
 from app.model.moments import Array, Moments
+from app.model.rounding import figure
 
 CONFIDENCE = 0.99
 """Honest noise on the new rows stays below its bound with this probability."""

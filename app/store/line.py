@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.errors import StoreDamaged
-from app.formats import STORE, check_format
+from app.stored_formats import STORE, check_format
 
 _DIGEST = b',"digest":"'
 """What stands before the digest, the last field; a quote within a text has a backslash before it."""

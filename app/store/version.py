@@ -17,11 +17,11 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from app.errors import StoreDamaged
-from app.formats import STORE, check_format
 from app.model.folds import FoldedMoments
 from app.model.linear import LinearModel
 from app.model.moments import Array
 from app.store.card import Card
+from app.stored_formats import STORE, check_format
 
 LENGTH_BYTES = 8
 """A safetensors file starts with the header's length, little-endian."""

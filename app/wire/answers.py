@@ -11,9 +11,9 @@ from app.api.helper import MOST_HERE
 from app.api.large import Parts
 from app.api.negotiation import ARROW, CSV
 from app.data.tables import safe_cell
-from app.model.cautions import cautions_of_many
 from app.model.linear import LinearModel, Yields
 from app.model.moments import Array
+from app.model.warning_texts import cautions_of_many
 from app.model.weather import NAMES
 from app.serving.drift import Noted
 from app.wire.questions import Question, Regions, read

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from app.api.large import Parts
 from app.errors import InvalidInput, MalformedInput, TooLarge, UnknownMediaType
-from app.model.labels import Labels
 from app.model.moments import Array
+from app.model.names import Labels
 from app.model.weather import NAMES, WEATHER
 
 try:

@@ -10,7 +10,7 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
 from app.data.harvest import Harvest
-from app.data.names import LABELS
+from app.data.naming import LABELS
 from app.data.tables import safe_cell
 from app.errors import KeyTaken, OrchardError
 from app.model.weather import NAMES

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from app.data.names import CROP, LABEL, NOTE, crop_name_problem
+from app.data.naming import CROP, LABEL, NOTE, crop_name_problem
 from app.data.tables import MAX_CROPS, Table
 from app.model.weather import REGION_LENGTH, WEATHER, YIELD, Feature
 from app.store.card import Card, Decision

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from app.data.names import LABEL, label_problem, note_problem
+from app.data.naming import LABEL, label_problem, note_problem
 from app.data.tables import MAX_ERRORS
 from app.errors import FieldError, InvalidInput, MalformedInput, OrchardError
 from app.model.weather import REGION_LENGTH, WEATHER, YIELD

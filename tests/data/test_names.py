@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from app.data.names import CROP, crop_name_problem, label_problem, note_problem
+from app.data.naming import CROP, crop_name_problem, label_problem, note_problem
 from app.wire.schemas import Note, StoredLabel
 
 LABEL: TypeAdapter[str] = TypeAdapter(StoredLabel)

@@ -12,7 +12,7 @@ import sqlalchemy as sql
 from app.data.integrity import database_fault
 from app.data.observations import Observations
 from app.errors import StoreDamaged, StoreTooNew
-from app.formats import DATABASE
+from app.stored_formats import DATABASE
 from tests.conftest import ROOT
 from tests.postgresql import Cluster
 

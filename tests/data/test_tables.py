@@ -10,7 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from app.data.harvest import Harvest
-from app.data.names import label_problem
+from app.data.naming import label_problem
 from app.data.table_file import TableFile
 from app.data.tables import parse_observations, parse_regions, read_cell, safe_cell
 from app.errors import InvalidInput, MalformedInput, OrchardError, TooLarge

@@ -10,9 +10,9 @@ from scipy.stats import t as student
 
 from app.data.harvest import moments_of
 from app.data.tables import Table
-from app.model.cautions import cautions
 from app.model.fit import least_squares
 from app.model.linear import LinearModel
+from app.model.warning_texts import cautions
 from app.model.weather import NAMES
 from tests.reference import REFERENCE
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.model.figures import figure
 from app.model.linear import LEVERAGE_SLACK, LinearModel, Spread, Yields
 from app.model.moments import Array
+from app.model.rounding import figure
 from app.model.weather import NAMES, WEATHER
 
 

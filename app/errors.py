@@ -166,7 +166,7 @@ class TrainingFailed(ServiceError):
     """The training process died."""
 
 
-class AnsweringFailed(ServiceError):
+class HelperFailed(ServiceError):
     """The process that answers large questions died."""
 
 

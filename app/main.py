@@ -15,19 +15,19 @@ from fastapi.middleware.cors import CORSMiddleware
 from app import memory, parent, stopping
 from app.api import health, inference, metrics, models, observations, predict, problems, retrain
 from app.api.address import check_query
-from app.api.concurrency import Limited, Load
+from app.api.concurrency import Concurrency, ConcurrencyLimit
 from app.api.express import Express
-from app.api.helper import Aside
+from app.api.helper import Helper
 from app.api.hosts import HostCheck
 from app.api.openapi import page
 from app.api.openapi.document import DocumentedAPI
 from app.api.openapi.parts import TAGS, operation_id
 from app.api.request_id import RequestId
 from app.api.services import Services
-from app.api.tokens import Attempts, Tokens, require_reader
+from app.api.tokens import Tokens, WrongTokens, require_reader
 from app.data.integrity import database_fault, has_trainings
 from app.errors import OrchardError
-from app.serving.drift import Asked
+from app.serving.drift import AskedWeather
 from app.serving.live import Live
 from app.serving.tally import Tally
 from app.settings import Settings
@@ -57,7 +57,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         openapi_tags=TAGS,
         generate_unique_id_function=operation_id,
     )
-    app.add_middleware(Limited)
+    app.add_middleware(ConcurrencyLimit)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -88,32 +88,32 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], contextlib.AbstractAsyn
         with contextlib.suppress(OrchardError):  # it says itself why it is not ready
             live.follow()
         shared = Objects(settings.shared_folder) if settings.shared_folder else None
-        asked, tally = Asked(shared), Tally(metrics.EXPRESS, shared)
-        load = Load(settings.max_concurrency, settings.body_timeout_s, settings.max_waiting_bytes)
+        asked, tally = AskedWeather(shared), Tally(metrics.EXPRESS, shared)
+        concurrency = Concurrency(settings.max_concurrency, settings.body_timeout_s, settings.max_waiting_bytes)
         tokens = Tokens(settings)
         services = Services(
             settings,
             tokens,
-            Attempts(),
-            load,
+            WrongTokens(),
+            concurrency,
             registry,
             live,
             asked,
             tally,
             Trainer(settings),
-            Aside(settings.max_body_bytes),
-            Aside(settings.max_body_bytes),
+            Helper(settings.max_body_bytes),
+            Helper(settings.max_body_bytes),
         )
         app.state.services = services
         assert isinstance(app, DocumentedAPI)  # noqa: S101 - it is made below
         app.express = Express(super(DocumentedAPI, app).__call__, services)
         await asyncio.to_thread(_look_over, services)
         services.database.start()
-        background = [asyncio.create_task(task) for task in (_settle(services), _follow(services), load.watch())]
+        background = [asyncio.create_task(task) for task in (_settle(services), _follow(services), concurrency.watch())]
         memory.keep_freed()
-        memory.settle()
+        memory.freeze_heap()
         try:
-            with stopping.announced(load.stop, settings.drain_s):
+            with stopping.announced(concurrency.stop, settings.drain_s):
                 yield
         finally:
             for task in background:
@@ -162,7 +162,7 @@ async def _follow(services: Services) -> None:
             await asyncio.sleep(interval_s)
             follow = partial(services.live.follow, thoroughly=turn % thoroughly_every == 0)
             await _tried("the log cannot be looked at", services, loop.run_in_executor(thread, follow))
-            await _tried("what was asked cannot be shared", services, metrics.settle(services))
+            await _tried("what was asked cannot be shared", services, metrics.publish(services))
 
 
 async def _tried(failure: str, services: Services, work: Awaitable[None]) -> None:

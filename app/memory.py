@@ -39,7 +39,7 @@ def limit(most: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
-def settle() -> None:
+def freeze_heap() -> None:
     """Tell the collector that what has been made so far stays: looking through it would cost a request milliseconds."""
     gc.collect()
     gc.freeze()

@@ -21,7 +21,7 @@ from app.model.folds import FoldedMoments
 from app.model.linear import LinearModel
 from app.model.moments import Array
 from app.model.scores import Current, judge, out_of_fold
-from app.model.weather import NAMES
+from app.model.weather import FEATURE_NAMES
 
 Poison = Callable[[np.random.Generator, Array, Array], tuple[Array, Array]]
 HONEST_SIZES = (1, 3, 6, 15, 50)
@@ -84,7 +84,7 @@ class Simulation:
             self._table = parse_observations(path.read_bytes())
         self._old = moments_of(self._table)
         lines = {crop: (fit.weights, fit.intercept) for crop, fit in fit_closed(self._old).crops.items()}
-        model = LinearModel.of(NAMES, lines, self._old)
+        model = LinearModel.of(FEATURE_NAMES, lines, self._old)
         recorded = {crop: score.tons for crop, part in self._old.items() if (score := out_of_fold(part, part))}
         self._current = Current(model, recorded)
         self._draw = np.random.default_rng(seed)

@@ -12,7 +12,7 @@ Made = Callable[[int], bytes]
 """A body of about so many bytes."""
 ROW = b'{"temperature":73,"rainfall":67,"humidity":43}'
 TABLE = b"region,temperature,rainfall,humidity\n"
-NAMES = ("temperature", "rainfall", "humidity")
+FEATURE_NAMES = ("temperature", "rainfall", "humidity")
 
 
 def _fields(form: str, size: int) -> bytes:
@@ -93,13 +93,13 @@ def stream(table: pa.Table, rows: int = 10**9, **options: object) -> bytes:
 
 def weather(rows: int, region: object = None) -> pa.Table:
     """Return so many rows, with a column of regions or without."""
-    numbers = {name: np.full(rows, 55, dtype=np.int8) for name in NAMES}
+    numbers = {name: np.full(rows, 55, dtype=np.int8) for name in FEATURE_NAMES}
     return pa.table(numbers if region is None else {"region": region} | numbers)
 
 
 def hidden_compression(rows: int) -> bytes:
     """Return compressed zeros as Arrow 0.17 wrote them: the codec in the batch's own metadata, no field for it."""
-    batch = pa.RecordBatch.from_pydict({name: np.zeros(rows) for name in NAMES})
+    batch = pa.RecordBatch.from_pydict({name: np.zeros(rows) for name in FEATURE_NAMES})
     sink = pa.BufferOutputStream()
     old = pa.ipc.IpcWriteOptions(compression="zstd", metadata_version=pa.ipc.MetadataVersion.V4)
     with pa.ipc.new_stream(sink, batch.schema, options=old) as writer:
@@ -168,7 +168,7 @@ ARROW: dict[str, Made] = {
     "a long name": lambda size: stream(pa.table({"x" * size: [1]})),
     "metadata": _metadata,
     "rows": lambda size: stream(weather(size // 3)),
-    "nulls": lambda size: stream(pa.table(dict.fromkeys(NAMES, pa.nulls(size)))),
+    "nulls": lambda size: stream(pa.table(dict.fromkeys(FEATURE_NAMES, pa.nulls(size)))),
     "names": lambda size: stream(weather(size // 16, [f"{number:09}" for number in range(size // 16)])),
     "compressed": lambda size: stream(weather(size * 100), compression="zstd"),
     "compressed in secret": lambda size: hidden_compression(size * 100),

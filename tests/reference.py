@@ -9,7 +9,7 @@ import numpy as np
 from app.model.moments import Array
 
 REFERENCE: dict[str, Any] = json.loads((Path(__file__).parent / "reference.json").read_text())
-NAMES = ("temperature", "rainfall", "humidity")
+FEATURE_NAMES = ("temperature", "rainfall", "humidity")
 
 
 def nist(problem: str) -> tuple[Array, list[float]]:

@@ -13,10 +13,9 @@ ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "app").rglob("*.py"))
 FLOORS = {
     "errors": -1,
-    "formats": 0,
+    "stored_formats": 0,
     "settings": 0,
     "memory": 0,
-    "terminal": 0,
     "logs": 0,
     "stopping": 0,
     "parent": 0,
@@ -26,18 +25,12 @@ FLOORS = {
     "store": 2,
     "training": 3,
     "serving": 4,
-    "api": 5,
-    "main": 6,
+    "wire": 5,
+    "api": 6,
     "client": 6,
-    "local": 6,
-    "inspection": 6,
-    "grids": 7,
-    "console": 8,
-    "options": 7,
-    "first": 8,
-    "serve": 8,
-    "cli": 9,
-    "__main__": 10,
+    "main": 7,
+    "cli": 7,
+    "__main__": 8,
 }
 """A room may import from its own and lower floors; rooms on the same floor do not know each other."""
 

@@ -10,18 +10,18 @@ from fastapi import Query, Request
 from pydantic import BaseModel, TypeAdapter, WithJsonSchema
 from pydantic_core import to_json
 
-from app.data.naming import LABELS, NOTE, SHOWN, label_problem
+from app.data.naming import NOTE_PATTERN, SHOWN, TEXT_COLUMNS, name_problem
 from app.data.tables import MAX_ERRORS, Table, check_crop_names
 from app.errors import FieldError, InvalidInput
 from app.wire.schemas import NOTE_LENGTH, Note, ReportedSeason, to_table
-from app.wire.strict_json import plain
+from app.wire.strict_json import parse_json
 from app.wire.validation import validated
 
 Body = TypeVar("Body", bound=BaseModel)
 NoteQuery = Annotated[
     Note | None,
     Query(description="Why, for the records."),
-    WithJsonSchema({"type": "string", "maxLength": NOTE_LENGTH, "pattern": NOTE}),
+    WithJsonSchema({"type": "string", "maxLength": NOTE_LENGTH, "pattern": NOTE_PATTERN}),
 ]
 
 
@@ -80,7 +80,7 @@ def parse(model: type[Body], content: bytes, max_rows: int) -> Body:
         TooLarge: more than ``max_rows`` rows.
     """
     adapter: TypeAdapter[Body] = _adapter(model)
-    return validated(adapter, plain(content or b"{}", max_rows))
+    return validated(adapter, parse_json(content or b"{}", max_rows))
 
 
 def table_of(rows: list[ReportedSeason]) -> Table:
@@ -93,7 +93,7 @@ def table_of(rows: list[ReportedSeason]) -> Table:
     check_crop_names(table.crops)
     faults = [
         fault
-        for name, labels in zip(LABELS, (table.regions, table.seasons), strict=True)
+        for name, labels in zip(TEXT_COLUMNS, (table.regions, table.seasons), strict=True)
         for fault in _label_faults(name, labels)
     ]
     if faults:
@@ -105,7 +105,7 @@ def table_of(rows: list[ReportedSeason]) -> Table:
 
 def _label_faults(name: str, labels: Sequence[str | None]) -> Iterator[FieldError]:
     """Yield what no pattern can find."""
-    wrong = {label: problem for label in set(labels) if label and (problem := label_problem(label))}
+    wrong = {label: problem for label in set(labels) if label and (problem := name_problem(label))}
     for row, label in enumerate(labels) if wrong else ():
         if label in wrong:
             yield FieldError(("observations", row, name), wrong[label], "invalid")

@@ -24,7 +24,7 @@ HELD = "held"
 """In a request's scope: how many bytes it holds of those that bodies may have."""
 
 
-class Load:
+class Concurrency:
     """The requests of one process that are being answered, and those whose body is still coming.
 
     ``most_bytes``: those of all large bodies, from their arrival until their answers begin.
@@ -97,7 +97,7 @@ class Load:
                     task.cancel()
 
 
-class Limited:
+class ConcurrencyLimit:
     """Turns requests over the limit away, and counts the bodies of the others no longer than they are worked on."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -108,19 +108,19 @@ class Limited:
         if scope["type"] != "http" or scope["path"].startswith(OPEN):
             await self._app(scope, receive, send)
             return
-        load: Load = scope["app"].state.services.load
-        if load.is_full:
+        concurrency: Concurrency = scope["app"].state.services.concurrency
+        if concurrency.is_full:
             problem = problems.response(Request(scope), Overloaded("too many requests at once: try again in a second"))
             await problem(scope, receive, send)
             return
 
         async def answering(message: Message) -> None:
-            load.let_go(scope)
+            concurrency.let_go(scope)
             await send(message)
 
-        load.at_work += 1
+        concurrency.at_work += 1
         try:
             await self._app(scope, receive, answering)
         finally:
-            load.let_go(scope)
-            load.at_work -= 1
+            concurrency.let_go(scope)
+            concurrency.at_work -= 1

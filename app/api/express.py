@@ -20,7 +20,7 @@ from app.api.request_id import NO_SNIFFING, request_id
 from app.api.services import Services
 from app.model.linear import LEVERAGE_SLACK, CropModel, LinearModel, Spread
 from app.model.student import t_quantile
-from app.model.warning_texts import cautions
+from app.model.warning_texts import warnings_for
 from app.serving.live import LEVEL, Served
 from app.wire.answers import to_bytes
 from app.wire.schemas import RegionWeather
@@ -34,7 +34,7 @@ OTHERS = frozenset({b"expect", b"origin", b"content-encoding"})
 CONTENT_TYPE = (b"content-type", b"application/json")
 VALIDATE = TypeAdapter(RegionWeather).validator.validate_json
 
-Answer = Callable[[str | None, tuple[float, float, float]], dict[str, Any]]
+Answering = Callable[[str | None, tuple[float, float, float]], dict[str, Any]]
 """Of a region's name and weather."""
 
 
@@ -44,15 +44,15 @@ class Express:
     def __init__(self, general: ASGIApp, services: Services) -> None:
         self._general = general
         self._live = services.live
-        self._load = services.load
+        self._concurrency = services.concurrency
         self._hosts = services.hosts
         self._is_open = services.tokens.reading_is_open
-        self._note = services.asked.note
+        self._note = services.asked_weather.note
         self._tally = services.tally
         self._took = services.tally.pending.append
         self._limit = min(LONGEST, services.settings.max_body_bytes)
         self._served: Served | None = None
-        self._answer: Answer = _unready
+        self._answer: Answering = _unready
         self._version = (b"x-model-version", b"")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,22 +60,27 @@ class Express:
         began = perf_counter()
         given = _plain_request(scope, self._hosts)
         served = self._live.loaded
-        load = self._load
-        if given is None or served is None or not self._is_open or len(load.waiting) + load.at_work >= load.limit:
+        concurrency = self._concurrency
+        if (
+            given is None
+            or served is None
+            or not self._is_open
+            or len(concurrency.waiting) + concurrency.at_work >= concurrency.limit
+        ):
             await self._general(scope, receive, send)
             return
         task = asyncio.current_task()
-        load.waiting[task] = load.tick
+        concurrency.waiting[task] = concurrency.tick
         try:
             message = await receive()
         except asyncio.CancelledError:
-            if task is None or task in load.waiting:
+            if task is None or task in concurrency.waiting:
                 raise
             task.uncancel()  # it was cancelled only for being slow, and now answers that it was
             await self._general(scope, self._too_slow, send)
             return
         finally:
-            load.waiting.pop(task, None)
+            concurrency.waiting.pop(task, None)
         body = message.get("body", b"")
         if message.get("more_body") or message["type"] != "http.request" or len(body) > self._limit:
             await self._general(scope, _again(message, receive), send)
@@ -112,11 +117,11 @@ class Express:
         self._took(-took if found["extrapolated"] else took)
 
     async def _too_slow(self) -> Message:
-        raise self._load.too_slow()
+        raise self._concurrency.too_slow()
 
     def _take(self, served: Served) -> None:
         """Prepare a version that has just become live."""
-        self._tally.turn([crop.crop for crop in served.model.crops])
+        self._tally.set_aside([crop.crop for crop in served.model.crops])
         self._answer = answering(served.version, served.model)
         self._version = (b"x-model-version", served.version.encode())
         self._served = served
@@ -155,7 +160,7 @@ def _again(first: Message, receive: Receive) -> Receive:
     return replay
 
 
-def answering(version: str, model: LinearModel) -> Answer:
+def answering(version: str, model: LinearModel) -> Answering:
     """Return the function that answers one region by a version.
 
     Its numbers unpacked, its products in linear.py's order.
@@ -194,7 +199,7 @@ def answering(version: str, model: LinearModel) -> Answer:
             "region": region,
             "yields": yields,
             "extrapolated": outside,
-            "warnings": cautions(model, weather, LEVEL) if outside or doubtful else [],
+            "warnings": warnings_for(model, weather, LEVEL) if outside or doubtful else [],
         }
 
     return answer

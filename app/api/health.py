@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from fastapi import APIRouter
 
 from app.api import problems
-from app.api.services import Used
+from app.api.services import ServicesDep
 from app.errors import NotReady
 from app.settings import Settings
 from app.wire.schemas import Liveness, Readiness
@@ -23,20 +23,20 @@ async def live() -> Liveness:
 
 
 @router.get("/ready", summary="A model is live", responses=problems.documented(503))
-async def ready(used: Used) -> Readiness:
+async def ready(services: ServicesDep) -> Readiness:
     """Return 200 and the live version, or 503 with the reason; after SIGTERM, too.
 
     Details name what is damaged, where the newest version that can be read is served, and a database that is out of
     reach, while predictions go on.
     """
-    if used.load.stopping_since is not None:
+    if services.concurrency.stopping_since is not None:
         raise NotReady("the service is shutting down")
-    live = used.live
-    database = [used.database.fault] if used.database.fault else []
+    live = services.live
+    database = [services.database.fault] if services.database.fault else []
     return Readiness(
         status="ready",
         model_version=live.current.version,
-        details=[*live.damage, *_unseen(live.unseen_s, used.settings), *used.condition.details, *database],
+        details=[*live.damage, *_unseen(live.unseen_s, services.settings), *services.condition.details, *database],
     )
 
 

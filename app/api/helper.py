@@ -26,7 +26,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from app import memory, parent
 from app.api.large import InMemoryFile, Parts, check_size, pieces
-from app.errors import AnsweringFailed, OrchardError, TooLarge
+from app.errors import HelperFailed, OrchardError, TooLarge
 
 IDLE_S = 60.0
 """How long the process is kept without work, seconds: it holds about 60 MB."""
@@ -116,7 +116,7 @@ async def _left(asker: Request) -> None:
         """Its body has been read: nothing else comes."""
 
 
-class Aside:
+class Helper:
     """The other process, started by the first large body; it works on one at a time, and so does the thread here.
 
     ``asker``, where given, is the request that a call is for: if its client leaves before its turn, it is given up.
@@ -169,7 +169,7 @@ class Aside:
             line, process = self._ready()
         except OSError as error:
             self._end()
-            raise AnsweringFailed(
+            raise HelperFailed(
                 f"the process that works on large bodies could not be started ({error.strerror}): try a smaller one"
             ) from error
         try:
@@ -184,7 +184,7 @@ class Aside:
             return InMemoryFile(recv_handle(line), size), small
         except (EOFError, OSError) as error:
             self._end()
-            raise AnsweringFailed("the process that works on large bodies died: try a smaller one") from error
+            raise HelperFailed("the process that works on large bodies died: try a smaller one") from error
 
     def _ready(self) -> tuple["Connection[Any, Any]", subprocess.Popen[bytes]]:
         if self._line is None or self._process is None or self._process.poll() is not None:
@@ -262,7 +262,7 @@ def main() -> None:
             refused = _refused(line, most)
         except (EOFError, OSError):
             return
-        memory.settle()
+        memory.freeze_heap()
         if refused:  # whoever sends hundreds of thousands of faults is not to have the memory too
             memory.give_back()
 

@@ -15,7 +15,7 @@ from app.api.negotiation import BINARY, JSON, accepted_encodings
 from app.api.openapi import examples
 from app.api.openapi.parts import MODEL_VERSION, body, contents
 from app.api.request_id import SHORT, read_encoded_body
-from app.api.services import Services, Used
+from app.api.services import Services, ServicesDep
 from app.errors import MalformedInput, NotFound, TooLarge, UnknownMediaType
 from app.serving.live import Served
 from app.wire.protocol import (
@@ -29,7 +29,7 @@ from app.wire.protocol import (
     ServerMetadata,
     TensorMetadata,
 )
-from app.wire.tensors import EXTRAPOLATED, INPUT, Inference, Inferred, infer, infer_aside, infer_here
+from app.wire.tensors import EXTRAPOLATED, INPUT, InferOptions, Inferred, infer, infer_aside, infer_here
 
 router = APIRouter(prefix="/v2", tags=["inference"])
 health = APIRouter(prefix="/v2/health", tags=["inference"])
@@ -52,33 +52,33 @@ async def server() -> ServerMetadata:
 
 
 @health.get("/live", summary="The service answers", responses=problems.inference())
-async def live(used: Used) -> ServerHealth:
+async def live(services: ServicesDep) -> ServerHealth:
     """Return 200 as long as the process answers at all."""
-    return ServerHealth(live=True, ready=_is_ready(used))
+    return ServerHealth(live=True, ready=_is_ready(services))
 
 
 @health.get("/ready", summary="A model is live", responses=problems.inference() | {503: {"model": ServerHealth}})
-async def ready(used: Used, response: Response) -> ServerHealth:
+async def ready(services: ServicesDep, response: Response) -> ServerHealth:
     """Return 200, or 503 while there is no model or the service is shutting down."""
-    is_ready = _is_ready(used)
+    is_ready = _is_ready(services)
     response.status_code = 200 if is_ready else 503
     return ServerHealth(live=True, ready=is_ready)
 
 
-def _is_ready(used: Services) -> bool:
-    return used.live.loaded is not None and used.load.stopping_since is None
+def _is_ready(services: Services) -> bool:
+    return services.live.loaded is not None and services.concurrency.stopping_since is None
 
 
-def _served(used: Used, model: ModelName) -> Served:
+def _served(services: ServicesDep, model: ModelName) -> Served:
     """Return the live version."""
     _check_name(model)
-    return used.live.current
+    return services.live.current
 
 
-def _version(used: Used, model: ModelName, version: ModelVersion) -> Served:
+def _version(services: ServicesDep, model: ModelName, version: ModelVersion) -> Served:
     """Return the version asked for."""
     _check_name(model)
-    return used.live.version(version)
+    return services.live.version(version)
 
 
 def _check_name(model: str) -> None:
@@ -91,12 +91,12 @@ Versioned = Annotated[Served, Depends(_version)]
 
 
 @router.get("/models/{model}", summary="What the model takes and gives", responses=problems.inference(404))
-async def metadata(used: Used, served: Live) -> ModelMetadata:
+async def metadata(services: ServicesDep, served: Live) -> ModelMetadata:
     """Return the model's versions, inputs and outputs, of the live version.
 
     The input may also be given as `temperature`, `rainfall` and `humidity`, of shape [n] or [n, 1].
     """
-    return await _metadata(used, served)
+    return await _metadata(services, served)
 
 
 @router.get(
@@ -104,13 +104,13 @@ async def metadata(used: Used, served: Live) -> ModelMetadata:
     summary="What a version of the model takes and gives",
     responses=problems.inference(404),
 )
-async def version_metadata(used: Used, served: Versioned) -> ModelMetadata:
+async def version_metadata(services: ServicesDep, served: Versioned) -> ModelMetadata:
     """Return the same of one version."""
-    return await _metadata(used, served)
+    return await _metadata(services, served)
 
 
-async def _metadata(used: Services, served: Served) -> ModelMetadata:
-    numbers = await asyncio.to_thread(used.registry.versions)
+async def _metadata(services: Services, served: Served) -> ModelMetadata:
+    numbers = await asyncio.to_thread(services.registry.versions)
     crops = [crop.crop for crop in served.model.crops]
     ends = [f"{crop}{end}" for end in ("", "_low", "_high") for crop in crops]
     outputs = [TensorMetadata(name=name, datatype="FP64", shape=[-1]) for name in ends if name != EXTRAPOLATED]
@@ -147,10 +147,10 @@ async def version_ready(served: Versioned) -> ModelReady:
     responses=problems.inference(400, 408, 413, 415),
     openapi_extra=body("IndexRequest", examples.INDEX, required=False),
 )
-async def index(request: Request, used: Used) -> list[ModelEntry]:
+async def index(request: Request, services: ServicesDep) -> list[ModelEntry]:
     """Return the newest thousand versions. An empty body is allowed."""
-    bodies.parse(IndexRequest, await _body(request, used, SHORT), used.settings.max_rows)
-    numbers = await asyncio.to_thread(used.registry.versions)
+    bodies.parse(IndexRequest, await _body(request, services, SHORT), services.settings.max_rows)
+    numbers = await asyncio.to_thread(services.registry.versions)
     return [ModelEntry(name=MODEL, version=str(number), state="READY", reason="") for number in numbers[:LISTED]]
 
 
@@ -163,28 +163,28 @@ _INFER: dict[str, Any] = {
 
 
 @router.post("/models/{model}/infer", summary="Predict yields from tensors of weather", **_INFER)
-async def predict(request: Request, used: Used, served: Live) -> Response:
+async def predict(request: Request, services: ServicesDep, served: Live) -> Response:
     """Predict with the live version.
 
     Inputs: `input`, [n, 3], of temperature (°F), rainfall (mm) and humidity (%); or these three by name, each [n] or
     [n, 1]; any number type. Outputs: each crop's tons, FP64 [n]; by name also `<crop>_low`, `<crop>_high` and
     `extrapolated`. With the header `Inference-Header-Content-Length` tensors' bytes follow the JSON.
     """
-    return await _predict(request, used, served)
+    return await _predict(request, services, served)
 
 
 @router.post("/models/{model}/versions/{version}/infer", summary="Predict with a version of the model", **_INFER)
-async def predict_with_version(request: Request, used: Used, served: Versioned) -> Response:
+async def predict_with_version(request: Request, services: ServicesDep, served: Versioned) -> Response:
     """Predict with one version."""
-    return await _predict(request, used, served)
+    return await _predict(request, services, served)
 
 
-async def _predict(request: Request, used: Services, served: Served) -> Response:
+async def _predict(request: Request, services: Services, served: Served) -> Response:
     encoding = _encoding(request)
-    asked = await _body(request, used, used.settings.max_body_bytes)
-    inference = Inference(_header(request), used.settings.max_rows, served.version, served.model)
-    content, inferred = await _inferred(request, asked, inference, used)
-    used.note(served.model, inferred.noted)
+    asked = await _body(request, services, services.settings.max_body_bytes)
+    options = InferOptions(_header(request), services.settings.max_rows, served.version, served.model)
+    content, inferred = await _inferred(request, asked, options, services)
+    services.note(served.model, inferred.usage)
     headers = {"X-Model-Version": served.version}
     if inferred.header is not None:
         headers[HEADER] = str(inferred.header)
@@ -197,14 +197,16 @@ async def _predict(request: Request, used: Services, served: Served) -> Response
     return LargeResponse(content, headers, media_type)
 
 
-async def _inferred(request: Request, content: bytes, inference: Inference, used: Services) -> tuple[Content, Inferred]:
+async def _inferred(
+    request: Request, content: bytes, options: InferOptions, services: Services
+) -> tuple[Content, Inferred]:
     """Answer here what is short, in a thread what is bytes, and long JSON in another process."""
-    if is_small(content, len(inference.model.crops)):
-        return infer(content, inference)
+    if is_small(content, len(options.model.crops)):
+        return infer(content, options)
     inferred: tuple[Content, Inferred] | None = None
-    if inference.header is not None and inference.header < LARGE:
-        inferred = await used.aside.call_here(infer_here, content, inference, asker=request)
-    return inferred or await used.aside.call(infer_aside, content, inference, asker=request)
+    if options.header is not None and options.header < LARGE:
+        inferred = await services.helper.call_here(infer_here, content, options, asker=request)
+    return inferred or await services.helper.call(infer_aside, content, options, asker=request)
 
 
 def _header(request: Request) -> int | None:
@@ -216,7 +218,7 @@ def _header(request: Request) -> int | None:
     return int(given)
 
 
-async def _body(request: Request, used: Services, limit: int) -> bytes:
+async def _body(request: Request, services: Services, limit: int) -> bytes:
     """Return the body, unfolded.
 
     Raises:
@@ -225,14 +227,14 @@ async def _body(request: Request, used: Services, limit: int) -> bytes:
         TooLarge: it is larger than ``limit``, as sent or unfolded.
         Overloaded: it is large, as sent or unfolded, and so are others that are there.
     """
-    content = await read_encoded_body(request, used, limit)
+    content = await read_encoded_body(request, services, limit)
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding == "identity":
         return content
     if encoding not in WINDOWS:
         raise UnknownMediaType(f"bodies encoded as {encoding[:40]!r} are not read: use gzip or deflate")
     content = await asyncio.to_thread(unfolded, content, encoding, limit)
-    used.load.hold(request.scope, len(content))
+    services.concurrency.hold(request.scope, len(content))
     return content
 
 

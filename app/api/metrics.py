@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from starlette.responses import Response
 
 from app.api import problems
-from app.api.services import Services, Used
+from app.api.services import Services, ServicesDep
 from app.errors import NotReady
 from app.serving.drift import drift
 from app.serving.tally import BOUNDS_S, Durations, Key, Totals
@@ -59,7 +59,7 @@ FROM_ZERO: dict[str, list[tuple[str, ...]]] = {
     "requests": [(*route, status) for route in MAIN_ROUTES for status in ("500", "503")],
 }
 """Labels that are counted from 0 on: of what has never been counted, Prometheus would not see the first one."""
-FIGURES = {
+PROCESS_GAUGES = {
     "process_resident_memory_bytes": "Resident memory of the serving processes, together.",
     "process_virtual_memory_bytes": "Virtual memory of the serving processes, together.",
     "process_cpu_seconds_total": "User and system time of the serving processes that live, together.",
@@ -74,44 +74,46 @@ FIGURES = {
     response_class=Response,
     responses=problems.documented() | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-async def metrics(used: Used) -> Response:
+async def metrics(services: ServicesDep) -> Response:
     """Return counts, durations, the live version and the input drift in Prometheus' text format, over all workers.
 
     Of other workers, as they were half a second ago at most.
     """
-    await settle(used)
-    return Response(await asyncio.to_thread(_text, used), media_type=CONTENT_TYPE_LATEST)
+    await publish(services)
+    return Response(await asyncio.to_thread(_text, services), media_type=CONTENT_TYPE_LATEST)
 
 
-async def settle(used: Services) -> None:
+async def publish(services: Services) -> None:
     """Count and sum up what requests have left, and share it with the other workers."""
-    used.tally.turn()
-    await asyncio.to_thread(used.tally.settle, _figures())
-    await asyncio.to_thread(used.asked.take())
+    services.tally.set_aside()
+    await asyncio.to_thread(services.tally.publish, _process_gauges())
+    await asyncio.to_thread(services.asked_weather.begin_merge())
 
 
-def _text(used: Services) -> bytes:
+def _text(services: Services) -> bytes:
     registry = CollectorRegistry()
-    registry.register(_Now(used))
+    registry.register(_Now(services))
     return generate_latest(registry)
 
 
-def _figures() -> dict[str, float]:
+def _process_gauges() -> dict[str, float]:
     """Return this process's figures by their names."""
     families = ProcessCollector(registry=None).collect()
-    return {sample.name: sample.value for family in families for sample in family.samples if sample.name in FIGURES}
+    return {
+        sample.name: sample.value for family in families for sample in family.samples if sample.name in PROCESS_GAUGES
+    }
 
 
 class _Now(Collector):
     """What is true at this moment; read when it is asked for."""
 
-    def __init__(self, used: Services) -> None:
-        self._used = used
+    def __init__(self, services: Services) -> None:
+        self._services = services
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics."""
-        totals = self._used.tally.totals(_figures())
-        reached = 0.0 if self._used.database.fault else 1.0
+        totals = self._services.tally.totals(_process_gauges())
+        reached = 0.0 if self._services.database.fault else 1.0
         yield GaugeMetricFamily("orchard_database_up", "1 if the observations' database answers, 0 if not.", reached)
         yield from _counts(totals)
         yield from _durations(totals)
@@ -121,12 +123,12 @@ class _Now(Collector):
     def _served(self) -> Iterator[Metric]:
         live_version = "The number of the live version; 0 for none."
         try:
-            served = self._used.live.current
+            served = self._services.live.current
         except NotReady:
             yield GaugeMetricFamily("orchard_live_version", live_version, 0.0)
             return
         yield GaugeMetricFamily("orchard_live_version", live_version, float(served.version))
-        found = drift(self._used.asked.moments(), served.model.widest_spread)
+        found = drift(self._services.asked_weather.moments(), served.model.widest_spread)
         yield GaugeMetricFamily(
             "orchard_asked_regions", "Regions asked about since the start, as far as drift knows.", float(found.asked)
         )
@@ -173,9 +175,9 @@ def _of(totals: Totals, metric: str) -> dict[tuple[str, ...], Durations]:
 
 
 def _processes(totals: Totals) -> Iterator[Metric]:
-    yield GaugeMetricFamily("orchard_workers", "Serving processes.", float(len(totals.figures)))
-    for name, meaning in FIGURES.items():
-        values = [figures[name] for figures in totals.figures if name in figures]
+    yield GaugeMetricFamily("orchard_workers", "Serving processes.", float(len(totals.gauges)))
+    for name, meaning in PROCESS_GAUGES.items():
+        values = [gauges[name] for gauges in totals.gauges if name in gauges]
         if values:
             value = min(values) if name == "process_start_time_seconds" else sum(values)
             yield GaugeMetricFamily(name, meaning, value)

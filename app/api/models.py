@@ -13,9 +13,9 @@ from app.api.negotiation import JSON, body_type
 from app.api.openapi import examples
 from app.api.openapi.parts import body
 from app.api.request_id import SHORT, IdempotencyKey, read_body
-from app.api.services import Services, Used
+from app.api.services import Services, ServicesDep
 from app.api.tokens import Writer
-from app.logs import wrote
+from app.logs import log_write
 from app.serving.drift import drift
 from app.store.line import LogLine
 from app.wire import records
@@ -37,46 +37,46 @@ VersionPath = Annotated[str, Path(max_length=20, description="A version's number
 
 @router.get("", summary="List the versions, newest first", responses=problems.documented(422, 503))
 async def versions(
-    used: Used,
+    services: ServicesDep,
     limit: Limit = 20,
     before: Annotated[int | None, Query(ge=1, le=MAX_NUMBER, description="Only versions older than this one.")] = None,
 ) -> VersionPage:
     """Return the versions and which one is live."""
-    return await asyncio.to_thread(records.versions, used.registry, used.live, limit, before)
+    return await asyncio.to_thread(records.versions, services.registry, services.live, limit, before)
 
 
 @router.get("/live", summary="The live version's card", responses=problems.documented(503))
-async def live(used: Used) -> VersionCard:
+async def live(services: ServicesDep) -> VersionCard:
     """Return what the live version says about itself."""
-    return records.card(used.live.current, used.live)
+    return records.card(services.live.current, services.live)
 
 
 @router.get(
     "/live/drift", summary="How far the weather asked about is from training", responses=problems.documented(503)
 )
-async def drift_report(used: Used) -> DriftReport:
+async def drift_report(services: ServicesDep) -> DriftReport:
     """Compare the weather asked about since the start, over all workers, with the weather of training."""
-    served = used.live.current
-    await asyncio.to_thread(used.asked.take())
-    found = drift(await asyncio.to_thread(used.asked.moments), served.model.widest_spread)
+    served = services.live.current
+    await asyncio.to_thread(services.asked_weather.begin_merge())
+    found = drift(await asyncio.to_thread(services.asked_weather.moments), served.model.widest_spread)
     features = {name: FeatureDriftEntry(**asdict(feature)) for name, feature in found.features.items()}
     return DriftReport(model_version=served.version, asked=found.asked, features=features, distance=found.distance)
 
 
 @router.get("/log", summary="The activation log, newest first", responses=problems.documented(422, 503))
 async def log(
-    used: Used,
+    services: ServicesDep,
     limit: Limit = 100,
     before: Annotated[int | None, Query(ge=1, le=MAX_NUMBER, description="Only lines older than this one.")] = None,
 ) -> LogPage:
     """Return which version was made live by whom, why and when."""
-    return await asyncio.to_thread(records.log, used.registry, limit, before)
+    return await asyncio.to_thread(records.log, services.registry, limit, before)
 
 
 @router.get("/{version}", summary="A version's card", responses=problems.documented(404, 422, 503))
-async def card(used: Used, version: VersionPath) -> VersionCard:
+async def card(services: ServicesDep, version: VersionPath) -> VersionCard:
     """Return what a version says about itself: weights, scores, rows, recipe, loss curve, data digest, parent."""
-    return records.card(await asyncio.to_thread(used.live.version, version), used.live)
+    return records.card(await asyncio.to_thread(services.live.version, version), services.live)
 
 
 @router.post(
@@ -87,20 +87,20 @@ async def card(used: Used, version: VersionPath) -> VersionCard:
     openapi_extra=body("ActivateRequest", examples.ACTIVATE, required=False),
 )
 async def activate(
-    request: Request, used: Used, who: Writer, version: VersionPath, key: IdempotencyKey = None
+    request: Request, services: ServicesDep, who: Writer, version: VersionPath, key: IdempotencyKey = None
 ) -> Response:
     """Append a line to the activation log, and serve that version from the next request on.
 
     Repeated with its key, the call is answered with the first one's line, and makes nothing live again.
     """
     body_type(request, (JSON,))
-    asked = bodies.parse(ActivateRequest, await read_body(request, used, SHORT), used.settings.max_rows)
-    line = await asyncio.to_thread(_activate, used, version, who, asked.note, key)
-    wrote("a version was made live", who=who, why=asked.note, version=version, line=line.number)
+    asked = bodies.parse(ActivateRequest, await read_body(request, services, SHORT), services.settings.max_rows)
+    line = await asyncio.to_thread(_activate, services, version, who, asked.note, key)
+    log_write("a version was made live", who=who, why=asked.note, version=version, line=line.number)
     return Response(to_json(line), media_type=JSON)
 
 
-def _activate(used: Services, version: str, who: str, note: str, key: str | None) -> LogLine:
-    line = used.registry.activate(version, who, note, key=key)
-    used.live.confirm(version)
+def _activate(services: Services, version: str, who: str, note: str, key: str | None) -> LogLine:
+    line = services.registry.activate(version, who, note, key=key)
+    services.live.confirm(version)
     return line

@@ -13,12 +13,12 @@ from app.api.negotiation import CSV, JSON, answer_type, body_type
 from app.api.openapi import examples
 from app.api.openapi.parts import body, contents
 from app.api.request_id import IdempotencyKey, read_body
-from app.api.services import Used
+from app.api.services import ServicesDep
 from app.api.tokens import Writer, require_reader
 from app.data.harvest import Harvest
 from app.data.tables import parse_observations
-from app.errors import AnsweringFailed, Unconfirmed
-from app.logs import wrote
+from app.errors import HelperFailed, Unconfirmed
+from app.logs import log_write
 from app.wire import records
 from app.wire.schemas import (
     BatchPage,
@@ -45,22 +45,24 @@ router = APIRouter(tags=["observations"])
 )
 async def store(
     request: Request,
-    used: Used,
+    services: ServicesDep,
     who: Writer,
     note: bodies.NoteQuery = None,
     key: IdempotencyKey = None,
 ) -> Response:
     """Store a batch whole or not at all; the next retrain learns from it. `note` may stand beside any body."""
     answer_type(request, (JSON,))
-    sent = bodies.Sent(body_type(request, (JSON, CSV)), used.settings.max_rows, bodies.said(note=note))
-    content = await read_body(request, used)
+    sent = bodies.Sent(body_type(request, (JSON, CSV)), services.settings.max_rows, bodies.said(note=note))
+    content = await read_body(request, services)
     upload = Upload(sent, who, key, bodies.digest_of(request, content))
     if len(content) < LARGE:
-        answer, kept = await used.in_database(_store, content, upload, used.observations)
+        answer, stored_as = await services.in_database(_store, content, upload, services.observations)
     else:
         try:
-            file, kept = await used.storing.call(store_large, content, upload, used.settings.database, asker=request)
-        except AnsweringFailed as error:
+            file, stored_as = await services.upload_helper.call(
+                store_large, content, upload, services.settings.database, asker=request
+            )
+        except HelperFailed as error:
             raise Unconfirmed(
                 f"{error.detail}; the batch may have been stored: repeat the call under the same Idempotency-Key, or "
                 "look at GET /observations/batches"
@@ -68,9 +70,9 @@ async def store(
         answer = file.read(0, len(file))
         file.close()
     stored = BatchStored.model_validate_json(answer)
-    if kept.new:
-        used.tally.add("observations_stored", by=stored.rows)
-        wrote("a batch was stored", who=who, why=kept.why, batch=stored.batch, rows=stored.rows)
+    if stored_as.new:
+        services.tally.add("observations_stored", by=stored.rows)
+        log_write("a batch was stored", who=who, why=stored_as.why, batch=stored.batch, rows=stored.rows)
     return Response(answer, 201, media_type=JSON)
 
 
@@ -85,14 +87,14 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Stored:
     """Why a batch is stored, and whether it is by this very call."""
 
     why: str
     new: bool
 
 
-def _store(content: bytes, upload: Upload, observations: "Observations") -> tuple[bytes, Kept]:
+def _store(content: bytes, upload: Upload, observations: "Observations") -> tuple[bytes, Stored]:
     sent, said = upload.sent, upload.sent.query
     if sent.media_type == CSV:
         table = parse_observations(content, sent.max_rows)
@@ -110,10 +112,10 @@ def _store(content: bytes, upload: Upload, observations: "Observations") -> tupl
         key=upload.key,
         digest=upload.digest,
     )
-    return answer, Kept(note, new=new)
+    return answer, Stored(note, new=new)
 
 
-def store_large(content: bytes, upload: Upload, database: str) -> tuple[bytes, Kept]:
+def store_large(content: bytes, upload: Upload, database: str) -> tuple[bytes, Stored]:
     """Do as `_store` in a process that has no connection yet."""
     from app.data.observations import Observations  # noqa: PLC0415 - SQLAlchemy is imported when it is first needed
 
@@ -133,7 +135,7 @@ def store_large(content: bytes, upload: Upload, database: str) -> tuple[bytes, K
 )
 async def page(
     request: Request,
-    used: Used,
+    services: ServicesDep,
     limit: Annotated[int, Query(ge=1, le=10_000, description="Rows in a page.")] = 1_000,
     after: Annotated[str | None, Query(description="The `next` of the page before.")] = None,
 ) -> Response:
@@ -142,7 +144,7 @@ async def page(
     As CSV the ones in use, in the form that /observations takes.
     """
     wanted = answer_type(request, (JSON, CSV))
-    answer = await used.in_database(records.page, used.observations, limit, after)
+    answer = await services.in_database(records.page, services.observations, limit, after)
     if wanted == CSV:
         headers = {"X-Next": answer.next} if answer.next else {}
         return Response(records.csv_of(answer.observations), headers=headers, media_type=f"{CSV}; charset=utf-8")
@@ -156,12 +158,12 @@ async def page(
     responses=problems.documented(404, 422, 503),
 )
 async def batches(
-    used: Used,
+    services: ServicesDep,
     limit: Annotated[int, Query(ge=1, le=1_000, description="Entries in a page.")] = 100,
     before: Annotated[str | None, Query(description="The `next` of the page before.")] = None,
 ) -> BatchPage:
     """Return who stored which batch, when and why, and which were withdrawn from training."""
-    return await used.in_database(records.batches, used.observations, limit, before)
+    return await services.in_database(records.batches, services.observations, limit, before)
 
 
 @router.delete(
@@ -172,15 +174,15 @@ async def batches(
 )
 async def withdraw(
     request: Request,
-    used: Used,
+    services: ServicesDep,
     who: Writer,
     batch: Annotated[str, Path(max_length=100, description="The batch's id.")],
     note: bodies.NoteQuery = None,
 ) -> Response:
     """Take a batch out of training from the next one on; nothing is erased."""
     answer_type(request, (JSON,))
-    answer = await used.in_database(records.withdraw, used.observations, batch, who, note or "")
-    wrote("a batch was withdrawn", who=who, why=note or "", batch=answer.batch, rows=answer.rows)
+    answer = await services.in_database(records.withdraw, services.observations, batch, who, note or "")
+    log_write("a batch was withdrawn", who=who, why=note or "", batch=answer.batch, rows=answer.rows)
     return Response(to_json(answer), media_type=JSON)
 
 
@@ -192,13 +194,13 @@ async def withdraw(
 )
 async def restore(
     request: Request,
-    used: Used,
+    services: ServicesDep,
     who: Writer,
     batch: Annotated[str, Path(max_length=100, description="The batch's id.")],
     note: bodies.NoteQuery = None,
 ) -> Response:
     """Let a batch take part in training again, from the next one on; one that does already stays as it is."""
     answer_type(request, (JSON,))
-    answer = await used.in_database(records.restore, used.observations, batch, who, note or "")
-    wrote("a batch was restored", who=who, why=note or "", batch=answer.batch, rows=answer.rows)
+    answer = await services.in_database(records.restore, services.observations, batch, who, note or "")
+    log_write("a batch was restored", who=who, why=note or "", batch=answer.batch, rows=answer.rows)
     return Response(to_json(answer), media_type=JSON)

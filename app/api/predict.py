@@ -12,10 +12,10 @@ from app.api.negotiation import ARROW, CSV, JSON, answer_type, body_type
 from app.api.openapi import examples
 from app.api.openapi.parts import MODEL_VERSION, body, contents
 from app.api.request_id import read_body
-from app.api.services import Services, Used
-from app.serving.drift import Noted
+from app.api.services import Services, ServicesDep
+from app.serving.drift import Usage
 from app.serving.live import LEVEL
-from app.wire.answers import Terms, reply, reply_aside, reply_here
+from app.wire.answers import PredictOptions, reply, reply_aside, reply_here
 from app.wire.schemas import OnePrediction, PredictionColumns, SeveralPredictions
 
 router = APIRouter(tags=["predict"])
@@ -36,15 +36,15 @@ _TYPES = (JSON, CSV, ARROW)
     openapi_extra=body("PredictRequest", examples.PREDICT, CSV, ARROW),
 )
 async def predict(
-    request: Request, used: Used, level: Level = LEVEL, explain: Explain = False, version: Version = None
+    request: Request, services: ServicesDep, level: Level = LEVEL, explain: Explain = False, version: Version = None
 ) -> Response:
     """Predict each crop's yield in tons, with a prediction interval and a warning wherever it deserves less trust."""
     sent = body_type(request, _TYPES)
     wanted = answer_type(request, (sent, *(other for other in _TYPES if other != sent)))
-    content = await read_body(request, used)
-    served = used.live.current if version is None else used.live.version(version)
-    terms = Terms(sent, wanted, used.settings.max_rows, served.version, served.model, level, explain)
-    answer = await _replied(request, content, terms, used)
+    content = await read_body(request, services)
+    served = services.live.current if version is None else services.live.version(version)
+    options = PredictOptions(sent, wanted, services.settings.max_rows, served.version, served.model, level, explain)
+    answer = await _replied(request, content, options, services)
     media_type = f"{CSV}; charset=utf-8" if wanted == CSV else wanted
     headers = {"X-Model-Version": served.version}
     if isinstance(answer, bytes) and len(answer) <= PART:
@@ -52,14 +52,14 @@ async def predict(
     return LargeResponse(answer, headers, media_type)
 
 
-async def _replied(request: Request, body: bytes, terms: Terms, used: Services) -> Content:
+async def _replied(request: Request, body: bytes, options: PredictOptions, services: Services) -> Content:
     """Answer here what is short, in a thread what leaves Python's lock alone, and all else in another process."""
-    short = is_small(body, len(terms.model.crops))
-    replied: tuple[Content, Noted] | None = None
-    if terms.sent == terms.wanted == ARROW or (ARROW in {terms.sent, terms.wanted} and short):
-        replied = await used.aside.call_here(reply_here, body, terms, asker=request)
+    short = is_small(body, len(options.model.crops))
+    replied: tuple[Content, Usage] | None = None
+    if options.sent == options.wanted == ARROW or (ARROW in {options.sent, options.wanted} and short):
+        replied = await services.helper.call_here(reply_here, body, options, asker=request)
     elif short:
-        replied = reply(body, terms)
-    content, noted = replied or await used.aside.call(reply_aside, body, terms, asker=request)
-    used.note(terms.model, noted)
+        replied = reply(body, options)
+    content, usage = replied or await services.helper.call(reply_aside, body, options, asker=request)
+    services.note(options.model, usage)
     return content

@@ -67,7 +67,7 @@ KINDS: dict[type[OrchardError], Kind] = {
     errors.StoreUnavailable: Kind(503, "store_unavailable", "The store is not available", (("Retry-After", "5"),)),
     errors.TrainingUnavailable: Kind(503, "training_unavailable", "This installation cannot train"),
     errors.TrainingFailed: Kind(503, "training_failed", "Training failed", (("Retry-After", "5"),)),
-    errors.AnsweringFailed: Kind(503, "answering_failed", "A large question was not answered"),
+    errors.HelperFailed: Kind(503, "answering_failed", "A large question was not answered"),
 }
 ANYWHERE = (401, 414, 421, 422, 429, 431, 503)
 """What any call can end in: no token, too much around its body, another host, an unknown query, overload."""

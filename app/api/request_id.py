@@ -36,7 +36,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 Headers = Iterable[tuple[bytes, bytes]]
 
 
-async def read_body(request: Request, used: Services, limit: int | None = None) -> bytes:
+async def read_body(request: Request, services: Services, limit: int | None = None) -> bytes:
     """Return the body, of at most ``limit`` bytes, by default as many as the settings allow.
 
     Raises:
@@ -48,25 +48,25 @@ async def read_body(request: Request, used: Services, limit: int | None = None) 
     encoding = request.headers.get("content-encoding", "identity")
     if encoding.lower() != "identity":
         raise UnknownMediaType(f"bodies encoded as {encoding[:40]!r} are not read: send it as it is")
-    return await read_encoded_body(request, used, limit)
+    return await read_encoded_body(request, services, limit)
 
 
-async def read_encoded_body(request: Request, used: Services, limit: int | None = None) -> bytes:
+async def read_encoded_body(request: Request, services: Services, limit: int | None = None) -> bytes:
     """Return the body as it was sent, however it is encoded.
 
     Raises:
         TooLarge, BodyTimeout, Overloaded: as `read_body`.
     """
-    limit = min(limit or used.settings.max_body_bytes, used.settings.max_body_bytes)
+    limit = min(limit or services.settings.max_body_bytes, services.settings.max_body_bytes)
     try:
-        used.load.check_room(request.scope, _declared(request, limit))
-        async with asyncio.timeout(used.settings.body_timeout_s):
-            return await _read(request, used, limit)
+        services.concurrency.check_room(request.scope, _declared(request, limit))
+        async with asyncio.timeout(services.settings.body_timeout_s):
+            return await _read(request, services, limit)
     except TooLarge:
         request.scope[problems.UNREAD] = True
         raise
     except TimeoutError as error:
-        raise used.load.too_slow() from error
+        raise services.concurrency.too_slow() from error
 
 
 def _declared(request: Request, limit: int) -> int:
@@ -79,14 +79,14 @@ def _declared(request: Request, limit: int) -> int:
     return int(declared)
 
 
-async def _read(request: Request, used: Services, limit: int) -> bytes:
+async def _read(request: Request, services: Services, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     async for part in request.stream():
         size += len(part)
         if size > limit:
             raise TooLarge(f"the body has more than {limit} bytes, which is the limit")
-        used.load.hold(request.scope, size)
+        services.concurrency.hold(request.scope, size)
         parts.append(part)
     return b"".join(parts)
 

@@ -18,11 +18,11 @@ from app.api.negotiation import CSV, EVENTS, JSON, answer_type, body_type
 from app.api.openapi import examples
 from app.api.openapi.parts import body, contents
 from app.api.request_id import IdempotencyKey, read_body
-from app.api.services import Services, Used
+from app.api.services import Services, ServicesDep
 from app.api.tokens import Writer
 from app.data.tables import parse_observations
 from app.errors import OrchardError, ServiceError
-from app.logs import wrote
+from app.logs import log_write
 from app.training.order import Activate, Order, PackedTable
 from app.training.report import Report
 from app.wire.schemas import RetrainRequest
@@ -48,7 +48,7 @@ DryRunQuery = Annotated[
 )
 async def retrain(
     request: Request,
-    used: Used,
+    services: ServicesDep,
     who: Writer,
     activate: ActivateQuery = None,
     dry_run: DryRunQuery = None,
@@ -63,19 +63,19 @@ async def retrain(
     """
     wanted = answer_type(request, (JSON, EVENTS))
     query = bodies.said(activate=activate, dry_run=dry_run, note=note)
-    sent = bodies.Sent(body_type(request, (JSON, CSV)), used.settings.max_rows, query)
-    content = await read_body(request, used)
+    sent = bodies.Sent(body_type(request, (JSON, CSV)), services.settings.max_rows, query)
+    content = await read_body(request, services)
     order = Order(source="POST /retrain", who=who, key=key, digest=bodies.digest_of(request, content))
     if len(content) < LARGE:
         order = read_order(content, order, sent)
     else:
-        file, order = await used.aside.call(read_large_order, content, order, sent, asker=request)
+        file, order = await services.helper.call(read_large_order, content, order, sent, asker=request)
         if len(file):
             order = replace(order, table=PackedTable(file.read(0, len(file))))
         file.close()
     if wanted == EVENTS:
-        return StreamingResponse(_events(request, used, order), media_type=EVENTS)
-    return Response(to_json(await _carried_out(used, order)), media_type=JSON)
+        return StreamingResponse(_events(request, services, order), media_type=EVENTS)
+    return Response(to_json(await _carried_out(services, order)), media_type=JSON)
 
 
 def read_order(content: bytes, order: Order, sent: bodies.Sent) -> Order:
@@ -99,28 +99,28 @@ def read_large_order(content: bytes, order: Order, sent: bodies.Sent) -> tuple[b
     return packed, replace(order, table=None)
 
 
-async def _carried_out(used: Services, order: Order, events: asyncio.Queue[Any] | None = None) -> Report:
+async def _carried_out(services: Services, order: Order, events: asyncio.Queue[Any] | None = None) -> Report:
     began = time.perf_counter()
     try:
-        report = await used.trainer.run(order, events.put_nowait if events is not None else None)
+        report = await services.trainer.run(order, events.put_nowait if events is not None else None)
     except ServiceError:  # what the caller did wrong, or too early, is nothing that an operator has to see to
-        used.tally.add("retrains", "failed")
+        services.tally.add("retrains", "failed")
         raise
     if report.activated and report.version is not None:
-        await asyncio.to_thread(used.live.confirm, report.version)
-    used.tally.add("retrains", "dry_run" if order.dry_run else report.decision)
-    used.tally.took("retrain", seconds=time.perf_counter() - began)
+        await asyncio.to_thread(services.live.confirm, report.version)
+    services.tally.add("retrains", "dry_run" if order.dry_run else report.decision)
+    services.tally.took("retrain", seconds=time.perf_counter() - began)
     if not order.dry_run:
-        used.tally.add("observations_stored", by=report.rows.received if report.batch else 0)
+        services.tally.add("observations_stored", by=report.rows.received if report.batch else 0)
         what = report.model_dump(include={"version", "batch", "decision", "activated"})
-        wrote("a retrain was carried out", who=order.who, why=order.note, **what)
+        log_write("a retrain was carried out", who=order.who, why=order.note, **what)
     return report
 
 
-async def _events(request: Request, used: Services, order: Order) -> AsyncIterator[bytes]:
+async def _events(request: Request, services: Services, order: Order) -> AsyncIterator[bytes]:
     """Yield the training's progress as server-sent events. It is carried through even if the client goes away."""
     events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-    training = asyncio.create_task(_carried_out(used, order, events))
+    training = asyncio.create_task(_carried_out(services, order, events))
     training.add_done_callback(lambda _done: events.put_nowait(None))
     while (message := await events.get()) is not None:
         yield _event("progress", to_json(message))

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 
-from app.api.concurrency import Load
-from app.api.helper import Aside
+from app.api.concurrency import Concurrency
+from app.api.helper import Helper
 from app.api.hosts import Hosts
 from app.api.pool import Pool, Result
-from app.api.tokens import Attempts, Tokens
+from app.api.tokens import Tokens, WrongTokens
 from app.model.linear import LinearModel
 from app.serving.condition import Condition
 from app.serving.database import DatabaseWatch
-from app.serving.drift import Asked, Noted
+from app.serving.drift import AskedWeather, Usage
 from app.serving.live import Live
 from app.serving.tally import Tally
 from app.settings import Settings
@@ -33,15 +33,15 @@ class Services:
 
     settings: Settings
     tokens: Tokens
-    attempts: Attempts
-    load: Load
+    wrong_tokens: WrongTokens
+    concurrency: Concurrency
     registry: Registry
     live: Live
-    asked: Asked
+    asked_weather: AskedWeather
     tally: Tally
     trainer: Trainer
-    aside: Aside
-    storing: Aside
+    helper: Helper
+    upload_helper: Helper
     """Works on large bodies that go to the database: where that is slow, questions are answered all the same."""
     condition: Condition = field(default_factory=Condition)
     database_calls: Pool = field(default_factory=lambda: Pool("database", threads=8, most=32, patience_s=10.0))
@@ -72,18 +72,18 @@ class Services:
         """
         return await self.database_calls.run(work, *more)
 
-    def note(self, model: LinearModel, noted: Noted) -> None:
+    def note(self, model: LinearModel, usage: Usage) -> None:
         """Take down what was asked of a model, for drift and metrics."""
-        self.asked.note_many(noted)
-        self.tally.predicted([crop.crop for crop in model.crops], noted.regions, noted.extrapolated)
+        self.asked_weather.note_many(usage)
+        self.tally.predicted([crop.crop for crop in model.crops], usage.regions, usage.extrapolated)
 
     async def close(self) -> None:
         """End the processes that train and that answer large questions, and close the database."""
-        since = self.load.stopping_since
+        since = self.concurrency.stopping_since
         spent = time.monotonic() - since - self.settings.drain_s if since is not None else 0.0
         await self.trainer.close(max(1.0, self.settings.grace_s - spent))
-        await self.aside.close()
-        await self.storing.close()
+        await self.helper.close()
+        await self.upload_helper.close()
         self.database_calls.close()
         if "observations" in self.__dict__:
             self.observations.close()
@@ -94,4 +94,4 @@ def _services(request: Request) -> Services:
     return services
 
 
-Used = Annotated[Services, Depends(_services)]
+ServicesDep = Annotated[Services, Depends(_services)]

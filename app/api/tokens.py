@@ -125,7 +125,7 @@ def _warn_of(lines: Sequence[int]) -> None:
     )
 
 
-class Attempts:
+class WrongTokens:
     """Wrong tokens by address. They only keep others from trying: a right one is let through from anywhere."""
 
     def __init__(self) -> None:
@@ -167,7 +167,7 @@ def require_writer(
     services = _services(request)
     who = services.tokens.writer(_given(credentials))
     if who is None:
-        services.attempts.refuse(_address(request))
+        services.wrong_tokens.refuse(_address(request))
     return who
 
 
@@ -183,7 +183,7 @@ def require_reader(
     """
     services = _services(request)
     if not services.tokens.may_read(_given(credentials)):
-        services.attempts.refuse(_address(request))
+        services.wrong_tokens.refuse(_address(request))
 
 
 class _Guarded(Protocol):
@@ -192,7 +192,7 @@ class _Guarded(Protocol):
     @property
     def tokens(self) -> Tokens: ...
     @property
-    def attempts(self) -> Attempts: ...
+    def wrong_tokens(self) -> WrongTokens: ...
 
 
 def _services(request: Request) -> _Guarded:

@@ -21,7 +21,7 @@ from app.cli.options import (
     Note,
     Url,
     Version,
-    desk,
+    backend,
     reported,
 )
 from app.errors import InvalidInput, MalformedInput, NotReady
@@ -94,7 +94,7 @@ def train(
         card = outcome.version.card
         if outcome.predictions is not None:
             console.print_beside_targets(card, *outcome.predictions)
-        console.print_report(outcome.report, card, local.place(settings, outcome.report.version))
+        console.print_report(outcome.report, card, local.location(settings, outcome.report.version))
 
 
 @CLI.command()
@@ -121,7 +121,7 @@ def predict(
     from app.cli import console  # noqa: PLC0415
 
     weather = {"--temperature": temperature, "--rainfall": rainfall, "--humidity": humidity}
-    with desk(url, as_json) as orchard:
+    with backend(url, as_json) as orchard:
         if table is not None:
             if explain or region is not None or any(value is not None for value in weather.values()):
                 raise InvalidInput("a table takes the options --level, --version, --url and --json only")
@@ -147,7 +147,7 @@ def _predict_table(
 ) -> None:
     from app.cli import console  # noqa: PLC0415
     from app.data.tables import parse_regions  # noqa: PLC0415
-    from app.model.weather import NAMES  # noqa: PLC0415
+    from app.model.weather import FEATURE_NAMES  # noqa: PLC0415
 
     content = _content(table)
     if not as_json:
@@ -155,7 +155,7 @@ def _predict_table(
         return
     read, _ = parse_regions(content)
     regions = [
-        {"region": region, **dict(zip(NAMES, weather, strict=True))}
+        {"region": region, **dict(zip(FEATURE_NAMES, weather, strict=True))}
         for region, weather in zip(read.regions, read.weather.tolist(), strict=True)
     ]
     console.print_json(orchard.predict_many(regions, level=level, version=version))
@@ -191,7 +191,7 @@ def retrain(
     """
     from app.cli import console  # noqa: PLC0415
 
-    with desk(url, as_json) as orchard:
+    with backend(url, as_json) as orchard:
         with console.progress(as_json=bool(as_json)) as show:
             report = orchard.retrain(
                 table=_existing(table), activate=activate, dry_run=dry_run, note=note, key=key, progress=show
@@ -200,7 +200,7 @@ def retrain(
             console.print_json(report)
         else:
             card = None if report.version is None else orchard.card(report.version)
-            console.print_report(report, card, orchard.place(report.version))
+            console.print_report(report, card, orchard.location(report.version))
         if report.decision == "rejected" and not report.activated:
             raise SystemExit(REJECTED)
 
@@ -223,7 +223,7 @@ def activate(version: Version, note: Note = "", url: Url = None, as_json: AsJson
     """Make a version live: roll back or forward."""
     from app.cli import console  # noqa: PLC0415
 
-    with desk(url, as_json) as orchard:
+    with backend(url, as_json) as orchard:
         line = orchard.activate(version, note=note)
         if as_json:
             console.print_json(line)
@@ -236,7 +236,7 @@ def log(limit: Limit = 20, before: Before = None, url: Url = None, as_json: AsJs
     """List who made which version live, when and why, newest first."""
     from app.cli import console  # noqa: PLC0415
 
-    with desk(url, as_json) as orchard:
+    with backend(url, as_json) as orchard:
         page = orchard.log(limit=limit, before=before)
         console.print_json(page) if as_json else console.print_log(page)
 
@@ -254,7 +254,7 @@ def models(
 
     if context.invoked_subcommand is not None:
         return
-    with desk(url, as_json) as orchard:
+    with backend(url, as_json) as orchard:
         page = orchard.models(limit=limit, before=None if before is None else str(before))
         console.print_json(page) if as_json else console.print_versions(page)
 
@@ -268,7 +268,7 @@ def show(
     """Show one version's card."""
     from app.cli import console  # noqa: PLC0415
 
-    with desk(url, as_json) as orchard:
+    with backend(url, as_json) as orchard:
         card = orchard.card(version)
         console.print_json(card) if as_json else console.print_card(card)
 
@@ -278,7 +278,7 @@ def diff(first: Version, second: Version, url: Url = None, as_json: AsJson = Non
     """Show what changed between two versions."""
     from app.cli import console, grids  # noqa: PLC0415
 
-    with desk(url, as_json) as orchard:
+    with backend(url, as_json) as orchard:
         cards = orchard.card(first), orchard.card(second)
         if as_json:
             found = grids.differences(*cards)
@@ -307,7 +307,7 @@ def observations(
 
     if context.invoked_subcommand is not None:
         return
-    with desk(url, as_json) as orchard:
+    with backend(url, as_json) as orchard:
         if as_csv and as_json:
             raise InvalidInput("--csv or --json, not both")
         if as_csv:
@@ -335,7 +335,7 @@ def add(
     """Store a batch for the next retrain, whole or not at all."""
     from app.cli import console  # noqa: PLC0415
 
-    with desk(url, as_json) as orchard:
+    with backend(url, as_json) as orchard:
         _existing(table)
         batch = orchard.store(table=table, note=note, key=key)
         if as_json:
@@ -354,7 +354,7 @@ def withdraw(
     """Take a batch out of training from the next one on; nothing is erased."""
     from app.cli import console  # noqa: PLC0415
 
-    with desk(url, as_json) as orchard:
+    with backend(url, as_json) as orchard:
         gone = orchard.withdraw(batch, note=note)
         if as_json:
             console.print_json(gone)
@@ -372,7 +372,7 @@ def restore(
     """Take a withdrawn batch back into training, from the next one on."""
     from app.cli import console  # noqa: PLC0415
 
-    with desk(url, as_json) as orchard:
+    with backend(url, as_json) as orchard:
         back = orchard.restore(batch, note=note)
         console.print_json(back) if as_json else print(f"batch {back.batch}: {back.rows} rows restored")
 

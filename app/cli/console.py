@@ -14,7 +14,7 @@ from app.cli import grids
 from app.cli.grids import Grid
 from app.cli.terminal import escaped, escaped_json, quoted
 from app.model.moments import Array
-from app.model.rounding import figure
+from app.model.rounding import rounded
 from app.store.card import Card
 from app.training.report import Report
 from app.wire.schemas import LogPage, ObservationPage, OnePrediction, VersionCard, VersionPage
@@ -65,7 +65,7 @@ def progress(*, as_json: bool = False, every_epoch: bool = False) -> Iterator[Sh
     """
     shown = console(stderr=as_json)
     if not shown.is_terminal:
-        yield _silent if as_json else _lines(shown, every_epoch=every_epoch)
+        yield no_progress if as_json else _lines(shown, every_epoch=every_epoch)
         return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=shown, transient=True) as bar:
@@ -81,7 +81,7 @@ def progress(*, as_json: bool = False, every_epoch: bool = False) -> Iterator[Sh
         yield show
 
 
-def _silent(stage: str, epoch: int, epochs: int, loss: float | None) -> None:
+def no_progress(stage: str, epoch: int, epochs: int, loss: float | None) -> None:
     """Progress for nobody."""
 
 
@@ -108,7 +108,7 @@ def print_beside_targets(card: Card, targets: Array, predictions: Array) -> None
     console().print(grids.beside_targets(card.crops, targets, predictions))
 
 
-def print_report(report: Report, card: Card | None, place: str) -> None:
+def print_report(report: Report, card: Card | None, location: str) -> None:
     """Print a training's report; ``card``: the version's, None for a dry run, ``place``: where versions are."""
     out = console()
     out.print(*_facts(report, card), sep="\n")
@@ -120,8 +120,8 @@ def print_report(report: Report, card: Card | None, place: str) -> None:
         out.print(grids.gate(report.scores))
     for item in report.suspicious:
         out.print(
-            f"suspicious: row {item.row} ({item.region or 'unnamed'}), {item.crop} {figure(item.tons)} tons: "
-            f"{figure(item.predicted)} predicted, {figure(item.standard_errors)} standard errors away"
+            f"suspicious: row {item.row} ({item.region or 'unnamed'}), {item.crop} {rounded(item.tons)} tons: "
+            f"{rounded(item.predicted)} predicted, {rounded(item.standard_errors)} standard errors away"
         )
     if report.changes is not None:
         out.print(*grids.changes(report.changes), sep="\n")
@@ -129,7 +129,7 @@ def print_report(report: Report, card: Card | None, place: str) -> None:
     if report.version is None:
         out.print("a dry run: nothing was stored or published")
         return
-    out.print(f"version {report.version} ({'live' if report.activated else 'not live'}): {place}")
+    out.print(f"version {report.version} ({'live' if report.activated else 'not live'}): {location}")
     if report.decision == "rejected" and not report.activated:
         out.print("it is kept for inspection; --activate always makes a version live whatever the gate says")
 

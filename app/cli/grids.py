@@ -12,8 +12,8 @@ from rich.table import Table
 
 from app.cli.terminal import quoted
 from app.model.moments import Array
-from app.model.rounding import figure
-from app.model.weather import NAMES
+from app.model.rounding import rounded
+from app.model.weather import FEATURE_NAMES
 from app.store.card import Card, CropCard, CropScores, FitCard
 from app.training.report import Change, Changes
 from app.wire.schemas import (
@@ -167,7 +167,7 @@ def scores(card: Card) -> Grid:
 
 
 def _or_none(value: float | None) -> str:
-    return NONE if value is None else figure(value)
+    return NONE if value is None else rounded(value)
 
 
 def gate(judged: dict[str, CropScores]) -> Grid:
@@ -190,7 +190,7 @@ def changes(changed: Changes) -> Iterator[Grid]:
     for crop in crops:
         grid.add_column(crop, justify="right")
     grid.add_row("intercept", *(_change(changed.coefficients[crop].intercept) for crop in crops))
-    for name in NAMES:
+    for name in FEATURE_NAMES:
         grid.add_row(name, *(_change(changed.coefficients[crop].weights[name]) for crop in crops))
     yield grid
     more = len(changed.regions) - SHOWN_REGIONS
@@ -221,7 +221,7 @@ def versions(page: VersionPage) -> Grid:
             entry.recipe,
             str(entry.rows) if entry.rows is not None else "",
             ", ".join(entry.crops or ()),
-            figure(entry.loss) if entry.loss is not None else "",
+            rounded(entry.loss) if entry.loss is not None else "",
             "damaged" if entry.damaged else entry.decision,
             entry.source,
         )
@@ -244,10 +244,10 @@ def observations(entries: Iterable[ObservationEntry]) -> Iterator[Grid]:
         grid = Grid(title=f"Batch {batch[0]}" + (", withdrawn" if batch[1] else ""))
         for name in ("row", "region", "season"):
             grid.add_column(name)
-        for name in (*NAMES, *crops):
+        for name in (*FEATURE_NAMES, *crops):
             grid.add_column(name, justify="right")
         for row in rows:
-            weather = (f"{getattr(row, name):g}" for name in NAMES)
+            weather = (f"{getattr(row, name):g}" for name in FEATURE_NAMES)
             yields = (f"{row.yields[crop]:g}" if crop in row.yields else "" for crop in crops)
             grid.add_row(str(row.row), row.region or "", row.season or "", *weather, *yields)
         yield grid

@@ -26,7 +26,7 @@ from app.store.registry import Registry
 from app.training.order import Activate, Order
 from app.training.report import Report
 from app.wire import records
-from app.wire.answers import Terms, reply
+from app.wire.answers import PredictOptions, reply
 from app.wire.schemas import (
     BatchPage,
     BatchRestored,
@@ -97,15 +97,15 @@ class Local:
         """Predict the regions of a table, and return it with the yields added."""
         return self._replied(table, CSV, level, version, explain=False).decode()
 
-    def place(self, version: str | None) -> str:
+    def location(self, version: str | None) -> str:
         """Return the path of a version's file."""
-        return place(self._settings, version)
+        return location(self._settings, version)
 
     def _replied(
         self, body: bytes, media_type: str, level: float | None, version: str | None, *, explain: bool
     ) -> bytes:
         served = self._live.current if version is None else self._live.version(version)
-        terms = Terms(
+        options = PredictOptions(
             sent=media_type,
             wanted=media_type,
             max_rows=self._settings.max_rows,
@@ -114,7 +114,7 @@ class Local:
             level=LEVEL if level is None else level,
             explain=explain,
         )
-        content, _ = reply(body, terms)
+        content, _ = reply(body, options)
         return b"".join(pieces(content))
 
     def retrain(
@@ -230,7 +230,7 @@ def train(settings: Settings, order: Order, progress: "Progress") -> "Outcome":
         job.close()
 
 
-def place(settings: Settings, version: str | None) -> str:
+def location(settings: Settings, version: str | None) -> str:
     """Return the path of a version's file."""
     return str(settings.model_store / "versions" / f"{version}.safetensors")
 

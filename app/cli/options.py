@@ -91,7 +91,7 @@ Version = Annotated[str, typer.Argument(help="A version's number.", show_default
 
 
 @contextmanager
-def desk(url: str | None, as_json: bool | None) -> Iterator["Orchard | Local"]:
+def backend(url: str | None, as_json: bool | None) -> Iterator["Orchard | Local"]:
     """Return what answers: a running service, or the local model store. Ends the command if that fails."""
     with reported(as_json=as_json):
         settings = Settings()

@@ -179,10 +179,10 @@ def _listen(sockets: list[socket.socket]) -> None:
 
 
 def _refused(address: tuple[str | int, ...], error: OSError) -> ServiceError:
-    place = _shown(str(address[0]), int(address[1]))
+    location = _shown(str(address[0]), int(address[1]))
     if error.errno == errno.EADDRINUSE:
-        return ServiceError(f"{place} is in use")
-    return ServiceError(f"{place} cannot be listened on: {error.strerror}")
+        return ServiceError(f"{location} is in use")
+    return ServiceError(f"{location} cannot be listened on: {error.strerror}")
 
 
 def _shown(host: str, port: int) -> str:

@@ -42,11 +42,11 @@ if TYPE_CHECKING:
     from app.client.orchard import AsyncOrchard, Orchard
 
 Parameters = ParamSpec("Parameters")
-Answer = TypeVar("Answer")
+Returned = TypeVar("Returned")
 Shape = TypeVar("Shape", bound=BaseModel)
 Regions = Sequence[RegionWeather | Mapping[str, object]]
 Seasons = Sequence[ReportedSeason | Mapping[str, object]]
-Table = str | bytes | Path
+TableContent = str | bytes | Path
 """CSV: its text, its bytes, or the file that holds it."""
 
 JSON, CSV = "application/json", "text/csv"
@@ -56,7 +56,7 @@ RETRAIN_TIMEOUT_S = 660.0
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[Answer]):
+class Call(Generic[Returned]):
     """One call. ``read`` makes its answer of a response's content.
 
     ``is_repeatable``: doing it twice is the same as doing it once. ``patience_s``: how long it may take, if longer than
@@ -65,7 +65,7 @@ class Call(Generic[Answer]):
 
     method: str
     path: str
-    read: Callable[[bytes], Answer]
+    read: Callable[[bytes], Returned]
     query: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     content: bytes | None = None
@@ -73,7 +73,7 @@ class Call(Generic[Answer]):
     is_retried: bool = True
     patience_s: float = 0.0
 
-    def answer(self, response: httpx.Response) -> Answer:
+    def answer(self, response: httpx.Response) -> Returned:
         """Return what a successful response says.
 
         Raises:
@@ -113,22 +113,22 @@ def reading(shape: type[Shape]) -> Callable[[bytes], Shape]:
     return partial(shape.model_validate_json, extra="ignore")
 
 
-class call(Generic[Parameters, Answer]):  # noqa: N801 - used as a decorator
+class call(Generic[Parameters, Returned]):  # noqa: N801 - used as a decorator
     """A description of a call as a method: of `Orchard` it returns the answer, of `AsyncOrchard` it can be awaited."""
 
-    def __init__(self, describe: Callable[Concatenate[Any, Parameters], Call[Answer]]) -> None:
+    def __init__(self, describe: Callable[Concatenate[Any, Parameters], Call[Returned]]) -> None:
         self._describe = describe
         described: Any = self
         update_wrapper(described, describe)
 
     @overload
-    def __get__(self, client: "Orchard", kind: type) -> Callable[Parameters, Answer]: ...
+    def __get__(self, client: "Orchard", kind: type) -> Callable[Parameters, Returned]: ...
 
     @overload
-    def __get__(self, client: "AsyncOrchard", kind: type) -> Callable[Parameters, Coroutine[Any, Any, Answer]]: ...
+    def __get__(self, client: "AsyncOrchard", kind: type) -> Callable[Parameters, Coroutine[Any, Any, Returned]]: ...
 
     @overload
-    def __get__(self, client: None, kind: type) -> "call[Parameters, Answer]": ...
+    def __get__(self, client: None, kind: type) -> "call[Parameters, Returned]": ...
 
     def __get__(self, client: Any, kind: type) -> Any:
         """Return the method bound to a client, which knows how to send."""
@@ -195,7 +195,7 @@ class Calls:
         return _predict(reading(PredictionColumns), columns, level, explain, version)
 
     @call
-    def predict_csv(self, table: Table, *, level: float | None = None, version: str | None = None) -> Call[str]:
+    def predict_csv(self, table: TableContent, *, level: float | None = None, version: str | None = None) -> Call[str]:
         """Predict the regions of a table with the weather columns, and return it as CSV with the yields added."""
         return Call(
             "POST",
@@ -245,7 +245,12 @@ class Calls:
 
     @call
     def store(
-        self, observations: Seasons | None = None, *, table: Table | None = None, note: str = "", key: str | None = None
+        self,
+        observations: Seasons | None = None,
+        *,
+        table: TableContent | None = None,
+        note: str = "",
+        key: str | None = None,
     ) -> Call[BatchStored]:
         """Store a batch of observations, as rows or as a table, for the next retrain. Needs a token.
 
@@ -278,7 +283,7 @@ class Calls:
 
 def retrain(
     observations: Seasons | None,
-    table: Table | None,
+    table: TableContent | None,
     activate: Activate,
     dry_run: bool,
     note: str,
@@ -298,7 +303,7 @@ def _predict(
 
 
 def _sent(
-    observations: Seasons | None, table: Table | None, options: dict[str, Any], key: str | None
+    observations: Seasons | None, table: TableContent | None, options: dict[str, Any], key: str | None
 ) -> tuple[Mapping[str, Any], Mapping[str, str], bytes]:
     """Return query, headers and body: a table has its options in the query, rows have them beside them."""
     if observations is not None and table is not None:
@@ -324,7 +329,7 @@ def to_bytes(body: Mapping[str, Any]) -> bytes:
     return to_json(body, inf_nan_mode="constants")
 
 
-def content_of(table: Table) -> bytes:
+def content_of(table: TableContent) -> bytes:
     """Return a table's bytes."""
     if isinstance(table, Path):
         return table.read_bytes()

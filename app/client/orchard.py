@@ -9,15 +9,15 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from app.client import calls
-from app.client.calls import Call, Calls, Seasons, Table
+from app.client.calls import Call, Calls, Seasons, TableContent
 from app.client.errors import Unreadable, problem_of_event
 from app.client.events import Event, Events
-from app.client.retries import Attempts
+from app.client.retries import Retries
 from app.training.order import Activate
 from app.training.report import Report
 from app.wire.schemas import ObservationEntry
 
-Answer = TypeVar("Answer")
+Returned = TypeVar("Returned")
 Progress = Callable[[str, int, int, float | None], None]
 """Called with (stage, epoch, epochs at most, loss in tons² or None)."""
 
@@ -55,13 +55,13 @@ class _Client(Calls):
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._settings: dict[str, Any] = {"base_url": address, "timeout": timeout, "headers": headers}
 
-    def place(self, version: str | None) -> str:
+    def location(self, version: str | None) -> str:
         """Return the address of a version's card."""
         return str(self._settings["base_url"].join(f"models/{version}"))
 
-    def _attempts(self, call: Call[Any]) -> Attempts:
+    def _retries_of(self, call: Call[Any]) -> Retries:
         retries = self._retries if call.is_retried else 0
-        return Attempts(retries, is_repeatable=call.is_repeatable, patience_s=call.patience_s)
+        return Retries(retries, is_repeatable=call.is_repeatable, patience_s=call.patience_s)
 
     def _request(self, call: Call[Any], headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         return {
@@ -102,18 +102,18 @@ class Orchard(_Client):
         """Close all connections."""
         self._http.close()
 
-    def send(self, call: Call[Answer]) -> Answer:
+    def send(self, call: Call[Returned]) -> Returned:
         """Make a call, if need be several times, and return its answer.
 
         Raises:
             Problem, Unreachable, Unreadable: there is none.
         """
-        attempts = self._attempts(call)
+        retries = self._retries_of(call)
         while True:
             outcome = self._tried(call)
             if isinstance(outcome, httpx.Response) and outcome.is_success:
                 return call.answer(outcome)
-            time.sleep(attempts.wait_after(outcome))
+            time.sleep(retries.wait_after(outcome))
 
     def _tried(self, call: Call[Any]) -> httpx.Response | httpx.RequestError:
         try:
@@ -134,7 +134,7 @@ class Orchard(_Client):
         self,
         observations: Seasons | None = None,
         *,
-        table: Table | None = None,
+        table: TableContent | None = None,
         activate: Activate = "if_better",
         dry_run: bool = False,
         note: str = "",
@@ -150,12 +150,12 @@ class Orchard(_Client):
         call = calls.retrain(observations, table, activate, dry_run, note, key)
         if progress is None:
             return self.send(call)
-        attempts = self._attempts(call)
+        retries = self._retries_of(call)
         while True:
             outcome = self._followed(call, progress)
             if isinstance(outcome, Report):
                 return outcome
-            time.sleep(attempts.wait_after(outcome))
+            time.sleep(retries.wait_after(outcome))
 
     def _followed(self, call: Call[Report], progress: Progress) -> Report | httpx.Response | httpx.RequestError:
         events = Events()
@@ -202,14 +202,14 @@ class AsyncOrchard(_Client):
         """Close all connections."""
         await self._http.aclose()
 
-    async def send(self, call: Call[Answer]) -> Answer:
+    async def send(self, call: Call[Returned]) -> Returned:
         """Make a call as `Orchard.send` does."""
-        attempts = self._attempts(call)
+        retries = self._retries_of(call)
         while True:
             outcome = await self._tried(call)
             if isinstance(outcome, httpx.Response) and outcome.is_success:
                 return call.answer(outcome)
-            await asyncio.sleep(attempts.wait_after(outcome))
+            await asyncio.sleep(retries.wait_after(outcome))
 
     async def _tried(self, call: Call[Any]) -> httpx.Response | httpx.RequestError:
         try:
@@ -231,7 +231,7 @@ class AsyncOrchard(_Client):
         self,
         observations: Seasons | None = None,
         *,
-        table: Table | None = None,
+        table: TableContent | None = None,
         activate: Activate = "if_better",
         dry_run: bool = False,
         note: str = "",
@@ -242,12 +242,12 @@ class AsyncOrchard(_Client):
         call = calls.retrain(observations, table, activate, dry_run, note, key)
         if progress is None:
             return await self.send(call)
-        attempts = self._attempts(call)
+        retries = self._retries_of(call)
         while True:
             outcome = await self._followed(call, progress)
             if isinstance(outcome, Report):
                 return outcome
-            await asyncio.sleep(attempts.wait_after(outcome))
+            await asyncio.sleep(retries.wait_after(outcome))
 
     async def _followed(self, call: Call[Report], progress: Progress) -> Report | httpx.Response | httpx.RequestError:
         events = Events()

@@ -23,7 +23,7 @@ _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _RANDOM = secrets.SystemRandom()
 
 
-class Attempts:
+class Retries:
     """The attempts at one call; ``patience_s``: how long it may be waited for where it is known to be at work."""
 
     def __init__(self, retries: int, *, is_repeatable: bool, patience_s: float = 0.0) -> None:

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from app.data.tables import MAX_ERRORS, Problem, number_problem
+from app.data.tables import MAX_ERRORS, NameCheck, number_problem
 from app.errors import FieldError, InvalidInput, MalformedInput
 from app.model.moments import Array
-from app.model.names import Labels
+from app.model.names import Names
 from app.model.weather import REGION_LENGTH, Feature
 
 
@@ -87,10 +87,10 @@ class Reading:
             else:
                 yield FieldError((number, name), f"{where}{values[row]:g} is not finite", "not_finite")
 
-    def labels(self, name: str) -> Labels:
+    def labels(self, name: str) -> Names:
         """Return a column of names; none where it is null, or there is no such column."""
         if name not in self._rows.schema.names:
-            return Labels((), np.full(len(self._rows), -1, dtype=np.int32))
+            return Names((), np.full(len(self._rows), -1, dtype=np.int32))
         column = self._rows.column(name)
         if isinstance(column, pa.ChunkedArray):
             column = column.combine_chunks()
@@ -112,9 +112,9 @@ class Reading:
             )
             for row in long[:MAX_ERRORS].tolist()
         )
-        return Labels(names, codes)
+        return Names(names, codes)
 
-    def check_labels(self, name: str, labels: Labels, problem_of: Problem) -> None:
+    def check_names(self, name: str, labels: Names, problem_of: NameCheck) -> None:
         """Take in what is wrong with the names of a column."""
         wrong = {code: problem for code, label in enumerate(labels.names) if (problem := problem_of(label))}
         rows = np.flatnonzero(np.isin(labels.codes, list(wrong))) if wrong else np.empty(0, np.intp)

@@ -29,7 +29,7 @@ class Harvest:
 
     moments: dict[str, FoldedMoments]
     rows: int
-    silent: int
+    unreported: int
     digest: str
     table: Table | None
 
@@ -44,13 +44,13 @@ class Harvest:
             return _of_file(source, look)
         if look is not None:
             look(source, 0)
-        return cls(moments_of(source), len(source), source.silent, source.digest, source)
+        return cls(moments_of(source), len(source), source.unreported, source.digest, source)
 
     @property
     def left_out(self) -> list[str]:
         """Sentences about rows that were sent and are not learned."""
-        sent = self.rows + self.silent
-        return [f"{self.silent} of {sent} rows report no yield and are left out"] if self.silent else []
+        sent = self.rows + self.unreported
+        return [f"{self.unreported} of {sent} rows report no yield and are left out"] if self.unreported else []
 
 
 def _of_file(file: TableFile, look: Look | None) -> Harvest:
@@ -69,7 +69,7 @@ def _of_file(file: TableFile, look: Look | None) -> Harvest:
     if before is None or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
         raise InvalidInput(f"{file.path} was changed while it was read")
     table = _joined(sums.held)
-    return Harvest(sums.moments(), sums.rows, sums.silent, of_file if table is None else table.digest, table)
+    return Harvest(sums.moments(), sums.rows, sums.unreported, of_file if table is None else table.digest, table)
 
 
 class _Sums:
@@ -78,12 +78,12 @@ class _Sums:
     def __init__(self) -> None:
         self._parts: dict[str, list[FoldedMoments]] = {}
         self.rows = 0
-        self.silent = 0
+        self.unreported = 0
         self.held: list[Table] = []
 
     @property
     def sent(self) -> int:
-        return self.rows + self.silent
+        return self.rows + self.unreported
 
     def add(self, part: Table) -> None:
         for crop, moments in moments_of(part).items():
@@ -92,7 +92,7 @@ class _Sums:
             if len(parts) > MERGED_PARTS:
                 self._parts[crop] = [FoldedMoments.merge(parts).trimmed()]
         self.rows += len(part)
-        self.silent += part.silent
+        self.unreported += part.unreported
         self.held = [*self.held, part] if self.rows <= HELD_ROWS else []
 
     def moments(self) -> dict[str, FoldedMoments]:
@@ -108,7 +108,7 @@ def _joined(parts: list[Table]) -> Table | None:
         np.concatenate([part.weather for part in parts]),
         parts[0].crops,
         np.concatenate([part.yields for part in parts]),
-        sum(part.silent for part in parts),
+        sum(part.unreported for part in parts),
     )
 
 

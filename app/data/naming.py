@@ -10,11 +10,11 @@ to the terminal that shows it; a note may have tabs and several lines.
 import re
 import unicodedata
 
-from app.model.weather import NAMES, REGION_LENGTH
+from app.model.weather import FEATURE_NAMES, REGION_LENGTH
 
-LABELS = ("region", "season")
+TEXT_COLUMNS = ("region", "season")
 RESERVED_ENDINGS = ("_tons", "_low", "_high")
-RESERVED_NAMES = (*LABELS, *NAMES, "input", "extrapolated")
+RESERVED_NAMES = (*TEXT_COLUMNS, *FEATURE_NAMES, "input", "extrapolated")
 """A table's other columns, and the names that the Open Inference Protocol's tensors have here."""
 SHOWN = 40
 """Characters of a name that a message repeats."""
@@ -27,10 +27,10 @@ _CONTROL = r"\x00-\x1f\x7f-\x9f" + _DIRECTIONS
 _NOT_IN_NAMES = _CONTROL + _UNSEEN
 _NOT_IN_NOTES = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f" + _DIRECTIONS
 
-LABEL = rf"^(?:[^\s{_NOT_IN_NAMES}](?:[^{_NOT_IN_NAMES}]*[^\s{_NOT_IN_NAMES}])?)?$"
+NAME_PATTERN = rf"^(?:[^\s{_NOT_IN_NAMES}](?:[^{_NOT_IN_NAMES}]*[^\s{_NOT_IN_NAMES}])?)?$"
 """What the name of a region or a season is, or nothing, but for its normal form."""
-NOTE = rf"^[^{_NOT_IN_NOTES}]*$"
-CROP = (
+NOTE_PATTERN = rf"^[^{_NOT_IN_NOTES}]*$"
+CROP_PATTERN = (
     rf"^(?!(?:{'|'.join(RESERVED_NAMES)})$)(?!.*(?:{'|'.join(RESERVED_ENDINGS)})$)(?![=+@ -])"
     r"[^\x00-\x1f\x7f]*[^\x00-\x20\x7f]$"
 )
@@ -41,7 +41,7 @@ _FOUND_IN_NOTES = re.compile(f"[{_NOT_IN_NOTES}]")
 _FOUND_UNSEEN = re.compile(f"[{_UNSEEN}]")
 
 
-def label_problem(label: str) -> str | None:
+def name_problem(label: str) -> str | None:
     """Say what is wrong with the name of a region or a season, but for its length, or return None."""
     if label.isascii() and label.isprintable() and label == label.strip():
         return None

@@ -30,7 +30,7 @@ from app.data.tables import Table
 from app.errors import KeyReused, KeyTaken, NotFound, StoreDamaged
 from app.model.folds import FoldedMoments
 from app.model.moments import Array
-from app.model.weather import NAMES
+from app.model.weather import FEATURE_NAMES
 
 KEY_LIFE = timedelta(days=400)
 """How long an answer is kept under its key: longer than from one harvest to the next."""
@@ -205,7 +205,7 @@ class Transaction:
 
         Unnamed rows count as one region.
         """
-        means = [sql.func.avg(OBSERVATIONS.c[name]) for name in NAMES]
+        means = [sql.func.avg(OBSERVATIONS.c[name]) for name in FEATURE_NAMES]
         query = (
             sql.select(OBSERVATIONS.c.region, sql.func.count(), *means)
             .join(BATCHES, OBSERVATIONS.c.batch == BATCHES.c.sequence)
@@ -391,7 +391,7 @@ def _rows(table: Table, batch: str, sequence: int | None) -> Iterator[dict[str, 
     columns = zip(table.regions, table.seasons, table.weather.tolist(), table.yields.tolist(), strict=True)
     for number, (region, season, weather, yields) in enumerate(columns):
         reported = {crop: tons for crop, tons in zip(table.crops, yields, strict=True) if tons == tons}  # noqa: PLR0124 - NaN is not reported
-        row = {"row": number, "region": region, "season": season, **dict(zip(NAMES, weather, strict=True))}
+        row = {"row": number, "region": region, "season": season, **dict(zip(FEATURE_NAMES, weather, strict=True))}
         row["yields"] = json.dumps(reported, ensure_ascii=False)
         yield row | {"batch": sequence, "checksum": checksum([*row.values(), batch])}
 

@@ -14,7 +14,7 @@ import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
 from app.errors import StoreDamaged
-from app.model.weather import NAMES
+from app.model.weather import FEATURE_NAMES
 from app.stored_formats import DATABASE, check_format
 
 
@@ -57,7 +57,7 @@ OBSERVATIONS = sql.Table(
     sql.Column("row", sql.Integer, primary_key=True),
     sql.Column("region", sql.Text),
     sql.Column("season", sql.Text),
-    *(sql.Column(name, sql.Double, nullable=False) for name in NAMES),
+    *(sql.Column(name, sql.Double, nullable=False) for name in FEATURE_NAMES),
     sql.Column("yields", sql.Text, nullable=False),
     sql.Column("checksum", sql.String(16)),
 )

@@ -12,11 +12,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.data.naming import LABELS, label_problem
+from app.data.naming import TEXT_COLUMNS, name_problem
 from app.data.tables import BEGINNING, Start, Table, crops_of, parse_part, read_cell
 from app.errors import InputError, InvalidInput, MalformedInput
-from app.model.names import Labels
-from app.model.weather import NAMES, WEATHER, YIELD
+from app.model.names import Names
+from app.model.weather import FEATURE_NAMES, WEATHER, YIELD
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -84,7 +84,7 @@ def _csv_parts(file: IO[bytes]) -> Iterator[Table]:
         if whole:
             table = quick(header, whole, start) or parse_part(header + whole, start)
             yield table
-            start = Start(start.row + len(table) + table.silent, start.line + whole.count(b"\n"))
+            start = Start(start.row + len(table) + table.unreported, start.line + whole.count(b"\n"))
     if rest or not header:
         yield parse_part(header + rest, start)
     elif not start.row:
@@ -123,7 +123,7 @@ def _quick_parser() -> QuickParser:
             names = [read_cell(cell.strip()) for cell in cells]
             if b'"' in content or len(set(names)) < len(names):
                 return None
-            types = {name: pa.string() if name in LABELS else pa.float64() for name in names}
+            types = {name: pa.string() if name in TEXT_COLUMNS else pa.float64() for name in names}
             rows = pa_csv.read_csv(
                 pa.BufferReader(content),
                 pa_csv.ReadOptions(use_threads=False, column_names=names, block_size=len(content) + 1),
@@ -162,19 +162,19 @@ def _table(rows: "pa.Table | pa.RecordBatch", first_row: int, read: Callable[[st
 
     schema = rows.schema
     crops = crops_of(schema.names)
-    check_schema(schema, texts=LABELS, numbers=(*NAMES, *crops), optional=LABELS)
+    check_schema(schema, texts=TEXT_COLUMNS, numbers=(*FEATURE_NAMES, *crops), optional=TEXT_COLUMNS)
     reading = Reading(rows, first_row)
     weather = np.stack([reading.numbers(feature.name, feature) for feature in WEATHER])
     yields = np.stack([reading.numbers(crop, YIELD, optional=True) for crop in crops])
-    regions, seasons = (_stripped(reading.labels(name), read) for name in LABELS)
-    for name, labels in zip(LABELS, (regions, seasons), strict=True):
-        reading.check_labels(name, labels, label_problem)
+    regions, seasons = (_stripped(reading.labels(name), read) for name in TEXT_COLUMNS)
+    for name, labels in zip(TEXT_COLUMNS, (regions, seasons), strict=True):
+        reading.check_names(name, labels, name_problem)
     reading.raise_faults()
     return Table(regions, seasons, weather.T, crops, yields.T).reporting()
 
 
-def _stripped(labels: Labels, read: Callable[[str], str]) -> Labels:
+def _stripped(labels: Names, read: Callable[[str], str]) -> Names:
     names = [read(name.strip()) for name in labels.names]
     blank = [code for code, name in enumerate(names) if not name]
     codes: Any = np.where(np.isin(labels.codes, blank), -1, labels.codes) if blank else labels.codes
-    return Labels(names, codes)
+    return Names(names, codes)

@@ -15,13 +15,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from app.data.naming import LABELS, crop_name_problem, label_problem
+from app.data.naming import TEXT_COLUMNS, crop_name_problem, name_problem
 from app.errors import FieldError, InvalidInput, MalformedInput, TooLarge
 from app.model.moments import Array
-from app.model.weather import NAMES, REGION_LENGTH, WEATHER, YIELD, Feature
+from app.model.weather import FEATURE_NAMES, REGION_LENGTH, WEATHER, YIELD, Feature
 
 Mask = NDArray[np.bool_]
-Problem = Callable[[str], str | None]
+NameCheck = Callable[[str], str | None]
 """Says what is wrong with a text, None for nothing."""
 
 NO_YIELD = "no crop column holds a number: every yield is empty"
@@ -54,7 +54,7 @@ class Table:
     weather: Array
     crops: tuple[str, ...]
     yields: Array
-    silent: int = 0
+    unreported: int = 0
     """How many rows were sent that report no yield; they are not here."""
 
     def __len__(self) -> int:
@@ -62,8 +62,12 @@ class Table:
 
     def reporting(self) -> "Table":
         """Return the rows that report a yield."""
-        silent: Mask = np.logical_and.reduce(np.isnan(self.yields), axis=1)
-        return replace(self.rows(~silent), silent=self.silent + int(silent.sum())) if silent.any() else self
+        unreported: Mask = np.logical_and.reduce(np.isnan(self.yields), axis=1)
+        return (
+            replace(self.rows(~unreported), unreported=self.unreported + int(unreported.sum()))
+            if unreported.any()
+            else self
+        )
 
     def rows(self, kept: Mask) -> "Table":
         """Return some of the rows."""
@@ -108,7 +112,7 @@ def parse_part(content: bytes, start: Start = BEGINNING, max_rows: int | None = 
     crops = crops_of(sheet.header)
     weather = _weather(sheet)
     yields = np.column_stack([sheet.numbers(crop, YIELD, optional=True) for crop in crops])
-    regions, seasons = (sheet.labels(name, label_problem) for name in LABELS)
+    regions, seasons = (sheet.labels(name, name_problem) for name in TEXT_COLUMNS)
     sheet.raise_faults()
     return Table(regions, seasons, weather, crops, yields).reporting()
 
@@ -119,7 +123,7 @@ def crops_of(header: Sequence[str]) -> tuple[str, ...]:
     Raises:
         InvalidInput: there is none, or one has no name for a crop.
     """
-    crops = tuple(name for name in header if name not in (*LABELS, *NAMES))
+    crops = tuple(name for name in header if name not in (*TEXT_COLUMNS, *FEATURE_NAMES))
     if not crops:
         raise InvalidInput("no crop column: besides region, season and the weather there must be one column per crop")
     check_crop_names(crops)
@@ -137,7 +141,7 @@ def parse_regions(content: bytes, max_rows: int | None = None) -> tuple[Table, t
     """
     sheet = _Sheet(content, max_rows)
     for name in sheet.header:
-        if name not in ("region", *NAMES):
+        if name not in ("region", *FEATURE_NAMES):
             sheet.fault(FieldError((name,), f"unknown column {name!r}", "unknown"))
     weather = _weather(sheet)
     regions = sheet.labels("region", _echoed)
@@ -194,7 +198,7 @@ def _echoed(_label: str) -> None:
     """Find nothing wrong with a name that only comes back to whoever has sent it."""
 
 
-def _label_fault(label: str, problem_of: Problem) -> tuple[str, str] | None:
+def _label_fault(label: str, problem_of: NameCheck) -> tuple[str, str] | None:
     """Return a stable word for what is wrong with a name, and a sentence."""
     if len(label) > REGION_LENGTH:
         return "too_long", f"{len(label)} characters, at most {REGION_LENGTH}"
@@ -261,7 +265,7 @@ class _Sheet:
         column = self.header.index(name)
         return [cells[column].strip() for cells in self.rows]
 
-    def labels(self, name: str, problem_of: Problem) -> tuple[str | None, ...]:
+    def labels(self, name: str, problem_of: NameCheck) -> tuple[str | None, ...]:
         """Return a column of names, None where a cell is empty or the column is absent."""
         if name not in self.header:
             return (None,) * len(self.rows)

@@ -22,7 +22,7 @@ EXACT = 1e-12
 """The relative error of the smallest weight at which descent is done."""
 
 
-def _silent(epoch: int, epochs: int, loss: float) -> None:
+def no_progress(epoch: int, epochs: int, loss: float) -> None:
     """Progress for nobody."""
 
 
@@ -46,7 +46,7 @@ def descend(
     *,
     epochs: int = 100_000,
     learning_rate: float | None = None,
-    progress: Progress = _silent,
+    progress: Progress = no_progress,
 ) -> Fit:
     """Fit one line per crop by full-batch gradient descent on the moments of its rows, down to rounding level.
 
@@ -204,7 +204,7 @@ def follow_tutorial(
     targets: Array,
     crops: Mapping[str, Moments],
     recipe: TutorialRecipe = TutorialRecipe(),
-    progress: Progress = _silent,
+    progress: Progress = no_progress,
 ) -> tuple[Fit, Array]:
     """Fit as the tutorial does, step by step and unchanged: float32 mini-batches, a hand-written loss and update.
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from app.model.design import outermost
 from app.model.moments import Array, Moments
-from app.model.names import Labels
+from app.model.names import Names
 
 FOLDS = 5
 FRONTIER = 64
@@ -27,7 +27,7 @@ def assign_folds(regions: Sequence[str | None], weather: Array) -> NDArray[np.ui
 
     ``weather``, shape (n, features), stands in for a missing name.
     """
-    labels = regions if isinstance(regions, Labels) else Labels.of(regions)
+    labels = regions if isinstance(regions, Names) else Names.of(regions)
     named = labels.codes >= 0
     by_name = np.fromiter(map(_fold_of_name, labels.names), np.uint8, len(labels.names))
     if named.all():

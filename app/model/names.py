@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Labels(Sequence[str | None]):
+class Names(Sequence[str | None]):
     """n names: the different ones, and for each row which it is, -1 for none."""
 
     def __init__(self, names: Sequence[str], codes: NDArray[np.int32]) -> None:

@@ -15,7 +15,7 @@ from app.model.fit import Fit, least_squares
 from app.model.folds import FOLDS, FoldedMoments
 from app.model.linear import CropModel, LinearModel
 from app.model.moments import Array, Moments
-from app.model.rounding import figure
+from app.model.rounding import rounded
 
 CONFIDENCE = 0.99
 """Honest noise on the new rows stays below its bound with this probability."""
@@ -158,7 +158,7 @@ def _fit_faults(fit: Fit) -> Iterable[str]:
 def _judge_unknown(crop: str, all_rows: FoldedMoments) -> CropVerdict:
     score = out_of_fold(all_rows, all_rows)
     assert score is not None  # noqa: S101 - a crop that was fitted has rows
-    sentence = f"{crop} is new: its out-of-fold error is {figure(score.tons)} tons on {score.rows} rows"
+    sentence = f"{crop} is new: its out-of-fold error is {rounded(score.tons)} tons on {score.rows} rows"
     return CropVerdict(Comparison(score, None), Comparison(None, None), (sentence,), ())
 
 
@@ -192,15 +192,15 @@ def _check_new(crop: str, scores: Comparison, recorded: float | None) -> tuple[b
     rows, error = scores.candidate.rows, scores.candidate.tons
     allowed = NOT_WORSE * scores.current.tons
     sentence = (
-        f"{crop}: on {rows} new row{'s' * (rows != 1)} its out-of-fold error is {figure(error)} tons, "
-        f"the current model's {figure(scores.current.tons)}"
+        f"{crop}: on {rows} new row{'s' * (rows != 1)} its out-of-fold error is {rounded(error)} tons, "
+        f"the current model's {rounded(scores.current.tons)}"
     )
     if recorded is not None:
         noise = recorded * math.sqrt(chi_square_quantile(CONFIDENCE, rows) / rows)
         allowed = max(allowed, noise)
-        sentence += f", and honest noise would stay below {figure(noise)}"
+        sentence += f", and honest noise would stay below {rounded(noise)}"
     passed = error <= allowed
-    return passed, sentence if passed else f"{sentence}: more than the {figure(allowed)} that are allowed"
+    return passed, sentence if passed else f"{sentence}: more than the {rounded(allowed)} that are allowed"
 
 
 def _check_old(crop: str, scores: Comparison, recorded: float | None) -> tuple[bool, str] | None:
@@ -210,11 +210,11 @@ def _check_old(crop: str, scores: Comparison, recorded: float | None) -> tuple[b
     error, allowed = scores.candidate.tons, NOT_FORGOTTEN * recorded
     rows = scores.candidate.rows
     sentence = (
-        f"{crop}: on the {rows} old row{'s' * (rows != 1)} its out-of-fold error is {figure(error)} tons, "
-        f"{figure(recorded)} was recorded for the current model"
+        f"{crop}: on the {rows} old row{'s' * (rows != 1)} its out-of-fold error is {rounded(error)} tons, "
+        f"{rounded(recorded)} was recorded for the current model"
     )
     passed = error <= allowed
-    return passed, sentence if passed else f"{sentence}: more than the {figure(allowed)} that are allowed"
+    return passed, sentence if passed else f"{sentence}: more than the {rounded(allowed)} that are allowed"
 
 
 def _listed(names: list[str]) -> str:

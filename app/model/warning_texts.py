@@ -11,8 +11,8 @@ import numpy as np
 
 from app.model.linear import LEVERAGE_SLACK, LinearModel, Spread, Yields
 from app.model.moments import Array
-from app.model.rounding import figure
-from app.model.weather import NAMES, WEATHER
+from app.model.rounding import rounded
+from app.model.weather import FEATURE_NAMES, WEATHER
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +31,16 @@ SLIPS = {
 _UNITS = {feature.name: feature.unit for feature in WEATHER}
 
 
-def cautions(model: LinearModel, weather: Sequence[float], level: float) -> list[str]:
+def warnings_for(model: LinearModel, weather: Sequence[float], level: float) -> list[str]:
     """Return all the sentences about one region, whose intervals are of ``level``."""
     leverage = {spread: spread.leverage(weather) for spread in model.spreads}
     tons = {crop.crop: crop.tons(weather) for crop in model.crops}
     margins = {crop.crop: crop.margin(math.sqrt(1.0 + leverage[crop.spread]), level) for crop in model.crops}
     lows = {crop: None if margin is None else tons[crop] - margin for crop, margin in margins.items()}
-    return [*weather_cautions(model, weather, list(leverage.values())), *yield_cautions(model, tons, lows)]
+    return [*weather_warnings(model, weather, list(leverage.values())), *yield_warnings(model, tons, lows)]
 
 
-def cautions_of_many(model: LinearModel, weather: Sequence[Array], yields: Yields) -> list[list[str]]:
+def warnings_for_many(model: LinearModel, weather: Sequence[Array], yields: Yields) -> list[list[str]]:
     """Return the sentences about each of n regions, as `cautions` does: ``weather`` holds one array per feature.
 
     Most regions have none: only those that have are looked at one by one.
@@ -54,15 +54,15 @@ def cautions_of_many(model: LinearModel, weather: Sequence[Array], yields: Yield
     outside = np.flatnonzero(yields.extrapolated)
     columns = [column[outside].tolist() for column in (*weather, *yields.leverages.values())]
     for row, *values in zip(outside.tolist(), *columns, strict=True):
-        sentences[row] = weather_cautions(model, values[: len(weather)], values[len(weather) :])
+        sentences[row] = weather_warnings(model, values[: len(weather)], values[len(weather) :])
     for row in np.flatnonzero(below).tolist():
         tons = {crop: float(middle[row]) for crop, middle in yields.tons.items()}
         low_here = {crop: None if low is None else float(low[row]) for crop, low in lows.items()}
-        sentences[row] = sentences[row] + yield_cautions(model, tons, low_here)
+        sentences[row] = sentences[row] + yield_warnings(model, tons, low_here)
     return sentences
 
 
-def weather_cautions(model: LinearModel, weather: Sequence[float], leverages: Sequence[float]) -> list[str]:
+def weather_warnings(model: LinearModel, weather: Sequence[float], leverages: Sequence[float]) -> list[str]:
     """Say, a sentence each, where a region's ``weather`` lies outside what the crops' training rows have shown.
 
     ``leverages``: one per spread of the model.
@@ -71,7 +71,7 @@ def weather_cautions(model: LinearModel, weather: Sequence[float], leverages: Se
     for spread, leverage in zip(model.spreads, leverages, strict=True):
         outside = [
             _range_sentence(name, value, low, high)
-            for name, value, low, high in zip(NAMES, weather, spread.minimum, spread.maximum, strict=True)
+            for name, value, low, high in zip(FEATURE_NAMES, weather, spread.minimum, spread.maximum, strict=True)
             if not low <= value <= high
         ]
         if not outside and leverage > spread.largest_leverage * (1.0 + LEVERAGE_SLACK):
@@ -101,7 +101,7 @@ def _range_sentence(name: str, value: float, low: float, high: float) -> str:
     return sentence
 
 
-def yield_cautions(model: LinearModel, tons: Mapping[str, float], lows: Mapping[str, float | None]) -> list[str]:
+def yield_warnings(model: LinearModel, tons: Mapping[str, float], lows: Mapping[str, float | None]) -> list[str]:
     """Say, a sentence each, where a crop's prediction or its lower bound is below zero, or has no interval."""
     sentences = []
     for crop in model.crops:
@@ -112,7 +112,7 @@ def yield_cautions(model: LinearModel, tons: Mapping[str, float], lows: Mapping[
                 f"for {crop.spread.rank + 1} coefficients"
             )
         if tons[crop.crop] < 0:
-            sentences.append(f"{crop.crop}: {figure(tons[crop.crop])} tons is below 0 and is reported as 0")
+            sentences.append(f"{crop.crop}: {rounded(tons[crop.crop])} tons is below 0 and is reported as 0")
         elif low is not None and low < 0:
-            sentences.append(f"{crop.crop}: the lower bound {figure(low)} tons is below 0 and is reported as 0")
+            sentences.append(f"{crop.crop}: the lower bound {rounded(low)} tons is below 0 and is reported as 0")
     return sentences

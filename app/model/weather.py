@@ -22,7 +22,7 @@ WEATHER = (
     Feature("rainfall", "mm", 0.0, 30_000.0, "total over the season"),
     Feature("humidity", "%", 0.0, 100.0, "average relative humidity over the season"),
 )
-NAMES = tuple(feature.name for feature in WEATHER)
+FEATURE_NAMES = tuple(feature.name for feature in WEATHER)
 REGION_LENGTH = 200
 """The longest region, season or crop name, in characters."""
 

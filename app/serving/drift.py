@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 
 from app.model.linear import Spread
 from app.model.moments import Array, Moments
-from app.model.weather import NAMES
+from app.model.weather import FEATURE_NAMES
 from app.store.objects import Objects
 
 FOLDER, SUFFIX = "asked", ".safetensors"
@@ -43,7 +43,7 @@ class Drift:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Noted:
+class Usage:
     """What is taken down of a question about many regions: their weather, and how many were extrapolated.
 
     ``weather``: one array, shape (n,), per feature, or its moments, of 3 columns.
@@ -53,14 +53,14 @@ class Noted:
     regions: int
     extrapolated: int
 
-    def shrunk(self) -> "Noted":
+    def shrunk(self) -> "Usage":
         """Return the same with the weather's moments."""
         if isinstance(self.weather, Moments):
             return self
-        return Noted(Moments.of(np.column_stack(list(self.weather))), self.regions, self.extrapolated)
+        return Usage(Moments.of(np.column_stack(list(self.weather))), self.regions, self.extrapolated)
 
 
-class Asked:
+class AskedWeather:
     """The weather asked about in this process, and, where ``shared`` is a folder, in those that share it."""
 
     def __init__(self, shared: Objects | None = None) -> None:
@@ -68,46 +68,46 @@ class Asked:
         self._pending = array("d")
         self._pending_columns: list[Sequence[Array]] = []
         self._pending_moments: list[Moments] = []
-        self._settled = Moments.empty(len(NAMES))
+        self._merged = Moments.empty(len(FEATURE_NAMES))
         self._written = 0
-        self._settling = threading.Lock()
+        self._merging = threading.Lock()
 
     def note(self, weather: Sequence[float]) -> None:
         """Take down one region's weather."""
         self._pending.extend(weather)
 
-    def note_many(self, noted: Noted) -> None:
+    def note_many(self, usage: Usage) -> None:
         """Take down many regions' weather."""
-        if isinstance(noted.weather, Moments):
-            self._pending_moments.append(noted.weather)
+        if isinstance(usage.weather, Moments):
+            self._pending_moments.append(usage.weather)
         else:
-            self._pending_columns.append(noted.weather)
+            self._pending_columns.append(usage.weather)
 
-    def take(self) -> Callable[[], None]:
+    def begin_merge(self) -> Callable[[], None]:
         """Take what was noted, in the thread that notes, and return the work of settling it, for any other thread."""
         rows, self._pending = self._pending, array("d")
         columns, self._pending_columns = self._pending_columns, []
         moments, self._pending_moments = self._pending_moments, []
-        return partial(self._settle, rows, columns, moments)
+        return partial(self._merge, rows, columns, moments)
 
-    def _settle(self, rows: "array[float]", columns: list[Sequence[Array]], moments: list[Moments]) -> None:
+    def _merge(self, rows: "array[float]", columns: list[Sequence[Array]], moments: list[Moments]) -> None:
         parts = moments + [Moments.of(np.column_stack(list(weather))) for weather in columns]
         if rows:
-            parts.append(Moments.of(np.frombuffer(rows).reshape(-1, len(NAMES))))
-        with self._settling:
+            parts.append(Moments.of(np.frombuffer(rows).reshape(-1, len(FEATURE_NAMES))))
+        with self._merging:
             if parts:
-                self._settled = Moments.merge([self._settled, *parts], len(NAMES))
-            if self._shared is not None and self._settled.count > self._written:
-                self._shared.replace(f"{FOLDER}/{os.getpid()}{SUFFIX}", _pack(self._settled))
-                self._written = self._settled.count
+                self._merged = Moments.merge([self._merged, *parts], len(FEATURE_NAMES))
+            if self._shared is not None and self._merged.count > self._written:
+                self._shared.replace(f"{FOLDER}/{os.getpid()}{SUFFIX}", _pack(self._merged))
+                self._written = self._merged.count
 
     def moments(self) -> Moments:
         """Return the moments, of 3 columns, of all the weather asked about in all processes that share theirs."""
         if self._shared is None:
-            return self._settled
+            return self._merged
         others = (number for number in self._shared.numbers(FOLDER, SUFFIX) if number != os.getpid())
         theirs = [_unpack(self._shared.read(f"{FOLDER}/{number}{SUFFIX}")) for number in others]
-        return Moments.merge([self._settled, *theirs], len(NAMES))
+        return Moments.merge([self._merged, *theirs], len(FEATURE_NAMES))
 
 
 def drift(asked: Moments, training: Spread) -> Drift:
@@ -122,7 +122,7 @@ def drift(asked: Moments, training: Spread) -> Drift:
     features = {
         name: FeatureDrift(float(mean), center, float(difference / deviation) if deviation else None)
         for name, mean, center, difference, deviation in zip(
-            NAMES, asked.mean, training.center, away, training.deviations, strict=True
+            FEATURE_NAMES, asked.mean, training.center, away, training.deviations, strict=True
         )
     }
     distance = math.sqrt(training.rows) * float(np.linalg.norm(np.array(training.whitener) @ away))
@@ -144,6 +144,6 @@ def _unpack(content: bytes) -> Moments:
     try:
         arrays = safetensors.numpy.load(content)
     except SafetensorError:
-        return Moments.empty(len(NAMES))
+        return Moments.empty(len(FEATURE_NAMES))
     names = ("mean", "factor", "minimum", "maximum")
     return Moments(int(arrays["count"][0]), *(arrays[name] for name in names))

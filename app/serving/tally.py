@@ -47,7 +47,7 @@ class Totals:
 
     counts: dict[Key, float] = field(default_factory=dict)
     durations: dict[Key, Durations] = field(default_factory=dict)
-    figures: list[Mapping[str, float]] = field(default_factory=list)
+    gauges: list[Mapping[str, float]] = field(default_factory=list)
 
     def take_in(self, counts: Mapping[Key, float], durations: Mapping[Key, Durations]) -> None:
         """Add what one process has counted."""
@@ -93,7 +93,7 @@ class Tally:
             self.add("predictions", crop, by=regions)
             self.add("extrapolated_predictions", crop, by=extrapolated)
 
-    def turn(self, crops: Sequence[str] | None = None) -> None:
+    def set_aside(self, crops: Sequence[str] | None = None) -> None:
         """Put what is pending aside, in the thread that leaves it; what comes from now on is of ``crops``, if given."""
         if self.pending:
             self._taken.append((self._crops, self.pending[:]))
@@ -101,7 +101,7 @@ class Tally:
         if crops is not None:
             self._crops = tuple(crops)
 
-    def settle(self, figures: Mapping[str, float]) -> None:
+    def publish(self, gauges: Mapping[str, float]) -> None:
         """Count what was put aside, in any thread, and share it all, with this process's figures."""
         while self._taken:
             crops, taken = self._taken.pop()
@@ -109,7 +109,7 @@ class Tally:
             self._count(np.abs(signed))
             self.predicted(crops, len(signed), int(np.signbit(signed).sum()))
         if self._shared is not None:
-            self._shared.replace(self._name, self._packed(figures))
+            self._shared.replace(self._name, self._packed(gauges))
 
     def _count(self, seconds: Array) -> None:
         metric, labels = self._express
@@ -117,17 +117,17 @@ class Tally:
         with self._lock:
             self._durations.setdefault((metric, labels), Durations()).add(buckets, float(seconds.sum()))
 
-    def _packed(self, figures: Mapping[str, float]) -> bytes:
+    def _packed(self, gauges: Mapping[str, float]) -> bytes:
         with self._lock:
             content: dict[str, Any] = {
                 "counts": [(*key, count) for key, count in self._counts.items()],
                 "durations": [(*key, found.buckets, found.seconds) for key, found in self._durations.items()],
             }
-        return orjson.dumps(content | {"figures": figures, "seen": time.time()})
+        return orjson.dumps(content | {"gauges": gauges, "seen": time.time()})
 
-    def totals(self, figures: Mapping[str, float]) -> Totals:
+    def totals(self, gauges: Mapping[str, float]) -> Totals:
         """Return what all processes have counted; of others what they had shared within the last moments."""
-        totals = Totals(figures=[figures])
+        totals = Totals(gauges=[gauges])
         with self._lock:
             totals.take_in(self._counts, self._durations)
         if self._shared is not None:
@@ -145,4 +145,4 @@ def _take_in(totals: Totals, content: dict[str, Any]) -> None:
     }
     totals.take_in(counts, durations)
     if time.time() - content["seen"] < ALIVE_S:
-        totals.figures.append(content["figures"])
+        totals.gauges.append(content["gauges"])

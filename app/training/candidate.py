@@ -18,7 +18,7 @@ from app.model.fit import Fit
 from app.model.folds import FoldedMoments, assign_folds
 from app.model.linear import CropModel, LinearModel
 from app.model.moments import Array, Moments
-from app.model.weather import NAMES, WEATHER
+from app.model.weather import FEATURE_NAMES, WEATHER
 from app.store.card import (
     Card,
     CropCard,
@@ -43,7 +43,7 @@ Epochs = Callable[[int, int, float], None]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Rows:
+class TrainingMoments:
     """The moments of the rows to train on, by crop: those the live model has learned, and those it has never seen."""
 
     old: dict[str, FoldedMoments]
@@ -69,7 +69,7 @@ class Candidate:
     predictions: tuple[Array, Array] | None
 
     @classmethod
-    def of(cls, order: Order, harvest: Harvest | None, rows: Rows, progress: Epochs) -> "Candidate":
+    def of(cls, order: Order, harvest: Harvest | None, rows: TrainingMoments, progress: Epochs) -> "Candidate":
         """Fit the crops that have rows enough, by the order's recipe; ``harvest`` is what came with it.
 
         Raises:
@@ -108,7 +108,7 @@ class Candidate:
         """Return what is stored of it, with the gate's verdict in its card."""
         moments = {crop: part.trimmed() for crop, part in self.moments.items()}
         lines = {crop: (line.weights, line.intercept) for crop, line in self.fit.crops.items()}
-        model = LinearModel.of(NAMES, lines, moments)
+        model = LinearModel.of(FEATURE_NAMES, lines, moments)
         at_hand = harvest.table if harvest is not None and len(batches) == 1 else None
         card = Card(
             created=datetime.now(UTC),
@@ -229,7 +229,7 @@ def _crop_card(crop: CropModel, moments: FoldedMoments, at_hand: Table | None, f
     errors = crop.standard_errors if fit.converged else None  # their formula is that of least squares
     return CropCard(
         intercept=crop.intercept,
-        weights=dict(zip(NAMES, crop.weights, strict=True)),
+        weights=dict(zip(FEATURE_NAMES, crop.weights, strict=True)),
         rows=crop.spread.rows,
         rank=crop.spread.rank,
         degrees_of_freedom=crop.degrees_of_freedom,
@@ -237,11 +237,13 @@ def _crop_card(crop: CropModel, moments: FoldedMoments, at_hand: Table | None, f
         mean_yield=crop.mean,
         r_squared=scores.r_squared(total, crop.squared_error),
         standard_errors=(
-            StandardErrors(intercept=errors[0], weights=dict(zip(NAMES, errors[1:], strict=True))) if errors else None
+            StandardErrors(intercept=errors[0], weights=dict(zip(FEATURE_NAMES, errors[1:], strict=True)))
+            if errors
+            else None
         ),
         condition_number=condition_number(total),
-        constant_features=[NAMES[column] for column in constant],
-        collinear_features=[NAMES[column] for column in collinear],
+        constant_features=[FEATURE_NAMES[column] for column in constant],
+        collinear_features=[FEATURE_NAMES[column] for column in collinear],
         largest_leverage=crop.spread.largest_leverage,
         out_of_fold=_out_of_fold(crop.crop, moments, at_hand),
     )

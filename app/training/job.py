@@ -22,7 +22,7 @@ from app.store.objects import Objects
 from app.store.registry import Published, Registry
 from app.store.version import Version
 from app.training import review
-from app.training.candidate import Candidate, Rows
+from app.training.candidate import Candidate, TrainingMoments
 from app.training.lock import alone
 from app.training.order import Order, PackedTable
 from app.training.pending import Pending, settle
@@ -32,7 +32,7 @@ Progress = Callable[[str, int, int, float | None], None]
 """Called with (stage, epoch, epochs at most, loss in tons² or None)."""
 
 
-def _silent(stage: str, epoch: int, epochs: int, loss: float | None) -> None:
+def no_progress(stage: str, epoch: int, epochs: int, loss: float | None) -> None:
     """Progress for nobody."""
 
 
@@ -57,7 +57,7 @@ class Job:
         self._registry = Registry(Objects(settings.model_store))
         self._observations = Observations(settings.database)
 
-    def run(self, order: Order, progress: Progress = _silent) -> Outcome:
+    def run(self, order: Order, progress: Progress = no_progress) -> Outcome:
         """Carry out one order.
 
         Raises:
@@ -217,7 +217,7 @@ class _Stock:
     new: Batch | None
     taken_up: Batch | None
     replaced: list[Batch]
-    rows: Rows
+    rows: TrainingMoments
     regions: dict[str | None, RegionMean]
 
     @classmethod
@@ -239,7 +239,7 @@ class _Stock:
         if new is not None and harvest is not None:
             unseen = _merged(unseen, harvest.moments)
         regions = transaction.region_means(kept) if order.dry_run else {}
-        return cls(batches, new, taken_up, replaced, Rows(old, unseen), regions)
+        return cls(batches, new, taken_up, replaced, TrainingMoments(old, unseen), regions)
 
 
 def _merged(first: dict[str, FoldedMoments], second: dict[str, FoldedMoments]) -> dict[str, FoldedMoments]:

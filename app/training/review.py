@@ -8,7 +8,7 @@ from app.data.observations import RegionMean
 from app.data.tables import Table
 from app.model.linear import LinearModel
 from app.model.moments import Array
-from app.model.weather import NAMES
+from app.model.weather import FEATURE_NAMES
 from app.training.report import Change, Changes, CoefficientChanges, RegionChanges, SuspiciousYield
 
 SUSPICIOUS = 6.0
@@ -57,11 +57,13 @@ def changes(old: LinearModel | None, new: LinearModel, regions: Mapping[str | No
     before = {crop.crop: crop for crop in old.crops} if old is not None else {}
     after = {crop.crop: crop for crop in new.crops}
     crops = list(dict.fromkeys([*after, *before]))
-    nothing = (None,) * len(NAMES)
+    nothing = (None,) * len(FEATURE_NAMES)
     coefficients = {}
     for crop in crops:
         first, second = before.get(crop), after.get(crop)
-        weights = zip(NAMES, first.weights if first else nothing, second.weights if second else nothing, strict=True)
+        weights = zip(
+            FEATURE_NAMES, first.weights if first else nothing, second.weights if second else nothing, strict=True
+        )
         coefficients[crop] = CoefficientChanges(
             intercept=_change(first.intercept if first else None, second.intercept if second else None),
             weights={name: _change(*pair) for name, *pair in weights},
@@ -76,7 +78,7 @@ def changes(old: LinearModel | None, new: LinearModel, regions: Mapping[str | No
             )
             for crop in crops
         }
-        rows.append(RegionChanges(region=region, **dict(zip(NAMES, weather, strict=True)), yields=yields))
+        rows.append(RegionChanges(region=region, **dict(zip(FEATURE_NAMES, weather, strict=True)), yields=yields))
     return Changes(coefficients=coefficients, regions=rows)
 
 

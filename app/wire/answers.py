@@ -13,9 +13,9 @@ from app.api.negotiation import ARROW, CSV
 from app.data.tables import safe_cell
 from app.model.linear import LinearModel, Yields
 from app.model.moments import Array
-from app.model.warning_texts import cautions_of_many
-from app.model.weather import NAMES
-from app.serving.drift import Noted
+from app.model.warning_texts import warnings_for_many
+from app.model.weather import FEATURE_NAMES
+from app.serving.drift import Usage
 from app.wire.questions import Question, Regions, read
 
 ENDS = ("tons", "low", "high")
@@ -23,7 +23,7 @@ ENDS = ("tons", "low", "high")
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class PredictOptions:
     """How a question is to be read and answered: its content type and the answer's, the version, and the query."""
 
     sent: str
@@ -35,35 +35,35 @@ class Terms:
     explain: bool
 
 
-def reply(body: bytes, terms: Terms) -> tuple[bytes | Parts, Noted]:
+def reply(body: bytes, options: PredictOptions) -> tuple[bytes | Parts, Usage]:
     """Read a question and return its answer, and what is taken down of it.
 
     Raises:
         InputError: the question cannot be answered.
     """
-    question = read(body, terms.sent, terms.max_rows)
-    answer = Answer(question, terms.version, terms.model, terms.level, explain=terms.explain)
-    return answer.write(terms.wanted), answer.noted()
+    question = read(body, options.sent, options.max_rows)
+    answer = Answer(question, options.version, options.model, options.level, explain=options.explain)
+    return answer.write(options.wanted), answer.usage()
 
 
-def reply_here(body: bytes, terms: Terms) -> tuple[bytes | Parts, Noted] | None:
+def reply_here(body: bytes, options: PredictOptions) -> tuple[bytes | Parts, Usage] | None:
     """Do as `reply`, or return None where Arrow has more in it than a few plain columns, whose reading copies nothing.
 
     Dictionaries, many batches and many predictions are worked on aside, where they cannot take this process's memory.
     """
-    if terms.sent == ARROW:
+    if options.sent == ARROW:
         from app.wire.arrow_stream import rows_if_plain  # noqa: PLC0415 - pyarrow takes 50 MB, and few ask in Arrow
 
         rows = rows_if_plain(body)
-        if rows is None or rows * len(terms.model.crops) > MOST_HERE:
+        if rows is None or rows * len(options.model.crops) > MOST_HERE:
             return None
-    return reply(body, terms)
+    return reply(body, options)
 
 
-def reply_aside(body: bytes, terms: Terms) -> tuple[bytes | Parts, Noted]:
+def reply_aside(body: bytes, options: PredictOptions) -> tuple[bytes | Parts, Usage]:
     """Do as `reply`; of the weather only the moments are taken down, which are little enough to cross to the server."""
-    content, noted = reply(body, terms)
-    return content, noted.shrunk()
+    content, usage = reply(body, options)
+    return content, usage.shrunk()
 
 
 class Answer:
@@ -76,9 +76,9 @@ class Answer:
         self._yields: Yields = model.yields(question.weather, level)
         self._explain = explain
 
-    def noted(self) -> Noted:
+    def usage(self) -> Usage:
         """Return what is taken down of it."""
-        return Noted(self._question.weather, len(self._question), int(np.count_nonzero(self._yields.extrapolated)))
+        return Usage(self._question.weather, len(self._question), int(np.count_nonzero(self._yields.extrapolated)))
 
     def write(self, media_type: str) -> bytes | Parts:
         """Return it in a format."""
@@ -97,7 +97,7 @@ class Answer:
         return to_bytes(version | {"predictions": predictions})
 
     def _warnings(self) -> list[list[str]]:
-        return cautions_of_many(self._model, self._question.weather, self._yields)
+        return warnings_for_many(self._model, self._question.weather, self._yields)
 
     @property
     def extrapolated(self) -> NDArray[np.bool_]:
@@ -123,7 +123,7 @@ class Answer:
         return {
             crop.crop: {
                 "baseline": crop.baseline,
-                "contributions": dict(zip(NAMES, crop.contributions(self._question.weather), strict=True)),
+                "contributions": dict(zip(FEATURE_NAMES, crop.contributions(self._question.weather), strict=True)),
             }
             for crop in self._model.crops
         }
@@ -171,13 +171,13 @@ class Answer:
             parts = zip(*(column.tolist() for column in explanation["contributions"].values()), strict=True)
             for cell, part in zip(cells, parts, strict=True):
                 cell["baseline"] = explanation["baseline"]
-                cell["contributions"] = dict(zip(NAMES, part, strict=True))
+                cell["contributions"] = dict(zip(FEATURE_NAMES, part, strict=True))
         return cells
 
     def _table(self) -> dict[str, Any]:
         """Return the question's columns, then each crop's, then extrapolated and model_version."""
         question = self._question
-        sent: dict[str, Any] = {"region": question.regions, **dict(zip(NAMES, question.weather, strict=True))}
+        sent: dict[str, Any] = {"region": question.regions, **dict(zip(FEATURE_NAMES, question.weather, strict=True))}
         table = {name: sent[name] for name in question.header}
         for crop, columns in self.tons().items():
             table |= {f"{crop}_{name}": column for name, column in columns.items()}

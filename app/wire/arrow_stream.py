@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from app.api.large import Parts
 from app.errors import InvalidInput, MalformedInput, TooLarge, UnknownMediaType
 from app.model.moments import Array
-from app.model.names import Labels
-from app.model.weather import NAMES, WEATHER
+from app.model.names import Names
+from app.model.weather import FEATURE_NAMES, WEATHER
 
 try:
     import pyarrow as pa
@@ -46,7 +46,7 @@ def rows_if_plain(body: bytes) -> int | None:
     return rows
 
 
-def read_regions(body: bytes, max_rows: int) -> tuple[Labels | None, list[Array], list[str]]:
+def read_regions(body: bytes, max_rows: int) -> tuple[Names | None, list[Array], list[str]]:
     """Read a stream of record batches with region (optional) and the weather columns, of any number type.
 
     Returns:
@@ -119,7 +119,7 @@ def _table(body: bytes, max_rows: int) -> pa.Table:
     batches = []
     rows = 0
     with pa.ipc.open_stream(body, options=pa.ipc.IpcReadOptions(use_threads=False)) as reader:
-        check_schema(reader.schema, texts=["region"], numbers=NAMES, optional=["region"])
+        check_schema(reader.schema, texts=["region"], numbers=FEATURE_NAMES, optional=["region"])
         for batch in reader:
             batch.validate()
             rows += batch.num_rows
@@ -225,7 +225,7 @@ def _array(column: Array | Sequence[str | None] | str | None, rows: int) -> pa.A
         return pa.nulls(rows, pa.float64())
     if isinstance(column, str):
         return pa.DictionaryArray.from_arrays(np.zeros(rows, dtype=np.int8), [column])
-    if isinstance(column, Labels):
+    if isinstance(column, Names):
         codes = pa.array(column.codes, mask=column.codes < 0)
         return pa.DictionaryArray.from_arrays(codes, pa.array(column.names, pa.string())).cast(pa.string())
     return pa.array(column, None if isinstance(column, np.ndarray) else pa.string())

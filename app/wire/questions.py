@@ -16,9 +16,9 @@ from typing_extensions import TypedDict
 from app.api.negotiation import ARROW, CSV
 from app.data.tables import parse_regions
 from app.model.moments import Array
-from app.model.weather import NAMES, WEATHER
-from app.wire.schemas import PREDICT_REQUEST, Label, SeveralRegions, WeatherColumns, shape_of
-from app.wire.strict_json import plain
+from app.model.weather import FEATURE_NAMES, WEATHER
+from app.wire.schemas import PREDICT_REQUEST, Name, SeveralRegions, WeatherColumns, shape_of
+from app.wire.strict_json import parse_json
 from app.wire.validation import validated
 
 Shape = Literal["one", "several", "columns"]
@@ -31,7 +31,7 @@ class _Row(TypedDict):
     """`RegionWeather` but for the bounds and unknown fields, which are looked for in all rows at once."""
 
     __pydantic_config__ = _STRICT  # type: ignore[misc]  # read by pydantic
-    region: NotRequired[Label | None]
+    region: NotRequired[Name | None]
     temperature: float
     rainfall: float
     humidity: float
@@ -51,7 +51,7 @@ class _Columns(TypedDict):
     temperature: Annotated[list[float], Field(min_length=1, fail_fast=True)]
     rainfall: Annotated[list[float], Field(fail_fast=True)]
     humidity: Annotated[list[float], Field(fail_fast=True)]
-    region: NotRequired[Annotated[list[Label | None], Field(fail_fast=True)] | None]
+    region: NotRequired[Annotated[list[Name | None], Field(fail_fast=True)] | None]
 
 
 _ROWS = TypeAdapter(_Rows).validator
@@ -74,7 +74,7 @@ class Question:
         self.has_regions = regions is not None
         self.regions: Regions = regions if regions is not None else (None,) * len(weather[0])
         named = regions is not None and any(regions)
-        self.header: Sequence[str] = header or [*(["region"] if named else []), *NAMES]
+        self.header: Sequence[str] = header or [*(["region"] if named else []), *FEATURE_NAMES]
 
     def __len__(self) -> int:
         return len(self.weather[0])
@@ -96,7 +96,7 @@ def read(body: bytes, media_type: str, max_rows: int) -> Question:
 
         regions, weather, names = read_regions(body, max_rows)
         return Question("columns", regions, weather, names)
-    return _of_json(plain(body, max_rows))
+    return _of_json(parse_json(body, max_rows))
 
 
 def _of_json(asked: Any) -> Question:
@@ -114,7 +114,7 @@ def _of_rows(asked: _Rows, known: _Rows) -> Question | None:
     rows = known["regions"]
     if len(asked) > len(known) or sum(map(len, asked["regions"])) > sum(map(len, rows)):
         return None
-    weather = [np.fromiter(map(itemgetter(name), rows), np.float64, len(rows)) for name in NAMES]
+    weather = [np.fromiter(map(itemgetter(name), rows), np.float64, len(rows)) for name in FEATURE_NAMES]
     return Question("several", [row.get("region") for row in rows], weather)
 
 
@@ -141,7 +141,9 @@ def _by_schema(body: Any) -> Question:
     """Validate value by value."""
     asked = validated(PREDICT_REQUEST, body)
     if isinstance(asked, WeatherColumns):
-        return Question("columns", asked.region, [np.array(getattr(asked, name), dtype=np.float64) for name in NAMES])
+        return Question(
+            "columns", asked.region, [np.array(getattr(asked, name), dtype=np.float64) for name in FEATURE_NAMES]
+        )
     rows = asked.regions if isinstance(asked, SeveralRegions) else [asked]
-    weather = [np.array([getattr(row, name) for row in rows], dtype=np.float64) for name in NAMES]
+    weather = [np.array([getattr(row, name) for row in rows], dtype=np.float64) for name in FEATURE_NAMES]
     return Question("several" if isinstance(asked, SeveralRegions) else "one", [row.region for row in rows], weather)

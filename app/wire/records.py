@@ -10,10 +10,10 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
 from app.data.harvest import Harvest
-from app.data.naming import LABELS
+from app.data.naming import TEXT_COLUMNS
 from app.data.tables import safe_cell
 from app.errors import KeyTaken, OrchardError
-from app.model.weather import NAMES
+from app.model.weather import FEATURE_NAMES
 from app.serving.entries import Entry
 from app.serving.live import Live, Served
 from app.store.registry import Registry
@@ -117,7 +117,7 @@ def page(observations: "Observations", limit: int, after: str | None) -> Observa
             row=row.row,
             region=row.region,
             season=row.season,
-            **dict(zip(NAMES, row.weather, strict=True)),
+            **dict(zip(FEATURE_NAMES, row.weather, strict=True)),
             yields=row.yields,
             withdrawn=row.withdrawn,
         )
@@ -132,10 +132,10 @@ def csv_of(rows: Iterable[ObservationEntry]) -> str:
     crops = sorted({crop for row in used for crop in row.yields})
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow([*LABELS, *NAMES, *map(safe_cell, crops)])
+    writer.writerow([*TEXT_COLUMNS, *FEATURE_NAMES, *map(safe_cell, crops)])
     for row in used:
         labels = [safe_cell(label or "") for label in (row.region, row.season)]
-        weather = [getattr(row, name) for name in NAMES]
+        weather = [getattr(row, name) for name in FEATURE_NAMES]
         writer.writerow([*labels, *weather, *(row.yields.get(crop, "") for crop in crops)])
     return text.getvalue()
 

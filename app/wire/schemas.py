@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from app.data.naming import CROP, LABEL, NOTE, crop_name_problem
+from app.data.naming import CROP_PATTERN, NAME_PATTERN, NOTE_PATTERN, crop_name_problem
 from app.data.tables import MAX_CROPS, Table
 from app.model.weather import REGION_LENGTH, WEATHER, YIELD, Feature
 from app.store.card import Card, Decision
@@ -36,10 +36,10 @@ Temperature = Annotated[float, _number(WEATHER[0])]
 Rainfall = Annotated[float, _number(WEATHER[1])]
 Humidity = Annotated[float, _number(WEATHER[2])]
 Tons = Annotated[float, _number(YIELD)]
-Label = Annotated[str, Field(max_length=REGION_LENGTH)]
-StoredLabel = Annotated[str, Field(max_length=REGION_LENGTH, pattern=LABEL)]
+Name = Annotated[str, Field(max_length=REGION_LENGTH)]
+StoredName = Annotated[str, Field(max_length=REGION_LENGTH, pattern=NAME_PATTERN)]
 NOTE_LENGTH = 1_000
-Note = Annotated[str, Field(max_length=NOTE_LENGTH, pattern=NOTE)]
+Note = Annotated[str, Field(max_length=NOTE_LENGTH, pattern=NOTE_PATTERN)]
 
 
 def _crop_name(name: str) -> str:
@@ -51,7 +51,7 @@ def _crop_name(name: str) -> str:
 CropName = Annotated[
     str,
     AfterValidator(_crop_name),
-    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": REGION_LENGTH, "pattern": CROP}),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": REGION_LENGTH, "pattern": CROP_PATTERN}),
 ]
 
 
@@ -62,7 +62,7 @@ class _Request(BaseModel):
 class RegionWeather(_Request):
     """One region's season."""
 
-    region: Label | None = None
+    region: Name | None = None
     temperature: Temperature
     rainfall: Rainfall
     humidity: Humidity
@@ -80,7 +80,7 @@ class WeatherColumns(_Request):
     temperature: Annotated[list[Temperature], Field(min_length=1, fail_fast=True)]
     rainfall: Annotated[list[Rainfall], Field(fail_fast=True)]
     humidity: Annotated[list[Humidity], Field(fail_fast=True)]
-    region: Annotated[list[Label | None], Field(fail_fast=True)] | None = None
+    region: Annotated[list[Name | None], Field(fail_fast=True)] | None = None
 
     @model_validator(mode="after")
     def _equal_lengths(self) -> Self:
@@ -114,8 +114,8 @@ PREDICT_REQUEST: TypeAdapter[RegionWeather | SeveralRegions | WeatherColumns] = 
 class ReportedSeason(_Request):
     """What a region reports after harvest: its weather and the yield of one crop or more, in tons."""
 
-    region: StoredLabel | None = None
-    season: StoredLabel | None = None
+    region: StoredName | None = None
+    season: StoredName | None = None
     temperature: Temperature
     rainfall: Rainfall
     humidity: Humidity

@@ -31,7 +31,7 @@ Place = tuple[str | int, ...]
 """The names and numbers that lead to a value."""
 
 
-def plain(content: bytes, max_rows: int) -> Any:
+def parse_json(content: bytes, max_rows: int) -> Any:
     """Return what a body says.
 
     Raises:

@@ -15,13 +15,13 @@ from app.data.tables import number_problem
 from app.errors import InvalidInput, MalformedInput, TooLarge
 from app.model.linear import LinearModel
 from app.model.moments import Array
-from app.model.weather import NAMES, WEATHER
-from app.serving.drift import Noted
+from app.model.weather import FEATURE_NAMES, WEATHER
+from app.serving.drift import Usage
 from app.serving.live import LEVEL
 from app.wire.answers import ENDS, Answer
 from app.wire.protocol import MODEL, InferRequest, InputTensor
 from app.wire.questions import Question
-from app.wire.strict_json import plain
+from app.wire.strict_json import parse_json
 from app.wire.validation import validated
 
 INPUT = "input"
@@ -45,7 +45,7 @@ _NESTED = TypeAdapter(Annotated[list[_Flat], Field(fail_fast=True)])
 
 
 @dataclass(frozen=True, slots=True)
-class Inference:
+class InferOptions:
     """How a request is to be read and answered. ``header``: bytes of JSON before those of tensors; None: all of it."""
 
     header: int | None
@@ -59,64 +59,66 @@ class Inferred:
     """What is to be known of an answer: how many of its bytes are JSON, None for all; and what is taken down."""
 
     header: int | None
-    noted: Noted
+    usage: Usage
 
     def shrunk(self) -> "Inferred":
         """Return the same, little enough to cross to another process."""
-        return Inferred(self.header, self.noted.shrunk())
+        return Inferred(self.header, self.usage.shrunk())
 
 
-def infer(body: bytes, inference: Inference) -> tuple[bytes | Parts, Inferred]:
+def infer(body: bytes, options: InferOptions) -> tuple[bytes | Parts, Inferred]:
     """Answer a request.
 
     Raises:
         MalformedInput, InvalidInput, TooLarge: a tensor's name, shape, datatype, size or value is wrong; it says which.
     """
-    request, raw = _request(body, inference)
-    weather = _weather(request, raw, inference.max_rows)
-    _check_size(_wanted(request, inference.model), len(weather[0]))
-    answer = Answer(Question("columns", None, weather), inference.version, inference.model, LEVEL, explain=False)
-    content, size = _written(request, answer, inference)
-    return content, Inferred(size, answer.noted())
+    request, raw = _request(body, options)
+    weather = _weather(request, raw, options.max_rows)
+    _check_size(_wanted(request, options.model), len(weather[0]))
+    answer = Answer(Question("columns", None, weather), options.version, options.model, LEVEL, explain=False)
+    content, size = _written(request, answer, options)
+    return content, Inferred(size, answer.usage())
 
 
-def _request(body: bytes, inference: Inference) -> tuple[InferRequest, memoryview]:
+def _request(body: bytes, options: InferOptions) -> tuple[InferRequest, memoryview]:
     """Return what a body's JSON says, and the bytes behind it."""
-    header = len(body) if inference.header is None else inference.header
+    header = len(body) if options.header is None else options.header
     if header > len(body):
         raise MalformedInput(f"Inference-Header-Content-Length is {header}, the body has {len(body)} bytes")
-    request = validated(_REQUEST, plain(body[:header], inference.max_rows))
+    request = validated(_REQUEST, parse_json(body[:header], options.max_rows))
     return request, memoryview(body)[header:]
 
 
-def infer_here(body: bytes, inference: Inference) -> tuple[bytes | Parts, Inferred] | None:
+def infer_here(body: bytes, options: InferOptions) -> tuple[bytes | Parts, Inferred] | None:
     """Do as `infer`, or return None where the answer is JSON or of many predictions, which is better made aside."""
-    request, _ = _request(body, inference)
+    request, _ = _request(body, options)
     rows = max(tensor.shape[0] if tensor.shape else 0 for tensor in request.inputs)
-    is_bytes = all(_wanted(request, inference.model).values())
-    return infer(body, inference) if is_bytes and rows * len(inference.model.crops) <= MOST_HERE else None
+    is_bytes = all(_wanted(request, options.model).values())
+    return infer(body, options) if is_bytes and rows * len(options.model.crops) <= MOST_HERE else None
 
 
-def infer_aside(body: bytes, inference: Inference) -> tuple[bytes | Parts, Inferred]:
+def infer_aside(body: bytes, options: InferOptions) -> tuple[bytes | Parts, Inferred]:
     """Do as `infer`, in another process."""
-    content, inferred = infer(body, inference)
+    content, inferred = infer(body, options)
     return content, inferred.shrunk()
 
 
 def _weather(request: InferRequest, raw: memoryview, max_rows: int) -> list[Array]:
     """Return an array, shape (n,), per feature."""
     given = [tensor.name for tensor in request.inputs]
-    if sorted(given) not in ([INPUT], sorted(NAMES)):
-        raise InvalidInput(f"inputs are {INPUT!r}, or {', '.join(map(repr, NAMES))}, not {', '.join(map(repr, given))}")
+    if sorted(given) not in ([INPUT], sorted(FEATURE_NAMES)):
+        raise InvalidInput(
+            f"inputs are {INPUT!r}, or {', '.join(map(repr, FEATURE_NAMES))}, not {', '.join(map(repr, given))}"
+        )
     arrays = dict(_arrays(request.inputs, raw, max_rows))
     if INPUT in arrays:
-        columns = {name: np.ascontiguousarray(arrays[INPUT][:, place]) for place, name in enumerate(NAMES)}
+        columns = {name: np.ascontiguousarray(arrays[INPUT][:, place]) for place, name in enumerate(FEATURE_NAMES)}
     else:
-        columns = {name: arrays[name].reshape(-1) for name in NAMES}
+        columns = {name: arrays[name].reshape(-1) for name in FEATURE_NAMES}
     rows = {name: len(column) for name, column in columns.items()}
     if len(set(rows.values())) > 1:
         raise InvalidInput("inputs differ in their rows: " + ", ".join(f"{name} has {n}" for name, n in rows.items()))
-    if not rows[NAMES[0]]:
+    if not rows[FEATURE_NAMES[0]]:
         raise InvalidInput("the inputs have no rows")
     _check_bounds(columns, INPUT in arrays)
     return list(columns.values())
@@ -227,10 +229,10 @@ def _check_bounds(columns: Mapping[str, Array], in_one: bool) -> None:
         raise InvalidInput(f"{where}: {number_problem(value, feature)}{more}")
 
 
-def _written(request: InferRequest, answer: Answer, inference: Inference) -> tuple[bytes | Parts, int | None]:
+def _written(request: InferRequest, answer: Answer, options: InferOptions) -> tuple[bytes | Parts, int | None]:
     """Return the answer, and how many of its bytes are JSON if others follow."""
     outputs, raw = [], []
-    for name, binary in _wanted(request, inference.model).items():
+    for name, binary in _wanted(request, options.model).items():
         array = _output(name, answer)
         tensor: dict[str, Any] = {"name": name, "datatype": "BOOL" if array.dtype == bool else "FP64"}
         tensor["shape"] = list(array.shape)
@@ -240,7 +242,7 @@ def _written(request: InferRequest, answer: Answer, inference: Inference) -> tup
         else:
             tensor["data"] = np.ascontiguousarray(array)
         outputs.append(tensor)
-    message = {"model_name": MODEL, "model_version": inference.version, "id": request.id, "outputs": outputs}
+    message = {"model_name": MODEL, "model_version": options.version, "id": request.id, "outputs": outputs}
     header = orjson.dumps(message, option=orjson.OPT_SERIALIZE_NUMPY)
     if not raw:
         return header, None

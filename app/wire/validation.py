@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from app.data.naming import LABEL, label_problem, note_problem
+from app.data.naming import NAME_PATTERN, name_problem, note_problem
 from app.data.tables import MAX_ERRORS
 from app.errors import FieldError, InvalidInput, MalformedInput, OrchardError
 from app.model.weather import REGION_LENGTH, WEATHER, YIELD
@@ -125,7 +125,7 @@ _WORDS = {
 
 
 def _mismatch(text: str, pattern: str) -> str:
-    problem = label_problem(text) if pattern == LABEL else note_problem(text)
+    problem = name_problem(text) if pattern == NAME_PATTERN else note_problem(text)
     return problem or "has characters that a text cannot have"
 
 

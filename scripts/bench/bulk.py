@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message
 from app.data.tables import parse_observations
 from app.main import create_app
 from app.model.moments import Array
-from app.model.weather import NAMES
+from app.model.weather import FEATURE_NAMES
 from app.settings import Settings
 from scripts.bench import services
 from scripts.bench.servers import UVICORN, Connection, Kind, Server
@@ -47,12 +47,12 @@ def regions(count: int) -> dict[str, Array]:
     shares = draw.dirichlet([1.0, 1.0, 1.0], count)
     corners = table.weather[draw.integers(len(table), size=(count, 3))]
     weather = np.round(np.einsum("nc,ncf->nf", shares, corners), 1)
-    return dict(zip(NAMES, np.ascontiguousarray(weather.T), strict=True))
+    return dict(zip(FEATURE_NAMES, np.ascontiguousarray(weather.T), strict=True))
 
 
 def _rows(weather: dict[str, Array]) -> list[dict[str, float]]:
     rows = zip(*(column.tolist() for column in weather.values()), strict=True)
-    return [dict(zip(NAMES, row, strict=True)) for row in rows]
+    return [dict(zip(FEATURE_NAMES, row, strict=True)) for row in rows]
 
 
 def _rows_json(weather: dict[str, Array]) -> bytes:
@@ -69,7 +69,7 @@ def _columns_json(weather: dict[str, Array]) -> bytes:
 
 def _csv(weather: dict[str, Array]) -> bytes:
     lines = [",".join(map(repr, row.values())) for row in _rows(weather)]
-    return "\n".join([",".join(NAMES), *lines]).encode()
+    return "\n".join([",".join(FEATURE_NAMES), *lines]).encode()
 
 
 def _arrow(weather: dict[str, Array]) -> bytes:

@@ -20,14 +20,14 @@ from app.data.table_file import TableFile
 from app.data.tables import Table
 from app.model.descent import descend
 from app.model.moments import Array, Moments
-from app.model.weather import NAMES
+from app.model.weather import FEATURE_NAMES
 from app.settings import Settings
 from app.training.job import Job
 from app.training.order import Order
 from scripts.bench.servers import ROOT
 
 CROPS = ("mango", "orange")
-COLUMNS = (*NAMES, *CROPS)
+COLUMNS = (*FEATURE_NAMES, *CROPS)
 GROUP_ROWS = 1_000_000
 LOOP_ROWS = {3: 6_000, 1_024: 200_000}
 """Batch sizes of the tutorial's loop, and how many rows it is given: its time grows with the rows."""

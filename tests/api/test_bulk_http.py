@@ -27,7 +27,7 @@ from tests import hostile
 from tests.running import HARVEST, Running, copy_store, peak_mb, serving
 
 ARROW = "application/vnd.apache.arrow.stream"
-NAMES = ("temperature", "rainfall", "humidity")
+FEATURE_NAMES = ("temperature", "rainfall", "humidity")
 MANY = 3_000
 """Regions whose body is larger than what is answered on the event loop, in every format."""
 
@@ -53,7 +53,7 @@ def _grid(count: int = MANY) -> dict[str, list[Any]]:
     draw = np.random.default_rng(5)
     weather = [draw.uniform(low, high, count).round(2).tolist() for low, high in ((50, 110), (20, 150), (30, 80))]
     names = [None if row % 5 == 0 else f'region "{row}", north' for row in range(count)]
-    return {"region": names, **dict(zip(NAMES, weather, strict=True))}
+    return {"region": names, **dict(zip(FEATURE_NAMES, weather, strict=True))}
 
 
 def test_a_grid_gets_the_same_numbers_in_every_format(reading: Running) -> None:
@@ -105,9 +105,12 @@ def test_arrow_and_json_can_be_mixed(reading: Running, count: int) -> None:
 @pytest.mark.parametrize("kind", [pa.float32(), pa.float64(), pa.int32(), pa.uint8(), pa.int64()], ids=str)
 def test_any_type_of_number_is_taken(reading: Running, kind: pa.DataType) -> None:
     """Integers and single precision are as good as doubles."""
-    columns = {name: pa.array([75, 80], kind) for name in NAMES}
+    columns = {name: pa.array([75, 80], kind) for name in FEATURE_NAMES}
     found = _read(_post(reading, _stream(columns), ARROW))
-    assert found["mango_tons"] == _read(_post(reading, _stream({n: [75.0, 80.0] for n in NAMES}), ARROW))["mango_tons"]
+    assert (
+        found["mango_tons"]
+        == _read(_post(reading, _stream({n: [75.0, 80.0] for n in FEATURE_NAMES}), ARROW))["mango_tons"]
+    )
 
 
 GOOD = {"temperature": [75.0] * 4, "rainfall": [80.0] * 4, "humidity": [55.0] * 4}
@@ -156,7 +159,7 @@ def test_what_is_no_arrow_stream_is_malformed(reading: Running, body: bytes) -> 
 def test_names_may_be_coded(reading: Running, kind: pa.DataType) -> None:
     """Categories by numbers of any type, as other programs write them, a null among them."""
     names = pa.DictionaryArray.from_arrays(pa.array([1, None, 0], kind), ["a", "b"])
-    answer = _post(reading, _stream({"region": names, **{name: [75.0] * 3 for name in NAMES}}), ARROW)
+    answer = _post(reading, _stream({"region": names, **{name: [75.0] * 3 for name in FEATURE_NAMES}}), ARROW)
     assert answer.status_code == 200
     assert pa.ipc.open_stream(answer.content).read_all().column("region").to_pylist() == ["b", None, "a"]
 
@@ -165,14 +168,14 @@ def test_names_may_be_coded(reading: Running, kind: pa.DataType) -> None:
 def test_names_that_are_not_utf_8(reading: Running, name: bytes) -> None:
     """In a column's name or in a dictionary: 400."""
     names = pa.array(["name-of-a-region", None]).dictionary_encode()
-    body = _stream({"region": names, **{column: [75.0] * 2 for column in NAMES}})
+    body = _stream({"region": names, **{column: [75.0] * 2 for column in FEATURE_NAMES}})
     answer = _post(reading, body.replace(name, b"\xff" + name[1:]), ARROW)
     assert answer.status_code == 400
     assert answer.json()["code"] == "malformed"
 
 
 REFUSED: dict[str, tuple[bytes, str]] = {
-    "compressed": (_stream({name: [50.0] * 100_000 for name in NAMES}, compression="zstd"), "compressed"),
+    "compressed": (_stream({name: [50.0] * 100_000 for name in FEATURE_NAMES}, compression="zstd"), "compressed"),
     "compressed, with a dictionary": (
         _stream(GOOD | {"region": pa.array(["a" * 99] * 4).dictionary_encode()}, compression="lz4"),
         "compressed",
@@ -213,7 +216,7 @@ def test_dictionaries_may_change(chunks: list[tuple[list[str], list[int]]], kind
     column = pa.chunked_array(arrays)
     if not len(column):
         return
-    table = pa.table({"region": column} | {name: [75.0] * len(column) for name in NAMES})
+    table = pa.table({"region": column} | {name: [75.0] * len(column) for name in FEATURE_NAMES})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
@@ -248,7 +251,7 @@ def test_a_few_bytes_do_not_stand_for_gigabytes(reading: Running) -> None:
     count = 100_000
     names = pa.DictionaryArray.from_arrays(np.zeros(count, dtype=np.int8), ["x" * 1_000_000])
     began = time.monotonic()
-    answer = _post(reading, _stream({"region": names, **{name: [50.0] * count for name in NAMES}}), ARROW)
+    answer = _post(reading, _stream({"region": names, **{name: [50.0] * count for name in FEATURE_NAMES}}), ARROW)
     assert answer.status_code == 422
     assert f"1000000 characters, at most 200 (and {count - 1} more)" in answer.json()["detail"]
     assert len(answer.json()["errors"]) == 100
@@ -331,7 +334,7 @@ def test_the_process_aside_may_die(trained: Path, tmp_path: Path) -> None:
         )
         asking.start()
         time.sleep(0.5)
-        assert running.client.post("/predict", json=dict.fromkeys(NAMES, 75)).status_code == 200
+        assert running.client.post("/predict", json=dict.fromkeys(FEATURE_NAMES, 75)).status_code == 200
         os.kill(helper, signal.SIGKILL)
         asking.join()
         assert (answers[0].status_code, answers[0].json()["code"]) == (503, "answering_failed")

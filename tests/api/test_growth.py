@@ -23,7 +23,7 @@ from app.store.registry import Registry
 from app.wire import questions
 from app.wire.arrow_stream import rows_if_plain
 from app.wire.schemas import ObservationsRequest
-from app.wire.tensors import Inference, infer
+from app.wire.tensors import InferOptions, infer
 from tests import hostile
 from tests.asking import Service
 
@@ -111,20 +111,20 @@ def _no_collector() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def asked(trained: Path) -> Inference:
+def asked(trained: Path) -> InferOptions:
     """Return how the live version is asked."""
     live = Live(Registry(Objects(trained)))
     live.follow()
-    return Inference(None, ROWS, "1", live.current.model)
+    return InferOptions(None, ROWS, "1", live.current.model)
 
 
 @pytest.mark.parametrize("kind", hostile.TENSORS)
-def test_tensors(asked: Inference, kind: str) -> None:
+def test_tensors(asked: InferOptions, kind: str) -> None:
     """In JSON."""
     _assert_linear(lambda body: infer(body, asked), hostile.TENSORS[kind])
 
 
-def test_tensors_as_bytes(asked: Inference) -> None:
+def test_tensors_as_bytes(asked: InferOptions) -> None:
     """With more outputs than inputs."""
     _assert_linear(
         lambda body: infer(body, replace(asked, header=body.index(b"}]}") + 3)),
@@ -132,7 +132,7 @@ def test_tensors_as_bytes(asked: Inference) -> None:
     )
 
 
-def test_each_output_is_computed_once(asked: Inference) -> None:
+def test_each_output_is_computed_once(asked: InferOptions) -> None:
     """Sixteen times as many crops take sixteen times as long, not once more for each other one."""
     (crop, *_) = asked.model.crops
 
@@ -140,19 +140,19 @@ def test_each_output_is_computed_once(asked: Inference) -> None:
         names = [f"c{number}" for number in range(int(count))]
         model = replace(asked.model, crops=tuple(replace(crop, crop=name) for name in names))
         body, header = hostile.binary(6_000, names)
-        return infer(body, Inference(header, ROWS, "1", model))
+        return infer(body, InferOptions(header, ROWS, "1", model))
 
     _assert_linear(parse, lambda count: b"%d" % count, size=6)
 
 
-def test_answers_have_a_longest_length(asked: Inference) -> None:
+def test_answers_have_a_longest_length(asked: InferOptions) -> None:
     """A megabyte may not ask for half a gigabyte: it is refused before anything is computed, and says what to do."""
     (crop, *_) = asked.model.crops
     names = [f"c{number}" for number in range(98)]
     model = replace(asked.model, crops=tuple(replace(crop, crop=name) for name in names))
     body, header = hostile.binary(300_000, names)
     with pytest.raises(TooLarge, match="the answer would have 558600000 bytes, the limit is 268435456: ask for fewer"):
-        infer(body, Inference(header, ROWS, "1", model))
+        infer(body, InferOptions(header, ROWS, "1", model))
 
 
 @pytest.mark.parametrize("kind", hostile.FOLDED)

@@ -32,7 +32,7 @@ with warnings.catch_warnings():
     import tritonclient.http.aio as triton_aio
     from tritonclient.utils import InferenceServerException
 
-NAMES = ("temperature", "rainfall", "humidity")
+FEATURE_NAMES = ("temperature", "rainfall", "humidity")
 ROWS = [[73.0, 67.0, 43.0], [91.0, 88.0, 64.0], [24.0, 67.0, 43.0], [110.5, 0.25, 99.0]]
 INFER = "/v2/models/yield/infer"
 OUTPUTS = ["mango", "orange", "mango_low", "orange_high", "extrapolated"]
@@ -48,7 +48,7 @@ def serves(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def _columns(running: Running, rows: list[list[float]], version: str = "2") -> dict[str, Any]:
     """Return what /predict says, by the protocol's output names."""
-    columns = dict(zip(NAMES, zip(*rows, strict=True), strict=True))
+    columns = dict(zip(FEATURE_NAMES, zip(*rows, strict=True), strict=True))
     answer = running.client.post(f"/predict?version={version}", json=columns).json()
     found = {"extrapolated": answer["extrapolated"]}
     for crop, said in answer["yields"].items():
@@ -62,7 +62,9 @@ def _address(running: Running) -> str:
 
 def _inputs(client: Any, rows: list[list[float]], *, binary: bool, named: bool) -> list[Any]:
     weather = np.array(rows)
-    columns = [(name, weather[:, [place]]) for place, name in enumerate(NAMES)] if named else [("input", weather)]
+    columns = (
+        [(name, weather[:, [place]]) for place, name in enumerate(FEATURE_NAMES)] if named else [("input", weather)]
+    )
     inputs = []
     for name, column in columns:
         tensor = client.InferInput(name, list(column.shape), "FP64")
@@ -197,7 +199,7 @@ def _tensor(name: str = "input", **changes: Any) -> dict[str, Any]:
 
 
 def _named(**changes: dict[str, Any]) -> list[dict[str, Any]]:
-    columns = dict(zip(NAMES, zip(*ROWS, strict=True), strict=True))
+    columns = dict(zip(FEATURE_NAMES, zip(*ROWS, strict=True), strict=True))
     return [
         {"name": name, "shape": [4], "datatype": "FP64", "data": list(column)} | changes.get(name, {})
         for name, column in columns.items()
@@ -324,7 +326,9 @@ def test_a_crop_called_as_an_output_is(trained: Path, tmp_path: Path, tutorial: 
         assert (types["extrapolated"], types["input"]) == ("BOOL", "FP64")
         wanted = [triton.InferRequestedOutput(name) for name in ("extrapolated", "input", "extrapolated_low")]
         found = client.infer("yield", _inputs(triton, ROWS, binary=True, named=False), outputs=wanted)
-        expected = running.client.post("/predict", json=dict(zip(NAMES, zip(*ROWS, strict=True), strict=True))).json()
+        expected = running.client.post(
+            "/predict", json=dict(zip(FEATURE_NAMES, zip(*ROWS, strict=True), strict=True))
+        ).json()
         assert found.as_numpy("extrapolated").tolist() == expected["extrapolated"]
         assert found.as_numpy("input").tolist() == pytest.approx(expected["yields"]["input"]["tons"])
         plain = client.infer("yield", _inputs(triton, ROWS, binary=True, named=False)).get_response()["outputs"]
@@ -374,7 +378,7 @@ def test_large_requests(serves: Running) -> None:
     rows = np.column_stack(
         [draw.uniform(60, 110, 100_000), draw.uniform(40, 140, 100_000), draw.uniform(30, 80, 100_000)]
     )
-    columns = dict(zip(NAMES, rows.T.tolist(), strict=True))
+    columns = dict(zip(FEATURE_NAMES, rows.T.tolist(), strict=True))
     expected = serves.client.post("/predict", json=columns).json()["yields"]["mango"]["high"]
     outputs = [{"name": "mango_high", "parameters": {"binary_data": True}}]
     tensor = {"name": "input", "shape": list(rows.shape), "datatype": "FP64"}

@@ -19,7 +19,7 @@ from app.data.harvest import Harvest
 from app.data.table_file import TableFile
 from app.data.tables import Table, parse_observations
 from app.errors import FieldError, InvalidInput, MalformedInput, OrchardError
-from app.model.weather import NAMES
+from app.model.weather import FEATURE_NAMES
 
 HEADER = "region,season,temperature,rainfall,humidity,mango,orange\n"
 Write = Callable[[str], TableFile]
@@ -194,7 +194,7 @@ def test_a_harvest_in_parts_has_the_moments_of_the_whole(write: Write, monkeypat
     passed = Harvest.of(write(text))
     assert passed.table is None
     assert passed.digest != whole.digest
-    assert (passed.rows, passed.silent) == (whole.rows, whole.silent) == (90, 1)
+    assert (passed.rows, passed.unreported) == (whole.rows, whole.unreported) == (90, 1)
     assert passed.left_out == ["1 of 91 rows report no yield and are left out"]
     for crop, moments in whole.moments.items():
         found = passed.moments[crop]
@@ -210,7 +210,7 @@ def _parquet(path: Path, columns: dict[str, Any]) -> TableFile:
 
 def _columns(count: int) -> dict[str, Any]:
     table = parse_observations((HEADER + "\n".join(_lines(count))).encode())
-    weather = dict(zip(NAMES, table.weather.T, strict=True))
+    weather = dict(zip(FEATURE_NAMES, table.weather.T, strict=True))
     tons = {crop: pa.array(table.yields[:, i], from_pandas=True) for i, crop in enumerate(table.crops)}
     return {"region": pa.array(table.regions).dictionary_encode(), **weather, **tons}
 
@@ -237,7 +237,7 @@ def test_faults_in_parquet_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (good | {"rainfall": pa.array([1.0, None] * 30)}, "row 2, column rainfall: the value is null"),
         (good | {"temperature": pa.array(["warm"] * 60)}, "temperature is string, not a number"),
         ({name: good[name] for name in good if name != "rainfall"}, "the column 'rainfall' is missing"),
-        ({name: good[name] for name in ("region", *NAMES)}, "no crop column"),
+        ({name: good[name] for name in ("region", *FEATURE_NAMES)}, "no crop column"),
         ({name: column[:0] for name, column in good.items()}, "columns and no rows"),
     ]
     for columns, message in faults:

@@ -10,7 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from app.data.harvest import Harvest
-from app.data.naming import label_problem
+from app.data.naming import name_problem
 from app.data.table_file import TableFile
 from app.data.tables import parse_observations, parse_regions, read_cell, safe_cell
 from app.errors import InvalidInput, MalformedInput, OrchardError, TooLarge
@@ -38,7 +38,7 @@ def test_rows_without_any_yield_are_left_out_and_said() -> None:
     """A row that reports no crop is left out, and the table says so."""
     table = parse_observations((HEADER + "A,,73,67,43,,\nB,,73,67,43,5,\n").encode())
     assert table.regions == ("B",)
-    assert table.silent == 1
+    assert table.unreported == 1
     assert Harvest.of(table).left_out == ["1 of 2 rows report no yield and are left out"]
 
 
@@ -111,7 +111,7 @@ def test_an_unreadable_file(tmp_path: Path) -> None:
 
 finite = st.floats(0, 1e12, allow_subnormal=False)
 name = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=20).filter(
-    lambda text: label_problem(read_cell(text)) is None
+    lambda text: name_problem(read_cell(text)) is None
 )
 label = st.builds(str.__add__, st.text("'=+-@", max_size=3), st.just("") | name).filter(lambda text: len(text) <= 20)
 

@@ -11,7 +11,7 @@ from app.errors import Diverged
 from app.model.descent import TutorialRecipe, descend, follow_tutorial, largest_stable_rate
 from app.model.fit import Fit, least_squares
 from app.model.moments import Array, Moments
-from tests.reference import NAMES, REFERENCE, digits, nist
+from tests.reference import FEATURE_NAMES, REFERENCE, digits, nist
 
 STEP = 1 / 1.9864788511233438
 """1/L on the tutorial's rows."""
@@ -29,7 +29,7 @@ def test_the_tutorials_coefficients(crops: dict[str, Moments]) -> None:
     for crop, line in fit.crops.items():
         exact = REFERENCE["tutorial"][crop]
         assert line.intercept == pytest.approx(float(exact["intercept"]), rel=1e-9)
-        assert line.weights.tolist() == pytest.approx([float(exact[name]) for name in NAMES], rel=1e-9)
+        assert line.weights.tolist() == pytest.approx([float(exact[name]) for name in FEATURE_NAMES], rel=1e-9)
     assert fit.loss == pytest.approx(0.909445984918890, rel=1e-9)
     assert fit.converged
     assert fit.relative_gap <= 1e-10

@@ -10,7 +10,7 @@ from app.data.tables import Table
 from app.model import linear
 from app.model.fit import least_squares
 from app.model.linear import CropModel, LinearModel
-from app.model.weather import NAMES
+from app.model.weather import FEATURE_NAMES
 
 SAMPLES = 20_000
 POINTS = {"inside": (75.0, 80.0, 55.0), "extrapolated": (32.0, 400.0, 95.0)}
@@ -32,7 +32,7 @@ def coverage(table: Table, point: tuple[float, ...], samples: int = SAMPLES) -> 
         rows = Table(table.regions, table.seasons, table.weather, ("mango",), yields[:, None])
         moments = moments_of(rows)
         fit = least_squares(moments["mango"].total)
-        model = LinearModel.of(NAMES, {"mango": (fit.weights, fit.intercept)}, moments)
+        model = LinearModel.of(FEATURE_NAMES, {"mango": (fit.weights, fit.intercept)}, moments)
         predicted = model.yields(weather, 0.95)
         margin = predicted.margins["mango"]
         assert margin is not None

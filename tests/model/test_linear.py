@@ -12,8 +12,8 @@ from app.data.harvest import moments_of
 from app.data.tables import Table
 from app.model.fit import least_squares
 from app.model.linear import LinearModel
-from app.model.warning_texts import cautions
-from app.model.weather import NAMES
+from app.model.warning_texts import warnings_for
+from app.model.weather import FEATURE_NAMES
 from tests.reference import REFERENCE
 
 POINTS = {"inside_75_80_55": (75.0, 80.0, 55.0), "extrapolated_32_400_95": (32.0, 400.0, 95.0)}
@@ -22,7 +22,7 @@ POINTS = {"inside_75_80_55": (75.0, 80.0, 55.0), "extrapolated_32_400_95": (32.0
 def _model(table: Table) -> LinearModel:
     moments = moments_of(table)
     fits = {crop: least_squares(part.total) for crop, part in moments.items()}
-    return LinearModel.of(NAMES, {crop: (fit.weights, fit.intercept) for crop, fit in fits.items()}, moments)
+    return LinearModel.of(FEATURE_NAMES, {crop: (fit.weights, fit.intercept) for crop, fit in fits.items()}, moments)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_without_degrees_of_freedom_there_is_no_interval(tutorial: Table) -> Non
     assert (crop.degrees_of_freedom, crop.residual_sd, crop.standard_errors) == (0, None, None)
     assert model.yields([np.array([75.0]), np.array([80.0]), np.array([55.0])], 0.95).margins["mango"] is None
     sentence = "mango has no interval: 4 rows leave no degrees of freedom for 4 coefficients"
-    assert sentence in cautions(model, (75.0, 80.0, 55.0), 0.95)
+    assert sentence in warnings_for(model, (75.0, 80.0, 55.0), 0.95)
 
 
 def test_crops_of_different_rows_are_named_in_cautions(tutorial: Table) -> None:
@@ -106,7 +106,7 @@ def test_crops_of_different_rows_are_named_in_cautions(tutorial: Table) -> None:
     yields = tutorial.yields.copy()
     yields[tutorial.weather[:, 1] > 100, 1] = np.nan
     model = _model(Table(tutorial.regions, tutorial.seasons, tutorial.weather, tutorial.crops, yields))
-    found = cautions(model, (88.0, 134.0, 59.0), 0.95)
+    found = warnings_for(model, (88.0, 134.0, 59.0), 0.95)
     assert found == ["orange: rainfall 134 mm is outside the training range, 43 to 97 mm"]
 
 
@@ -114,5 +114,5 @@ def test_a_bound_below_zero_is_said(model: LinearModel) -> None:
     """A prediction above 0 whose lower bound is below is reported with that bound as 0."""
     mango = model.crops[0]
     rainfall = (1.0 - mango.tons((100.0, 0.0, 40.0))) / mango.weights[1]
-    found = cautions(model, (100.0, rainfall, 40.0), 0.95)
+    found = warnings_for(model, (100.0, rainfall, 40.0), 0.95)
     assert any(sentence.startswith("mango: the lower bound -") for sentence in found)

@@ -13,7 +13,7 @@ from app.model.fit import Fit, least_squares
 from app.model.folds import FoldedMoments, assign_folds
 from app.model.linear import LinearModel
 from app.model.scores import Current, judge, mean_absolute_error, out_of_fold
-from app.model.weather import NAMES
+from app.model.weather import FEATURE_NAMES
 
 
 def _refit(table: Table, crop: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -87,7 +87,7 @@ def _fit(moments: dict[str, FoldedMoments], excess: float = 0.0) -> Fit:
 def _current(moments: dict[str, FoldedMoments]) -> Current:
     lines = {crop: (fit.weights, fit.intercept) for crop, fit in _fit(moments).crops.items()}
     recorded = {crop: score.tons for crop, part in moments.items() if (score := out_of_fold(part, part))}
-    return Current(LinearModel.of(NAMES, lines, moments), recorded)
+    return Current(LinearModel.of(FEATURE_NAMES, lines, moments), recorded)
 
 
 def _rows(tutorial: Table, yields: list[list[float]]) -> dict[str, FoldedMoments]:

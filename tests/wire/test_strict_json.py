@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import MalformedInput
-from app.wire.strict_json import plain
+from app.wire.strict_json import parse_json
 
 ROWS = 1_000
 
@@ -45,10 +45,10 @@ def _is_unambiguous(text: str) -> bool:
 def test_what_names_a_field_twice_is_refused(text: str) -> None:
     """All else is read as Python's own parser reads it."""
     if _is_unambiguous(text):
-        assert plain(text.encode(), ROWS) == json.loads(text)
+        assert parse_json(text.encode(), ROWS) == json.loads(text)
         return
     with pytest.raises(MalformedInput, match="given twice") as refused:
-        plain(text.encode(), ROWS)
+        parse_json(text.encode(), ROWS)
     (fault,) = refused.value.errors
     where = json.loads(text)
     for part in fault.loc:

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from app.data.naming import CROP, crop_name_problem, label_problem, note_problem
-from app.wire.schemas import Note, StoredLabel
+from app.data.naming import CROP_PATTERN, crop_name_problem, name_problem, note_problem
+from app.wire.schemas import Note, StoredName
 
-LABEL: TypeAdapter[str] = TypeAdapter(StoredLabel)
-NOTE: TypeAdapter[str] = TypeAdapter(Note)
+NAME_PATTERN: TypeAdapter[str] = TypeAdapter(StoredName)
+NOTE_PATTERN: TypeAdapter[str] = TypeAdapter(Note)
 COMPOSED, TAKEN_APART = "caf\u00e9", "cafe\u0301"
 
 
@@ -20,7 +20,7 @@ COMPOSED, TAKEN_APART = "caf\u00e9", "cafe\u0301"
 def test_crops_may_be_called_so(name: str) -> None:
     """Any script, digits, signs within."""
     assert crop_name_problem(name) is None
-    assert re.search(CROP, name)
+    assert re.search(CROP_PATTERN, name)
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,8 @@ def test_crops_may_not_be_called_so(name: str, message: str) -> None:
 )
 def test_regions_may_not_be_called_so(label: str, message: str) -> None:
     """What looks like another region, which may be in another fold, and what does something to a terminal."""
-    assert label_problem(label) == message
-    assert _is_valid(LABEL, label) is (label == TAKEN_APART)
+    assert name_problem(label) == message
+    assert _is_valid(NAME_PATTERN, label) is (label == TAKEN_APART)
 
 
 def _is_valid(schema: TypeAdapter[Any], text: str) -> bool:
@@ -75,10 +75,10 @@ def _is_valid(schema: TypeAdapter[Any], text: str) -> bool:
 @given(st.text(st.characters(codec="utf-8"), max_size=6))
 def test_the_schema_says_what_the_sentences_say(text: str) -> None:
     """But for the normal form, which no pattern of it knows; of notes without exception."""
-    problem = label_problem(text)
+    problem = name_problem(text)
     if problem is None or "composed form" not in problem:
-        assert _is_valid(LABEL, text) is (problem is None)
-    assert _is_valid(NOTE, text) is (note_problem(text) is None)
+        assert _is_valid(NAME_PATTERN, text) is (problem is None)
+    assert _is_valid(NOTE_PATTERN, text) is (note_problem(text) is None)
 
 
 def test_notes_may_have_lines() -> None:

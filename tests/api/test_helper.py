@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
-from app.api.helper import Aside, Turns
-from app.errors import AnsweringFailed, TooLarge
+from app.api.helper import Helper, Turns
+from app.errors import HelperFailed, TooLarge
 from tests.running import hoard, sleep, variables
 
 
@@ -17,15 +17,15 @@ def test_work_that_does_not_end_is_given_up() -> None:
     """After its patience the process is killed, the call is an error, and the next one has a new process."""
 
     async def call() -> None:
-        aside = Aside(patience_s=2.0)
+        helper = Helper(patience_s=2.0)
         try:
-            with pytest.raises(AnsweringFailed):
-                await aside.call(sleep, b"60")
-            file, word = await aside.call(sleep, b"0")
+            with pytest.raises(HelperFailed):
+                await helper.call(sleep, b"60")
+            file, word = await helper.call(sleep, b"0")
             assert (file.read(0, 1), word) == (b"0", "slept")
             file.close()
         finally:
-            await aside.close()
+            await helper.close()
 
     began = time.monotonic()
     asyncio.run(call())
@@ -36,15 +36,15 @@ def test_what_takes_too_much_memory_is_refused() -> None:
     """The process has a limit: beyond it the call is an error that says what to do, and the next one is answered."""
 
     async def call() -> None:
-        aside = Aside(2**20)
+        helper = Helper(2**20)
         try:
             with pytest.raises(TooLarge, match="10 bytes takes more than 304 MB to work on: send it in parts"):
-                await aside.call(hoard, b"1000000000")
-            file, size = await aside.call(hoard, b"100000000")
+                await helper.call(hoard, b"1000000000")
+            file, size = await helper.call(hoard, b"100000000")
             assert size == 100_000_000
             file.close()
         finally:
-            await aside.close()
+            await helper.close()
 
     asyncio.run(call())
 
@@ -53,12 +53,12 @@ def test_an_answer_has_a_longest_length() -> None:
     """Of 256 MB: what is more is refused where it was made."""
 
     async def call() -> None:
-        aside = Aside()
+        helper = Helper()
         try:
             with pytest.raises(TooLarge, match="the answer would have 300000000 bytes, the limit is 268435456"):
-                await aside.call(hoard, b"300000000", True)
+                await helper.call(hoard, b"300000000", True)
         finally:
-            await aside.close()
+            await helper.close()
 
     asyncio.run(call())
 
@@ -67,16 +67,16 @@ def test_a_process_that_cannot_be_started_is_an_error(monkeypatch: pytest.Monkey
     """Said to whoever asked; the next call tries again."""
 
     async def call() -> None:
-        aside = Aside()
+        helper = Helper()
         try:
             with monkeypatch.context() as without:
                 without.setattr(sys, "executable", "/nowhere/python")
-                with pytest.raises(AnsweringFailed, match="could not be started \\(No such file or directory\\)"):
-                    await aside.call(sleep, b"0")
-            file, _ = await aside.call(sleep, b"0")
+                with pytest.raises(HelperFailed, match="could not be started \\(No such file or directory\\)"):
+                    await helper.call(sleep, b"0")
+            file, _ = await helper.call(sleep, b"0")
             file.close()
         finally:
-            await aside.close()
+            await helper.close()
 
     asyncio.run(call())
 
@@ -87,14 +87,14 @@ def test_it_inherits_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "secret")
 
     async def call() -> list[str]:
-        aside = Aside()
+        helper = Helper()
         try:
-            file, names = await aside.call(variables, b"")
+            file, names = await helper.call(variables, b"")
             file.close()
             found: list[str] = names
             return found
         finally:
-            await aside.close()
+            await helper.close()
 
     names = asyncio.run(call())
     assert "PATH" in names

@@ -29,11 +29,12 @@ OrchardError
     ├── Unconfirmed               a write may have been done, or is done and not yet in force
     ├── TrainingUnavailable       torch is not installed here
     ├── TrainingFailed            the training process died
-    └── AnsweringFailed           the process that answers large questions died
+    └── HelperFailed              the process that works on large bodies died
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,10 @@ class FieldError:
     message: str
     code: str
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {"loc": list(self.loc), "message": self.message, "code": self.code}
+
 
 class OrchardError(Exception):
     """The root of the tree. ``errors`` lists the single faults where there are several."""
@@ -52,6 +57,20 @@ class OrchardError(Exception):
         super().__init__(detail)
         self.detail = detail
         self.errors = tuple(errors)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what another process needs to raise it again, by `from_dict`."""
+        return {
+            "kind": type(self).__name__,
+            "detail": self.detail,
+            "errors": [fault.as_dict() for fault in self.errors],
+        }
+
+    @staticmethod
+    def from_dict(described: Mapping[str, Any]) -> "OrchardError":
+        """Return the error that another process has described."""
+        faults = [FieldError(tuple(fault["loc"]), fault["message"], fault["code"]) for fault in described["errors"]]
+        return subclasses()[described["kind"]](described["detail"], faults)
 
 
 class InputError(OrchardError):
@@ -167,11 +186,11 @@ class TrainingFailed(ServiceError):
 
 
 class HelperFailed(ServiceError):
-    """The process that answers large questions died."""
+    """The process that works on large bodies died."""
 
 
 def subclasses(root: type[OrchardError] = OrchardError) -> dict[str, type[OrchardError]]:
-    """Every class of the tree by its name: how an error crosses a process boundary."""
+    """Return every class of the tree by its name."""
     found = {root.__name__: root}
     for child in root.__subclasses__():
         found |= subclasses(child)

@@ -74,6 +74,6 @@ def bind(values: Mapping[str, str]) -> None:
     structlog.contextvars.bind_contextvars(**values)
 
 
-def log_write(action: str, *, who: str, why: str, **what: object) -> None:
-    """Take down a write: who made it, what it did, and why."""
-    WRITES.info(action, extra={"who": who, **what, "why": why})
+def log_write(action: str, *, who: str, note: str, **what: object) -> None:
+    """Record a write: who made it, what it did, and why."""
+    WRITES.info(action, extra={"who": who, **what, "why": note})

@@ -9,14 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.metadata import version
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.routing import APIRoute
 
 from app import memory, parent, stopping
 from app.api import health, inference, metrics, models, observations, predict, problems, retrain
 from app.api.address import check_query
 from app.api.concurrency import Concurrency, ConcurrencyLimit
 from app.api.express import Express
+from app.api.guards import require_reader
 from app.api.helper import Helper
 from app.api.hosts import HostCheck
 from app.api.openapi import page
@@ -24,14 +26,14 @@ from app.api.openapi.document import DocumentedAPI
 from app.api.openapi.parts import TAGS, operation_id
 from app.api.request_id import RequestId
 from app.api.services import Services
-from app.api.tokens import Tokens, WrongTokens, require_reader
+from app.api.tokens import Tokens, WrongTokens
 from app.data.integrity import database_fault, has_trainings
 from app.errors import OrchardError
 from app.serving.drift import AskedWeather
 from app.serving.live import Live
 from app.serving.tally import Tally
 from app.settings import Settings
-from app.store.objects import Objects
+from app.store.objects import Objects, open_store
 from app.store.registry import Registry
 from app.training.process import Trainer
 
@@ -57,7 +59,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         openapi_tags=TAGS,
         generate_unique_id_function=operation_id,
     )
-    app.add_middleware(ConcurrencyLimit)
+    app.add_middleware(ConcurrencyLimit, exempt=_paths(health.router, inference.health, metrics.router))
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -67,8 +69,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             expose_headers=["*"],
         )
     app.add_middleware(HostCheck)
-    app.add_middleware(RequestId)
-    problems.install(app)
+    app.add_middleware(RequestId, bare=_paths(predict.router))
+    problems.install(app, {inference.router.prefix: inference.problem})
     app.include_router(health.router)
     app.include_router(page.router)
     app.include_router(inference.health)
@@ -79,11 +81,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
+def _paths(*routers: APIRouter) -> frozenset[str]:
+    return frozenset(route.path for router in routers for route in router.routes if isinstance(route, APIRoute))
+
+
 def _lifespan(settings: Settings) -> Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         parent.end_with_supervisor()
-        registry = Registry(Objects(settings.model_store))
+        registry = Registry(open_store(settings))
         live = Live(registry)
         with contextlib.suppress(OrchardError):  # it says itself why it is not ready
             live.follow()
@@ -130,7 +136,7 @@ def _look_over(services: Services) -> None:
     """Clean up after writers that died, and see whether the database and the log are whole."""
     settings, condition = services.settings, services.condition
     try:
-        removed = Objects(settings.model_store).clean()
+        removed = open_store(settings).clean()
         if removed:
             logger.warning("%d temporary files of writers that died were removed", removed)
         condition.tell("log", "; ".join(services.registry.log(LOOKED_AT).damage) or None)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from app.data.provenance import Provenance
 from app.data.tables import Table, parse_observations
 from app.settings import Settings
 from app.training.job import Job
@@ -41,6 +42,6 @@ def trained(tutorial: Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a store whose live version 1 is the tutorial's; not to be written to."""
     store = tmp_path_factory.mktemp("trained") / "store"
     job = Job(Settings(model_store=store))
-    job.run(Order("tutorial.csv", "test", tutorial, alone=True))
+    job.run(Order(Provenance("tutorial.csv", "test"), tutorial, alone=True))
     job.close()
     return store

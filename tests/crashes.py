@@ -20,9 +20,8 @@ from typing import Any
 import torch
 from sqlalchemy import Engine, event
 
-from app.api.bodies import Sent
-from app.api.observations import Upload, store_large
 from app.data.observations import Observations
+from app.data.provenance import Once, Provenance
 from app.data.table_file import TableFile
 from app.data.tables import parse_observations
 from app.settings import Settings
@@ -30,6 +29,7 @@ from app.store.objects import TEMPORARY, Objects
 from app.store.registry import Registry
 from app.training.job import Job
 from app.training.order import Order
+from app.wire.reported import Sent, store_at
 
 CSV = b"""region,temperature,rainfall,humidity,mango,orange
 K,73,67,43,56.5,70.2
@@ -50,7 +50,7 @@ Write = Callable[[Settings, str], str]
 def retrain(settings: Settings, key: str) -> str:
     """Learn three rows and make the version live."""
     job = Job(settings)
-    order = Order("crash", "test", parse_observations(CSV), activate="always", key=key, digest="same")
+    order = Order(Provenance("crash", "test"), parse_observations(CSV), activate="always", once=Once(key, "same"))
     version = job.run(order).report.version
     job.close()
     assert version is not None
@@ -60,7 +60,7 @@ def retrain(settings: Settings, key: str) -> str:
 def train(settings: Settings, key: str) -> str:
     """Start anew from the tutorial's table."""
     job = Job(settings)
-    version = job.run(Order(key, "test", TableFile(TUTORIAL), alone=True, activate="always")).report.version
+    version = job.run(Order(Provenance(key, "test"), TableFile(TUTORIAL), alone=True, activate="always")).report.version
     job.close()
     assert version is not None
     return f"version {version}"
@@ -74,7 +74,8 @@ def activate(settings: Settings, key: str) -> str:
 
 def upload(settings: Settings, key: str) -> str:
     """Store three rows."""
-    answer, _ = store_large(CSV, Upload(Sent("text/csv", 10, {}), "test", key, "same"), settings.database)
+    provenance, once = Provenance("POST /observations", "test"), Once(key, "same")
+    answer, _ = store_at(CSV, Sent("text/csv", 10, {}), provenance, once, settings.database)
     return "batch " + answer.decode().split('"')[3]
 
 
@@ -161,7 +162,7 @@ class Witness:
         observations = Observations(self._settings.database)
         with observations.transaction() as transaction:
             for batch in self._batches[-LOOKED_AT:]:
-                transaction.withdraw(batch, "seen")  # raises NotFound if an acknowledged batch is lost
+                transaction.withdraw(batch, "test", "seen")  # raises NotFound if an acknowledged batch is lost
         observations.close()
 
 

@@ -29,6 +29,7 @@ import torch
 from typer.testing import CliRunner
 
 from app.cli.commands import CLI
+from app.data.provenance import Once, Provenance
 from app.data.tables import parse_observations
 from app.errors import OrchardError, ServiceError
 from app.main import create_app
@@ -175,13 +176,13 @@ async def _ask(found: Look, settings: Settings) -> None:
 
 
 def _repeat(found: Look, settings: Settings, digest: str) -> None:
-    order = Order("POST /retrain", "token", parse_observations(NEW), key="harvest", digest=digest)
+    order = Order(Provenance("POST /retrain", "token"), parse_observations(NEW), once=Once("harvest", digest))
     with closing(Job(settings)) as job:
         found.shown["the key harvest"] = job.run(order).report.model_dump_json()
 
 
 def _learn(found: Look, settings: Settings) -> None:
-    order = Order("new.csv", "token", parse_observations(NEW), activate="never")
+    order = Order(Provenance("new.csv", "token"), parse_observations(NEW), activate="never")
     with closing(Job(settings)) as job:
         version = job.run(order).version
     card = version.card.model_dump(mode="json", exclude={"created", "batches"})

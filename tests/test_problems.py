@@ -1,7 +1,7 @@
 """Every error has its place in the HTTP table."""
 
 from app import errors
-from app.api.problems import KINDS, kind_of
+from app.wire.problems import KINDS, kind_of
 
 NOT_OVER_HTTP = {"NameTaken"}
 

@@ -6,14 +6,13 @@ What a call does not understand it does not pass over: who writes `dry-run` for 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
-from itertools import islice
 
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.data.tables import MAX_ERRORS
-from app.errors import FieldError, InvalidInput
+from app.errors import FieldError
+from app.faults import MAX_ERRORS, Faults
 
 SHOWN = 100
 """Characters of a name that a message repeats."""
@@ -33,9 +32,9 @@ async def check_query(request: Request) -> None:
     known = list(_known(request.scope["route"].dependant))
     wrong = [name for name, count in given.items() if count > 1 or name not in known]
     if wrong:
-        faults = list(islice(_faults(wrong, known), MAX_ERRORS))
-        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        raise InvalidInput(f"query.{faults[0].loc[-1]}: {faults[0].message}{more}", faults)
+        faults = Faults()
+        faults.add_many(_faults(wrong[:MAX_ERRORS], known), len(wrong))
+        faults.raise_if_any(placed=True)
 
 
 def _known(call: Dependant) -> Iterator[str]:

@@ -14,10 +14,6 @@ from app.api import problems
 from app.api.helper import LARGE
 from app.errors import BodyTimeout, Overloaded
 
-OPEN = ("/health/", "/v2/health/", "/metrics")
-"""What is answered even then."""
-
-
 KEPT_FREE = 8
 """Of the bytes that bodies may have together, one in so many is for those that need no more than that."""
 HELD = "held"
@@ -100,12 +96,14 @@ class Concurrency:
 class ConcurrencyLimit:
     """Turns requests over the limit away, and counts the bodies of the others no longer than they are worked on."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, exempt: frozenset[str]) -> None:
+        """``exempt``: paths that are answered even then."""
         self._app = app
+        self._exempt = exempt
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer that it is one too many."""
-        if scope["type"] != "http" or scope["path"].startswith(OPEN):
+        if scope["type"] != "http" or scope["path"].rstrip("/") in self._exempt:
             await self._app(scope, receive, send)
             return
         concurrency: Concurrency = scope["app"].state.services.concurrency

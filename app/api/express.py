@@ -15,14 +15,15 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.headers import NO_SNIFFING
 from app.api.hosts import Hosts
-from app.api.request_id import NO_SNIFFING, request_id
+from app.api.request_id import request_id
 from app.api.services import Services
 from app.model.linear import LEVERAGE_SLACK, CropModel, LinearModel, Spread
 from app.model.student import t_quantile
 from app.model.warning_texts import warnings_for
 from app.serving.live import LEVEL, Served
-from app.wire.answers import to_bytes
+from app.wire.json_body import to_bytes
 from app.wire.schemas import RegionWeather
 
 JSON_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8"})

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from fastapi import APIRouter
 
-from app.api import problems
+from app.api.openapi.parts import documented
 from app.api.services import ServicesDep
 from app.errors import NotReady
 from app.settings import Settings
@@ -22,7 +22,7 @@ async def live() -> Liveness:
     return Liveness(status="live")
 
 
-@router.get("/ready", summary="A model is live", responses=problems.documented(503))
+@router.get("/ready", summary="A model is live", responses=documented(503))
 async def ready(services: ServicesDep) -> Readiness:
     """Return 200 and the live version, or 503 with the reason; after SIGTERM, too.
 

@@ -25,8 +25,8 @@ from typing import Any, TypeVar
 from starlette.requests import ClientDisconnect, Request
 
 from app import memory, parent
-from app.api.large import InMemoryFile, Parts, check_size, pieces
 from app.errors import HelperFailed, OrchardError, TooLarge
+from app.wire.parts import Content, InMemoryFile, Parts, check_size, pieces
 
 IDLE_S = 60.0
 """How long the process is kept without work, seconds: it holds about 60 MB."""
@@ -35,8 +35,6 @@ LARGE = 16 * 1024
 """Bodies of this many bytes take more than a millisecond or two, and do not hold up the event loop."""
 FEW_CROPS = 4
 """With more crops than these a body's answer is longer, and fewer bytes are a large body."""
-MOST_HERE = 2_000_000
-"""Predictions, a region's crop each, that a thread of this process may hold as arrays: some 16 MB for each column."""
 MEMORY_BYTES, MEMORY_TIMES = 256 * 2**20, 48
 """The most memory that the process may take: so many bytes, and the longest body so many times.
 
@@ -146,6 +144,28 @@ class Helper:
         async with self._turns_here.turn(len(body), asker):
             return await asyncio.get_running_loop().run_in_executor(self._here, work, body, *more)
 
+    async def run(
+        self,
+        work: Work,
+        body: bytes,
+        *more: Any,
+        asker: Request,
+        crops: int = 0,
+        in_thread: Callable[..., tuple[Content, Any] | None] | None = None,
+    ) -> tuple[Content, Any]:
+        """Return what ``work(body, *more)`` returns, done here where it is short, else there.
+
+        ``crops``: how many are predicted for each region. ``in_thread``: the work, done in a thread of this process
+        where that leaves Python's lock alone; it returns None where it had better be done in the helper process.
+
+        Raises:
+            HelperFailed, TooLarge, ClientDisconnect, OrchardError: as `call`.
+        """
+        if in_thread is None and is_small(body, crops):
+            return work(body, *more)
+        done = await self.call_here(in_thread, body, *more, asker=asker) if in_thread is not None else None
+        return done or await self.call(work, body, *more, asker=asker)
+
     async def call(self, work: Work, body: bytes, *more: Any, asker: Request | None = None) -> tuple[InMemoryFile, Any]:
         """Return what ``work(body, *more)`` returns there.
 
@@ -178,9 +198,9 @@ class Helper:
             if not line.poll(self._patience_s):
                 process.kill()
             outcome = pickle.loads(line.recv_bytes())  # noqa: S301 - from the process that was started here
-            if isinstance(outcome, OrchardError):
-                raise outcome
-            size, small = outcome
+            if "error" in outcome:
+                raise OrchardError.from_dict(outcome["error"])
+            size, small = outcome["answer"]
             return InMemoryFile(recv_handle(line), size), small
         except (EOFError, OSError) as error:
             self._end()
@@ -242,7 +262,7 @@ def _send_memory(line: "Connection[Any, Any]", content: bytes | Parts, receiver:
         os.close(descriptor)
 
 
-def is_small(body: bytes, crops: int) -> bool:
+def is_small(body: bytes, crops: int = 0) -> bool:
     """Tell whether reading a body and predicting so many crops for its regions does not hold up the event loop."""
     return len(body) * max(crops, FEW_CROPS) < LARGE * FEW_CROPS
 
@@ -277,13 +297,13 @@ def _refused(line: "Connection[Any, Any]", most: int) -> bool:
         content, small = work(body, *more)
         check_size(len(content))
     except OrchardError as error:
-        line.send_bytes(pickle.dumps(error))
+        line.send_bytes(pickle.dumps({"error": error.as_dict()}))
         return True
     except MemoryError:
         message = f"a body of {size} bytes takes more than {most // 2**20} MB to work on: send it in parts"
-        line.send_bytes(pickle.dumps(TooLarge(message)))
+        line.send_bytes(pickle.dumps({"error": TooLarge(message).as_dict()}))
         return True
-    line.send_bytes(pickle.dumps((len(content), small)))
+    line.send_bytes(pickle.dumps({"answer": (len(content), small)}))
     _send_memory(line, content, os.getppid())
     return False
 

@@ -8,16 +8,18 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request
 from starlette.responses import Response
 
-from app.api import bodies, problems
+from app.api import large
+from app.api.bodies import SHORT, read_encoded_body
 from app.api.helper import LARGE, is_small
-from app.api.large import PART, Content, InMemoryFile, LargeResponse, pieces
-from app.api.negotiation import BINARY, JSON, accepted_encodings
+from app.api.negotiation import accepted_encodings
 from app.api.openapi import examples
-from app.api.openapi.parts import MODEL_VERSION, body, contents
-from app.api.request_id import SHORT, read_encoded_body
+from app.api.openapi.parts import MODEL_VERSION, body, contents, documented_inference
 from app.api.services import Services, ServicesDep
 from app.errors import MalformedInput, NotFound, TooLarge, UnknownMediaType
 from app.serving.live import Served
+from app.wire.media_types import BINARY, JSON
+from app.wire.parts import Content, InMemoryFile, pieces
+from app.wire.problems import Kind
 from app.wire.protocol import (
     MODEL,
     IndexRequest,
@@ -29,7 +31,8 @@ from app.wire.protocol import (
     ServerMetadata,
     TensorMetadata,
 )
-from app.wire.tensors import EXTRAPOLATED, INPUT, InferOptions, Inferred, infer, infer_aside, infer_here
+from app.wire.tensors import EXTRAPOLATED, INPUT, InferOptions, infer, infer_here
+from app.wire.validation import parse
 
 router = APIRouter(prefix="/v2", tags=["inference"])
 health = APIRouter(prefix="/v2/health", tags=["inference"])
@@ -40,24 +43,32 @@ WORTH_IT = 1_024
 LISTED = 1_000
 """Versions that the index and the metadata list, the newest."""
 
+BAD_REQUEST, INVALID = 400, 422
+
+
+def problem(kind: Kind, detail: str) -> tuple[int, dict[str, Any]]:
+    """Return an error as the protocol has it, which knows one status for whatever is wrong with a request."""
+    return BAD_REQUEST if kind.status == INVALID else kind.status, {"error": detail}
+
+
 ModelName = Annotated[str, Path(description="There is one model.", json_schema_extra={"enum": [MODEL]})]
 ModelVersion = Annotated[str, Path(description="A version's number.")]
 
 
-@router.get("", summary="What answers here", responses=problems.inference())
+@router.get("", summary="What answers here", responses=documented_inference())
 @router.get("/", include_in_schema=False)
 async def server() -> ServerMetadata:
     """Return the service's name and version, and which extensions of the protocol it knows."""
     return ServerMetadata(name="orchard", version=version_of("orchard"), extensions=["binary_tensor_data"])
 
 
-@health.get("/live", summary="The service answers", responses=problems.inference())
+@health.get("/live", summary="The service answers", responses=documented_inference())
 async def live(services: ServicesDep) -> ServerHealth:
     """Return 200 as long as the process answers at all."""
     return ServerHealth(live=True, ready=_is_ready(services))
 
 
-@health.get("/ready", summary="A model is live", responses=problems.inference() | {503: {"model": ServerHealth}})
+@health.get("/ready", summary="A model is live", responses=documented_inference() | {503: {"model": ServerHealth}})
 async def ready(services: ServicesDep, response: Response) -> ServerHealth:
     """Return 200, or 503 while there is no model or the service is shutting down."""
     is_ready = _is_ready(services)
@@ -90,7 +101,7 @@ Live = Annotated[Served, Depends(_served)]
 Versioned = Annotated[Served, Depends(_version)]
 
 
-@router.get("/models/{model}", summary="What the model takes and gives", responses=problems.inference(404))
+@router.get("/models/{model}", summary="What the model takes and gives", responses=documented_inference(404))
 async def metadata(services: ServicesDep, served: Live) -> ModelMetadata:
     """Return the model's versions, inputs and outputs, of the live version.
 
@@ -102,7 +113,7 @@ async def metadata(services: ServicesDep, served: Live) -> ModelMetadata:
 @router.get(
     "/models/{model}/versions/{version}",
     summary="What a version of the model takes and gives",
-    responses=problems.inference(404),
+    responses=documented_inference(404),
 )
 async def version_metadata(services: ServicesDep, served: Versioned) -> ModelMetadata:
     """Return the same of one version."""
@@ -123,7 +134,7 @@ async def _metadata(services: Services, served: Served) -> ModelMetadata:
     )
 
 
-@router.get("/models/{model}/ready", summary="The model can be asked", responses=problems.inference(404))
+@router.get("/models/{model}/ready", summary="The model can be asked", responses=documented_inference(404))
 async def model_ready(served: Live) -> ModelReady:
     """Return 200 if there is a live version."""
     del served
@@ -133,7 +144,7 @@ async def model_ready(served: Live) -> ModelReady:
 @router.get(
     "/models/{model}/versions/{version}/ready",
     summary="A version of the model can be asked",
-    responses=problems.inference(404),
+    responses=documented_inference(404),
 )
 async def version_ready(served: Versioned) -> ModelReady:
     """Return 200 if the version is there and whole."""
@@ -144,19 +155,19 @@ async def version_ready(served: Versioned) -> ModelReady:
 @router.post(
     "/repository/index",
     summary="List the model's versions",
-    responses=problems.inference(400, 408, 413, 415),
+    responses=documented_inference(400, 408, 413, 415),
     openapi_extra=body("IndexRequest", examples.INDEX, required=False),
 )
 async def index(request: Request, services: ServicesDep) -> list[ModelEntry]:
     """Return the newest thousand versions. An empty body is allowed."""
-    bodies.parse(IndexRequest, await _body(request, services, SHORT), services.settings.max_rows)
+    parse(IndexRequest, await _body(request, services, SHORT), services.settings.max_rows)
     numbers = await asyncio.to_thread(services.registry.versions)
     return [ModelEntry(name=MODEL, version=str(number), state="READY", reason="") for number in numbers[:LISTED]]
 
 
 _INFER: dict[str, Any] = {
     "response_model": InferResponse,
-    "responses": problems.inference(400, 404, 408, 413, 415)
+    "responses": documented_inference(400, 404, 408, 413, 415)
     | {200: {"content": contents(BINARY), "headers": MODEL_VERSION}},
     "openapi_extra": body("InferRequest", examples.INFER, BINARY),
 }
@@ -183,7 +194,12 @@ async def _predict(request: Request, services: Services, served: Served) -> Resp
     encoding = _encoding(request)
     asked = await _body(request, services, services.settings.max_body_bytes)
     options = InferOptions(_header(request), services.settings.max_rows, served.version, served.model)
-    content, inferred = await _inferred(request, asked, options, services)
+    crops = len(served.model.crops)
+    # Bytes leave Python's lock alone: they are worked on in a thread. Long JSON goes to the helper process.
+    is_binary = options.header is not None and options.header < LARGE and not is_small(asked, crops)
+    content, inferred = await services.helper.run(
+        infer, asked, options, asker=request, crops=crops, in_thread=infer_here if is_binary else None
+    )
     services.note(served.model, inferred.usage)
     headers = {"X-Model-Version": served.version}
     if inferred.header is not None:
@@ -192,21 +208,7 @@ async def _predict(request: Request, services: Services, served: Served) -> Resp
     if encoding and len(content) >= WORTH_IT:
         content = await asyncio.to_thread(_folded, content, encoding)
         headers |= {"Content-Encoding": encoding, "Vary": "Accept-Encoding"}
-    if isinstance(content, bytes) and len(content) <= PART:
-        return Response(content, headers=headers, media_type=media_type)
-    return LargeResponse(content, headers, media_type)
-
-
-async def _inferred(
-    request: Request, content: bytes, options: InferOptions, services: Services
-) -> tuple[Content, Inferred]:
-    """Answer here what is short, in a thread what is bytes, and long JSON in another process."""
-    if is_small(content, len(options.model.crops)):
-        return infer(content, options)
-    inferred: tuple[Content, Inferred] | None = None
-    if options.header is not None and options.header < LARGE:
-        inferred = await services.helper.call_here(infer_here, content, options, asker=request)
-    return inferred or await services.helper.call(infer_aside, content, options, asker=request)
+    return large.response(content, headers, media_type)
 
 
 def _header(request: Request) -> int | None:
@@ -214,7 +216,7 @@ def _header(request: Request) -> int | None:
     if given is None:
         return None
     if not (given.isascii() and given.isdigit() and len(given) < 12):  # noqa: PLR2004 - no body is longer
-        raise MalformedInput(f"{HEADER} is {given[:40]!r}, which is no number of bytes")
+        raise MalformedInput(f"{HEADER} is {given[:40]!r}, which is not a number of bytes")
     return int(given)
 
 
@@ -232,7 +234,9 @@ async def _body(request: Request, services: Services, limit: int) -> bytes:
     if encoding == "identity":
         return content
     if encoding not in WINDOWS:
-        raise UnknownMediaType(f"bodies encoded as {encoding[:40]!r} are not read: use gzip or deflate")
+        raise UnknownMediaType(
+            f"{encoding[:40]}-encoded bodies are not accepted here: use gzip or deflate, or send the body uncompressed"
+        )
     content = await asyncio.to_thread(unfolded, content, encoding, limit)
     services.concurrency.hold(request.scope, len(content))
     return content

@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from starlette.responses import Response
 
-from app.api import problems
+from app.api.openapi.parts import documented
 from app.api.services import Services, ServicesDep
 from app.errors import NotReady
 from app.serving.drift import drift
@@ -72,7 +72,7 @@ PROCESS_GAUGES = {
     "/metrics",
     summary="Prometheus metrics",
     response_class=Response,
-    responses=problems.documented() | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    responses=documented() | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def metrics(services: ServicesDep) -> Response:
     """Return counts, durations, the live version and the input drift in Prometheus' text format, over all workers.

@@ -8,17 +8,17 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from app.api import bodies, problems
-from app.api.negotiation import JSON, body_type
+from app.api.bodies import SHORT, IdempotencyKey, read_body
+from app.api.guards import Writer
+from app.api.negotiation import body_type
 from app.api.openapi import examples
-from app.api.openapi.parts import body
-from app.api.request_id import SHORT, IdempotencyKey, read_body
+from app.api.openapi.parts import body, documented
 from app.api.services import Services, ServicesDep
-from app.api.tokens import Writer
 from app.logs import log_write
 from app.serving.drift import drift
 from app.store.line import LogLine
 from app.wire import records
+from app.wire.media_types import JSON
 from app.wire.schemas import (
     ActivateRequest,
     DriftReport,
@@ -27,6 +27,7 @@ from app.wire.schemas import (
     VersionCard,
     VersionPage,
 )
+from app.wire.validation import parse
 
 router = APIRouter(prefix="/models", tags=["models"])
 
@@ -35,7 +36,7 @@ Limit = Annotated[int, Query(ge=1, le=1_000, description="Entries in a page.")]
 VersionPath = Annotated[str, Path(max_length=20, description="A version's number.")]
 
 
-@router.get("", summary="List the versions, newest first", responses=problems.documented(422, 503))
+@router.get("", summary="List the versions, newest first", responses=documented(422, 503))
 async def versions(
     services: ServicesDep,
     limit: Limit = 20,
@@ -45,15 +46,13 @@ async def versions(
     return await asyncio.to_thread(records.versions, services.registry, services.live, limit, before)
 
 
-@router.get("/live", summary="The live version's card", responses=problems.documented(503))
+@router.get("/live", summary="The live version's card", responses=documented(503))
 async def live(services: ServicesDep) -> VersionCard:
     """Return what the live version says about itself."""
     return records.card(services.live.current, services.live)
 
 
-@router.get(
-    "/live/drift", summary="How far the weather asked about is from training", responses=problems.documented(503)
-)
+@router.get("/live/drift", summary="How far the weather asked about is from training", responses=documented(503))
 async def drift_report(services: ServicesDep) -> DriftReport:
     """Compare the weather asked about since the start, over all workers, with the weather of training."""
     served = services.live.current
@@ -63,7 +62,7 @@ async def drift_report(services: ServicesDep) -> DriftReport:
     return DriftReport(model_version=served.version, asked=found.asked, features=features, distance=found.distance)
 
 
-@router.get("/log", summary="The activation log, newest first", responses=problems.documented(422, 503))
+@router.get("/log", summary="The activation log, newest first", responses=documented(422, 503))
 async def log(
     services: ServicesDep,
     limit: Limit = 100,
@@ -73,7 +72,7 @@ async def log(
     return await asyncio.to_thread(records.log, services.registry, limit, before)
 
 
-@router.get("/{version}", summary="A version's card", responses=problems.documented(404, 422, 503))
+@router.get("/{version}", summary="A version's card", responses=documented(404, 422, 503))
 async def card(services: ServicesDep, version: VersionPath) -> VersionCard:
     """Return what a version says about itself: weights, scores, rows, recipe, loss curve, data digest, parent."""
     return records.card(await asyncio.to_thread(services.live.version, version), services.live)
@@ -83,7 +82,7 @@ async def card(services: ServicesDep, version: VersionPath) -> VersionCard:
     "/{version}/activate",
     summary="Make a version live: roll back or forward",
     response_model=LogLine,
-    responses=problems.documented(400, 401, 404, 408, 409, 413, 415, 422, 503),
+    responses=documented(400, 401, 404, 408, 409, 413, 415, 422, 503),
     openapi_extra=body("ActivateRequest", examples.ACTIVATE, required=False),
 )
 async def activate(
@@ -94,9 +93,9 @@ async def activate(
     Repeated with its key, the call is answered with the first one's line, and makes nothing live again.
     """
     body_type(request, (JSON,))
-    asked = bodies.parse(ActivateRequest, await read_body(request, services, SHORT), services.settings.max_rows)
+    asked = parse(ActivateRequest, await read_body(request, services, SHORT), services.settings.max_rows)
     line = await asyncio.to_thread(_activate, services, version, who, asked.note, key)
-    log_write("a version was made live", who=who, why=asked.note, version=version, line=line.number)
+    log_write("a version was made live", who=who, note=asked.note, version=version, line=line.number)
     return Response(to_json(line), media_type=JSON)
 
 

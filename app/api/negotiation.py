@@ -6,12 +6,8 @@ from collections.abc import Iterator, Sequence
 from starlette.requests import Request
 
 from app.errors import NotAcceptable, UnknownMediaType
+from app.wire.media_types import JSON
 
-JSON = "application/json"
-CSV = "text/csv"
-ARROW = "application/vnd.apache.arrow.stream"
-EVENTS = "text/event-stream"
-BINARY = "application/octet-stream"
 LONGEST = 1_000
 """Characters of a header that is read here; honest ones have a tenth."""
 

@@ -89,7 +89,7 @@ class Services:
             self.observations.close()
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
 

@@ -1,4 +1,4 @@
-"""Who may write, and who may read: named tokens, and addresses that try wrong ones."""
+"""Named tokens, and the addresses that try wrong ones. Knows no HTTP."""
 
 import hmac
 import logging
@@ -6,14 +6,11 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Annotated, NoReturn, Protocol
-
-from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from typing import NoReturn
 
 from app.errors import NotFound, StoreUnavailable, TooManyAttempts, Unauthorized
 from app.settings import SHORTEST_TOKEN, Settings
-from app.store.objects import NameTaken, Objects
+from app.store.objects import NameTaken, open_store
 
 TOKEN_NAME = "token"  # noqa: S105 - the file's name
 DEFAULT_NAME = "token"
@@ -27,7 +24,6 @@ WINDOW_S = 60.0
 """So many wrong tokens in so many seconds, and an address has to wait for the rest of them before it tries another."""
 ADDRESSES = 10_000
 """Addresses that are kept in mind."""
-BEARER = HTTPBearer(auto_error=False, description="A token from the model store's file `token`, or ORCHARD_TOKEN.")
 
 logger = logging.getLogger("orchard")
 
@@ -42,7 +38,7 @@ class Tokens:
 
     def __init__(self, settings: Settings) -> None:
         """Raises StoreUnavailable: there is no token and none can be kept."""
-        self._objects = Objects(settings.model_store)
+        self._objects = open_store(settings)
         self._fixed = {DEFAULT_NAME: settings.token.get_secret_value()} if settings.token is not None else None
         self._read_token = settings.read_token.get_secret_value() if settings.read_token is not None else None
         self._stamp: object = None
@@ -153,61 +149,3 @@ class WrongTokens:
         self._wrong[address] = (count + 1, until) if now < until else (1, now + WINDOW_S)
         if len(self._wrong) > ADDRESSES:
             self._wrong.popitem(last=False)
-
-
-def require_writer(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
-) -> str:
-    """Let a write through only with a right token; return who writes.
-
-    Raises:
-        Unauthorized: no token, or a wrong one.
-        TooManyAttempts: a wrong one, after too many from this address.
-    """
-    services = _services(request)
-    who = services.tokens.writer(_given(credentials))
-    if who is None:
-        services.wrong_tokens.refuse(_address(request))
-    return who
-
-
-def require_reader(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
-) -> None:
-    """Let a call through only with ORCHARD_READ_TOKEN, or with a token for writing.
-
-    Of all calls where that setting closes reading; else only of those that return what regions reported.
-
-    Raises:
-        Unauthorized, TooManyAttempts: as `require_writer`.
-    """
-    services = _services(request)
-    if not services.tokens.may_read(_given(credentials)):
-        services.wrong_tokens.refuse(_address(request))
-
-
-class _Guarded(Protocol):
-    """What is needed here of the services, which themselves need this room."""
-
-    @property
-    def tokens(self) -> Tokens: ...
-    @property
-    def wrong_tokens(self) -> WrongTokens: ...
-
-
-def _services(request: Request) -> _Guarded:
-    services: _Guarded = request.app.state.services
-    return services
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client is not None else ""
-
-
-def _given(credentials: HTTPAuthorizationCredentials | None) -> str:
-    if credentials is None:
-        raise Unauthorized("this call needs the header Authorization: Bearer <token>")
-    return credentials.credentials
-
-
-Writer = Annotated[str, Depends(require_writer)]

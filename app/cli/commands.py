@@ -72,16 +72,15 @@ def train(
     that the gate rejects is written all the same: exit code 0.
     """
     from app.cli import console, local  # noqa: PLC0415
+    from app.data.provenance import Provenance  # noqa: PLC0415
     from app.data.table_file import TableFile  # noqa: PLC0415
     from app.training.order import Order, Recipe  # noqa: PLC0415
 
     order = Order(
-        source="tutorial.csv" if data is None else data.name,
-        who=local.WHO,
-        table=TableFile(data or Path(str(files("app.data").joinpath("tutorial.csv")))),
+        Provenance("tutorial.csv" if data is None else data.name, local.WHO, note),
+        TableFile(data or Path(str(files("app.data").joinpath("tutorial.csv")))),
         alone=True,
         activate=activate,
-        note=note,
         recipe=Recipe(recipe, epochs, learning_rate, batch_size, seed),
     )
     with reported(as_json=as_json):
@@ -94,7 +93,7 @@ def train(
         card = outcome.version.card
         if outcome.predictions is not None:
             console.print_beside_targets(card, *outcome.predictions)
-        console.print_report(outcome.report, card, local.location(settings, outcome.report.version))
+        console.print_report(outcome.report, card, local.Local(settings).location(outcome.report.version))
 
 
 @CLI.command()

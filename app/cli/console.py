@@ -1,26 +1,25 @@
 """What the command line shows: how a training goes and what came of it, answers as tables or as JSON."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import to_json
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
 
 from app.cli import grids
 from app.cli.grids import Grid
 from app.cli.terminal import escaped, escaped_json, quoted
 from app.model.moments import Array
+from app.model.progress import Progress, Step, no_progress
 from app.model.rounding import rounded
 from app.store.card import Card
 from app.training.report import Report
 from app.wire.schemas import LogPage, ObservationPage, OnePrediction, VersionCard, VersionPage
-
-Show = Callable[[str, int, int, float | None], None]
-"""Called with (stage, epoch, epochs at most, loss in tons² or None)."""
 
 PIPE_WIDTH = 160
 """Characters in a line where the output is not a terminal."""
@@ -57,7 +56,7 @@ def print_json(answer: BaseModel | list[Any] | dict[str, Any]) -> None:
 
 
 @contextmanager
-def progress(*, as_json: bool = False, every_epoch: bool = False) -> Iterator[Show]:
+def progress(*, as_json: bool = False, every_epoch: bool = False) -> Iterator[Progress]:
     """Show how a training goes.
 
     A bar on a terminal; lines elsewhere, and for every epoch where the recipe asks for them. Where the output is to be
@@ -68,27 +67,23 @@ def progress(*, as_json: bool = False, every_epoch: bool = False) -> Iterator[Sh
         yield no_progress if as_json else _lines(shown, every_epoch=every_epoch)
         return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=shown, transient=True) as bar:
+    with Bar(*columns, console=shown, transient=True) as bar:
         task = bar.add_task("starting", total=None)
 
-        def show(stage: str, epoch: int, epochs: int, loss: float | None) -> None:
-            if loss is not None and every_epoch:
-                shown.print(_epoch(epoch, epochs, loss, every_epoch=True))
-            text = stage if loss is None else f"{stage}, loss {loss:.6g}"
+        def show(step: Step) -> None:
+            if step.loss is not None and every_epoch:
+                shown.print(_epoch(step, step.loss, every_epoch=True))
+            text = quoted(step.stage if step.loss is None else f"{step.stage}, loss {step.loss:.6g}")
             # The first of a stage is drawn at once: most stages are over before the next refresh.
-            bar.update(task, description=quoted(text), completed=epoch, total=epochs or None, refresh=epoch <= 1)
+            bar.update(task, description=text, completed=step.epoch, total=step.epochs or None, refresh=step.epoch <= 1)
 
         yield show
 
 
-def no_progress(stage: str, epoch: int, epochs: int, loss: float | None) -> None:
-    """Progress for nobody."""
-
-
-def _lines(shown: Console, *, every_epoch: bool) -> Show:
-    def line(stage: str, epoch: int, epochs: int, loss: float | None) -> None:
-        if stage == "fitting" and loss is not None and (every_epoch or _is_round(epoch)):
-            shown.print(_epoch(epoch, epochs, loss, every_epoch=every_epoch))
+def _lines(shown: Console, *, every_epoch: bool) -> Progress:
+    def line(step: Step) -> None:
+        if step.loss is not None and (every_epoch or _is_round(step.epoch)):
+            shown.print(_epoch(step, step.loss, every_epoch=every_epoch))
 
     return line
 
@@ -98,9 +93,13 @@ def _is_round(epoch: int) -> bool:
     return str(epoch).rstrip("0") in {"1", "2", "5"}
 
 
-def _epoch(epoch: int, epochs: int, loss: float, *, every_epoch: bool) -> str:
+def _epoch(step: Step, loss: float, *, every_epoch: bool) -> str:
     # Descent stops by itself: its number of epochs is a limit and says nothing about how far it is.
-    return f"Epoch {epoch}/{epochs}: Loss: {loss:.4f}" if every_epoch else f"Epoch {epoch}: Loss: {loss:.10g}"
+    return (
+        f"Epoch {step.epoch}/{step.epochs}: Loss: {loss:.4f}"
+        if every_epoch
+        else f"Epoch {step.epoch}: Loss: {loss:.10g}"
+    )
 
 
 def print_beside_targets(card: Card, targets: Array, predictions: Array) -> None:
@@ -109,7 +108,7 @@ def print_beside_targets(card: Card, targets: Array, predictions: Array) -> None
 
 
 def print_report(report: Report, card: Card | None, location: str) -> None:
-    """Print a training's report; ``card``: the version's, None for a dry run, ``place``: where versions are."""
+    """Print a training's report; ``card``: the version's, None for a dry run, ``location``: where the version is."""
     out = console()
     out.print(*_facts(report, card), sep="\n")
     if card is not None:

@@ -7,7 +7,7 @@ from app.cli.options import CONFLICT, DONE, REJECTED, WRONG
 from app.data.integrity import PREFIX
 from app.errors import OrchardError
 from app.settings import Settings
-from app.store.objects import Objects
+from app.store.objects import open_store
 from app.store.registry import Registry
 
 NOTE = "first model"
@@ -40,7 +40,7 @@ def plan(settings: Settings) -> Plan:
     Raises:
         StoreUnavailable: the store cannot be read.
     """
-    registry = Registry(Objects(settings.model_store))
+    registry = Registry(open_store(settings))
     if registry.last_number() > 0:
         return NOTHING
     try:

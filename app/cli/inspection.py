@@ -7,7 +7,7 @@ from app.data.integrity import database_fault
 from app.data.observations import Observations
 from app.errors import OrchardError
 from app.settings import Settings
-from app.store.objects import Objects
+from app.store.objects import open_store
 from app.store.registry import Registry
 
 
@@ -25,7 +25,7 @@ def inspect(settings: Settings) -> Inspection:
     Raises:
         StoreUnavailable: the store or the database cannot be read.
     """
-    registry = Registry(Objects(settings.model_store))
+    registry = Registry(open_store(settings))
     versions, log = registry.versions(), registry.log()
     named = {line.version: line.sha256 for line in reversed(log.lines)}
     faults = [*log.damage, *_faults_of_versions(registry, versions, named)]

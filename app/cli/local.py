@@ -13,20 +13,22 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic_core import to_json
 
 from app import memory
-from app.api.large import pieces
-from app.api.negotiation import CSV, JSON
 from app.data.harvest import Harvest
+from app.data.provenance import Once, Provenance
 from app.data.table_file import TableFile
 from app.errors import TrainingUnavailable
+from app.model.progress import Progress
 from app.serving.live import LEVEL, Live
 from app.settings import Settings
 from app.store.line import LogLine
-from app.store.objects import Objects
+from app.store.objects import open_store
 from app.store.registry import Registry
-from app.training.order import Activate, Order
-from app.training.report import Report
+from app.training.order import Order
+from app.training.report import Activate, Report
 from app.wire import records
-from app.wire.answers import PredictOptions, reply
+from app.wire.formats import PredictOptions, reply
+from app.wire.media_types import CSV, JSON
+from app.wire.parts import take
 from app.wire.schemas import (
     BatchPage,
     BatchRestored,
@@ -44,7 +46,7 @@ from app.wire.schemas import (
 
 if TYPE_CHECKING:
     from app.data.observations import Observations
-    from app.training.job import Outcome, Progress
+    from app.training.job import Outcome
 
 WHO = "command line"
 PAGE = 1_000
@@ -55,7 +57,7 @@ class Local:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._registry = Registry(Objects(settings.model_store))
+        self._registry = Registry(open_store(settings))
         self._live = Live(self._registry)
         self._live.follow()
 
@@ -98,8 +100,8 @@ class Local:
         return self._replied(table, CSV, level, version, explain=False).decode()
 
     def location(self, version: str | None) -> str:
-        """Return the path of a version's file."""
-        return location(self._settings, version)
+        """Return the path of a version's file; nothing for none."""
+        return "" if version is None else str(self._registry.path(version))
 
     def _replied(
         self, body: bytes, media_type: str, level: float | None, version: str | None, *, explain: bool
@@ -115,7 +117,7 @@ class Local:
             explain=explain,
         )
         content, _ = reply(body, options)
-        return b"".join(pieces(content))
+        return take(content)
 
     def retrain(
         self,
@@ -125,19 +127,16 @@ class Local:
         dry_run: bool = False,
         note: str = "",
         key: str | None = None,
-        progress: "Progress",
+        progress: Progress,
     ) -> Report:
         """Learn from a table, CSV or Parquet of any size, and all that is stored, or only from that."""
         file = TableFile(table) if table is not None else None
         order = Order(
-            source="stored observations" if table is None else table.name,
-            who=WHO,
-            table=file,
+            Provenance("stored observations" if table is None else table.name, WHO, note),
+            file,
             activate=activate,
             dry_run=dry_run,
-            note=note,
-            key=key,
-            digest=_digest(file, "retrain", activate, dry_run, note) if key else "",
+            once=_once(key, file, "retrain", activate, dry_run, note),
         )
         report = train(self._settings, order, progress).report
         self._live.follow()
@@ -164,11 +163,9 @@ class Local:
         """Store a table, CSV or Parquet of any size, as a batch of observations, for the next retrain."""
         file = TableFile(table)
         harvest = Harvest.of(file)
-        digest = _digest(file, "store", note) if key else ""
+        once = _once(key, file, "store", note)
         with self._observations() as observations:
-            answer, _ = records.store(
-                observations, harvest, source=table.name, note=note, who=WHO, key=key, digest=digest
-            )
+            answer, _ = records.store(observations, harvest, Provenance(table.name, WHO, note), once)
         return BatchStored.model_validate_json(answer)
 
     def observation_page(self, *, limit: int = PAGE, after: str | None = None) -> ObservationPage:
@@ -211,7 +208,7 @@ class Local:
             observations.close()
 
 
-def train(settings: Settings, order: Order, progress: "Progress") -> "Outcome":
+def train(settings: Settings, order: Order, progress: Progress) -> "Outcome":
     """Carry out an order in this process.
 
     Raises:
@@ -230,16 +227,14 @@ def train(settings: Settings, order: Order, progress: "Progress") -> "Outcome":
         job.close()
 
 
-def location(settings: Settings, version: str | None) -> str:
-    """Return the path of a version's file."""
-    return str(settings.model_store / "versions" / f"{version}.safetensors")
-
-
 def _json(body: Mapping[str, Any]) -> bytes:
     """Return JSON; a number that is not finite is written as such, so that the answer can say where it is."""
     return to_json(body, inf_nan_mode="constants")
 
 
-def _digest(file: TableFile | None, *options: object) -> str:
-    """Return what tells, under one idempotency key, a repeated order from another one."""
-    return hashlib.sha256(repr((file.digest() if file is not None else None, *options)).encode()).hexdigest()
+def _once(key: str | None, file: TableFile | None, *options: object) -> Once | None:
+    """Return a key with what tells a repeated order from another one; None without a key."""
+    if not key:
+        return None
+    content = file.digest() if file is not None else None
+    return Once(key, hashlib.sha256(repr((content, *options)).encode()).hexdigest())

@@ -127,7 +127,7 @@ def reported(*, as_json: bool | None = None) -> Iterator[None]:
         yield
     except OrchardError as error:
         if as_json:
-            from app.api import problems  # noqa: PLC0415
+            from app.wire import problems  # noqa: PLC0415
 
             _tell(error, problems.body(error))
         else:

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from app.client.errors import Unreadable
+from app.data.provenance import KEY_LENGTH
+from app.model.progress import Step
 from app.store.line import LogLine
-from app.training.order import Activate
-from app.training.report import Report
+from app.training.report import Activate, Report
+from app.wire.media_types import CSV, JSON
 from app.wire.schemas import (
     BatchPage,
     BatchRestored,
@@ -49,8 +51,6 @@ Seasons = Sequence[ReportedSeason | Mapping[str, object]]
 TableContent = str | bytes | Path
 """CSV: its text, its bytes, or the file that holds it."""
 
-JSON, CSV = "application/json", "text/csv"
-KEY_LENGTH = 200
 RETRAIN_TIMEOUT_S = 660.0
 """A retrain may take as long as the service lets it (ORCHARD_RETRAIN_TIMEOUT_S, by default 600), seconds."""
 
@@ -87,13 +87,7 @@ class Call(Generic[Returned]):
             ) from error
 
 
-class Step(BaseModel):
-    """How far a retrain has got: ``loss`` in tons², None outside of fitting."""
-
-    stage: str
-    epoch: int
-    epochs: int
-    loss: float | None
+_STEP = TypeAdapter(Step)
 
 
 def step(data: str) -> Step:
@@ -103,7 +97,7 @@ def step(data: str) -> Step:
         Unreadable: it is none.
     """
     try:
-        return Step.model_validate_json(data, extra="ignore")
+        return _STEP.validate_json(data, extra="ignore")
     except ValidationError as error:
         raise Unreadable(f"a progress event is not Orchard's: {_first_line(error)}") from error
 

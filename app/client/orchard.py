@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -13,19 +13,17 @@ from app.client.calls import Call, Calls, Seasons, TableContent
 from app.client.errors import Unreadable, problem_of_event
 from app.client.events import Event, Events
 from app.client.retries import Retries
-from app.training.order import Activate
-from app.training.report import Report
+from app.model.progress import Progress
+from app.training.report import Activate, Report
+from app.wire.media_types import EVENTS
 from app.wire.schemas import ObservationEntry
 
 Returned = TypeVar("Returned")
-Progress = Callable[[str, int, int, float | None], None]
-"""Called with (stage, epoch, epochs at most, loss in tons² or None)."""
 
 URL = "http://127.0.0.1:8000"
 TIMEOUT_S = 30.0
 RETRIES = 3
 PAGE = 1_000
-EVENTS = "text/event-stream"
 _CUT = "the event stream ended before its result"
 
 
@@ -56,8 +54,8 @@ class _Client(Calls):
         self._settings: dict[str, Any] = {"base_url": address, "timeout": timeout, "headers": headers}
 
     def location(self, version: str | None) -> str:
-        """Return the address of a version's card."""
-        return str(self._settings["base_url"].join(f"models/{version}"))
+        """Return the address of a version's card; nothing for none."""
+        return "" if version is None else str(self._settings["base_url"].join(f"models/{version}"))
 
     def _retries_of(self, call: Call[Any]) -> Retries:
         retries = self._retries if call.is_retried else 0
@@ -275,8 +273,7 @@ def _taken(event: Event, call: Call[Report], progress: Progress) -> Report | Non
     if event.name == "error":
         raise problem_of_event(event.data)
     if event.name == "progress":
-        step = calls.step(event.data)
-        progress(step.stage, step.epoch, step.epochs, step.loss)
+        progress(calls.step(event.data))
     return None
 
 

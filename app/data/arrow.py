@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from app.data.tables import MAX_ERRORS, NameCheck, number_problem
-from app.errors import FieldError, InvalidInput, MalformedInput
+from app.data.tables import NameCheck
+from app.errors import FieldError
+from app.faults import MAX_ERRORS, Faults
 from app.model.moments import Array
 from app.model.names import Names
 from app.model.weather import REGION_LENGTH, Feature
@@ -21,22 +22,20 @@ def check_schema(schema: pa.Schema, *, texts: Sequence[str], numbers: Sequence[s
     Raises:
         InvalidInput: a column is missing, doubled, unknown, or of another type.
     """
-    faults = [
-        FieldError((name,), f"the column {name!r} is missing", "missing")
-        for name in (*texts, *numbers)
-        if name not in schema.names and name not in optional
-    ]
+    faults = Faults()
+    for name in (*texts, *numbers):
+        if name not in schema.names and name not in optional:
+            faults.add(FieldError((name,), f"the column {name!r} is missing", "missing"))
     for name, count in Counter(schema.names).items():
         if count > 1:
-            faults.append(FieldError((name,), f"the column {name!r} appears twice", "doubled"))
+            faults.add(FieldError((name,), f"the column {name!r} appears twice", "doubled"))
         elif name not in (*texts, *numbers):
-            faults.append(FieldError((name[:REGION_LENGTH],), f"unknown column {name[:REGION_LENGTH]!r}", "unknown"))
+            faults.add(FieldError((name[:REGION_LENGTH],), f"unknown column {name[:REGION_LENGTH]!r}", "unknown"))
         elif name in texts and not _is_text(schema.field(name).type):
-            faults.append(FieldError((name,), f"{name} is {schema.field(name).type}, not text", "not_a_string"))
+            faults.add(FieldError((name,), f"{name} is {schema.field(name).type}, not text", "not_a_string"))
         elif name in numbers and not _is_number(schema.field(name).type):
-            faults.append(FieldError((name,), f"{name} is {schema.field(name).type}, not a number", "not_a_number"))
-    if faults:
-        raise InvalidInput(faults[0].message, faults[:MAX_ERRORS])
+            faults.add(FieldError((name,), f"{name} is {schema.field(name).type}, not a number", "not_a_number"))
+    faults.raise_if_any()
 
 
 def _is_number(kind: pa.DataType) -> bool:
@@ -56,22 +55,20 @@ class Reading:
     def __init__(self, rows: pa.RecordBatch | pa.Table, first_row: int = 0) -> None:
         self._rows = rows
         self._first = first_row
-        self._faults: list[FieldError] = []
-        self._count = 0
-        self._malformed = False
+        self._faults = Faults()
 
     def numbers(self, name: str, bounds: Feature, *, optional: bool = False) -> Array:
         """Return a column within ``bounds`` as float64, shape (n,); NaN for nulls, which must be ``optional``."""
         column = self._rows.column(name)
         values: Array = np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
-        good = (values >= bounds.low) & (values <= bounds.high)
+        good = bounds.admits(values)
         if optional and column.null_count:
             good |= _nulls(column)
         if not good.all():
             bad, empty = np.flatnonzero(~good), _nulls(column)
-            self._count += len(bad)
-            self._malformed |= bool((~np.isfinite(values[bad]) & ~empty[bad]).any())
-            self._faults += self._number_faults(values, bad[:MAX_ERRORS], empty, name, bounds)
+            malformed = bool((~np.isfinite(values[bad]) & ~empty[bad]).any())
+            listed = self._number_faults(values, bad[:MAX_ERRORS], empty, name, bounds)
+            self._faults.add_many(listed, len(bad), malformed=malformed)
         return values
 
     def _number_faults(
@@ -82,12 +79,12 @@ class Reading:
             where = f"row {number + 1}, column {name}: "
             if empty[row]:
                 yield FieldError((number, name), where + "the value is null", "missing")
-            elif broken := number_problem(float(values[row]), bounds) if np.isfinite(values[row]) else None:
+            elif broken := bounds.problem(float(values[row])) if np.isfinite(values[row]) else None:
                 yield FieldError((number, name), where + broken, "out_of_bounds")
             else:
                 yield FieldError((number, name), f"{where}{values[row]:g} is not finite", "not_finite")
 
-    def labels(self, name: str) -> Names:
+    def names(self, name: str) -> Names:
         """Return a column of names; none where it is null, or there is no such column."""
         if name not in self._rows.schema.names:
             return Names((), np.full(len(self._rows), -1, dtype=np.int32))
@@ -102,8 +99,7 @@ class Reading:
         )
         lengths = np.array([*(0 if label is None else len(label) for label in names), 0])  # the last for none, -1
         long = np.flatnonzero(lengths[codes] > REGION_LENGTH)
-        self._count += len(long)
-        self._faults += (
+        listed = (
             FieldError(
                 (self._first + row, name),
                 f"row {self._first + row + 1}, column {name}: "
@@ -112,17 +108,22 @@ class Reading:
             )
             for row in long[:MAX_ERRORS].tolist()
         )
+        self._faults.add_many(listed, len(long))
         return Names(names, codes)
 
-    def check_names(self, name: str, labels: Names, problem_of: NameCheck) -> None:
+    def check_names(self, column: str, names: Names, problem_of: NameCheck) -> None:
         """Take in what is wrong with the names of a column."""
-        wrong = {code: problem for code, label in enumerate(labels.names) if (problem := problem_of(label))}
-        rows = np.flatnonzero(np.isin(labels.codes, list(wrong))) if wrong else np.empty(0, np.intp)
-        self._count += len(rows)
-        for row in rows[:MAX_ERRORS].tolist():
-            number = self._first + row
-            message = f"row {number + 1}, column {name}: {wrong[labels.codes[row]]}"
-            self._faults.append(FieldError((number, name), message, "invalid"))
+        wrong = {code: problem for code, label in enumerate(names.names) if (problem := problem_of(label))}
+        rows = np.flatnonzero(np.isin(names.codes, list(wrong))) if wrong else np.empty(0, np.intp)
+        listed = (
+            FieldError(
+                (self._first + row, column),
+                f"row {self._first + row + 1}, column {column}: {wrong[names.codes[row]]}",
+                "invalid",
+            )
+            for row in rows[:MAX_ERRORS].tolist()
+        )
+        self._faults.add_many(listed, len(rows))
 
     def raise_faults(self) -> None:
         """Raise what was found, first row first.
@@ -131,12 +132,8 @@ class Reading:
             MalformedInput: a number is not finite.
             InvalidInput: a value is null, too long or out of bounds.
         """
-        if not self._faults:
-            return
-        self._faults.sort(key=lambda fault: fault.loc[0])
-        more = f" (and {self._count - 1} more)" if self._count > 1 else ""
-        kind = MalformedInput if self._malformed else InvalidInput
-        raise kind(self._faults[0].message + more, self._faults[:MAX_ERRORS])
+        self._faults.sort_by_row()
+        self._faults.raise_if_any()
 
 
 def _nulls(column: pa.ChunkedArray) -> NDArray[np.bool_]:

@@ -13,6 +13,7 @@ import unicodedata
 from app.model.weather import FEATURE_NAMES, REGION_LENGTH
 
 TEXT_COLUMNS = ("region", "season")
+MAX_CROPS = 100
 RESERVED_ENDINGS = ("_tons", "_low", "_high")
 RESERVED_NAMES = (*TEXT_COLUMNS, *FEATURE_NAMES, "input", "extrapolated")
 """A table's other columns, and the names that the Open Inference Protocol's tensors have here."""

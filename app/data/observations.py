@@ -25,6 +25,7 @@ from sqlalchemy.exc import IntegrityError
 from app.data import stored
 from app.data.database import Database
 from app.data.harvest import Harvest
+from app.data.provenance import Once, Provenance
 from app.data.stored import ANSWERS, BATCHES, OBSERVATIONS, TRAININGS, checksum
 from app.data.tables import Table
 from app.errors import KeyReused, KeyTaken, NotFound, StoreDamaged
@@ -36,6 +37,8 @@ KEY_LIFE = timedelta(days=400)
 """How long an answer is kept under its key: longer than from one harvest to the next."""
 AT_A_TIME = 500
 """Batches whose moments are asked for in one query."""
+ORCHARD = "orchard"
+"""Who withdraws or restores a batch where nobody has asked for that: the training that it came with has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +52,22 @@ class Batch:
     who: str
     rows: int
     created: datetime
-    withdrawn: datetime | None
-    withdrawn_why: str | None
+    withdrawn: datetime | None = None
+    withdrawn_why: str | None = None
+    withdrawn_by: str | None = None
 
     @classmethod
-    def of(cls, harvest: Harvest, *, source: str, note: str, who: str) -> Self:
+    def of(cls, harvest: Harvest, provenance: Provenance) -> Self:
         """Return the entry of a harvest that is to be stored."""
-        return cls(uuid.uuid4().hex, harvest.digest, source, note, who, harvest.rows, datetime.now(UTC), None, None)
+        return cls(
+            id=uuid.uuid4().hex,
+            digest=harvest.digest,
+            source=provenance.source,
+            note=provenance.note,
+            who=provenance.who,
+            rows=harvest.rows,
+            created=datetime.now(UTC),
+        )
 
 
 _ENTRIES = [BATCHES.c[name] for name in (*stored.CHECKED_ENTRY, "checksum")]
@@ -216,21 +228,23 @@ class Transaction:
         found = self._connection.execute(query)
         return {row[0]: RegionMean(row[1], np.array(row[2:], dtype=np.float64)) for row in found}
 
-    def withdraw(self, batch: str, why: str) -> Batch:
+    def withdraw(self, batch: str, who: str, note: str) -> Batch:
         """Take a batch out of future training; a batch that is out already stays as it is.
 
         Raises:
             NotFound: there is no such batch.
         """
-        return self._change(batch, BATCHES.c.withdrawn.is_(None), withdrawn=datetime.now(UTC), withdrawn_why=why)
+        told = {"withdrawn": datetime.now(UTC), "withdrawn_by": who, "withdrawn_why": note}
+        return self._change(batch, BATCHES.c.withdrawn.is_(None), **told)
 
-    def restore(self, batch: str, why: str) -> Batch:
+    def restore(self, batch: str, who: str, note: str) -> Batch:
         """Let a withdrawn batch take part in training again; one that does already stays as it is.
 
         Raises:
             NotFound: there is no such batch.
         """
-        told = {"withdrawn": None, "withdrawn_why": None, "restored": datetime.now(UTC), "restored_why": why}
+        told = dict.fromkeys(("withdrawn", "withdrawn_by", "withdrawn_why"))
+        told |= {"restored": datetime.now(UTC), "restored_by": who, "restored_why": note}
         return self._change(batch, BATCHES.c.withdrawn.is_not(None), **told)
 
     def _change(self, batch: str, condition: sql.ColumnElement[bool], **told: Any) -> Batch:
@@ -289,22 +303,22 @@ class Transaction:
         if count not in (0, batch.rows):  # of a large file no rows are stored
             yield f"batch {batch.id} has {count} rows in the database, {batch.rows} were written"
 
-    def answer(self, key: str, digest: str) -> KeptAnswer | None:
+    def answer(self, once: Once) -> KeptAnswer | None:
         """Return the first answer given under an idempotency key, or None.
 
         Raises:
             KeyReused: the key was used for another body.
             StoreDamaged: the answer is not what was written.
         """
-        row = self._connection.execute(sql.select(ANSWERS).where(ANSWERS.c.key == key)).first()
+        row = self._connection.execute(sql.select(ANSWERS).where(ANSWERS.c.key == once.key)).first()
         if row is None:
             return None
         answer = _answer(row)
-        if row.digest != digest:
+        if row.digest != once.fingerprint:
             raise KeyReused("the idempotency key was used before, for another request")
         return answer
 
-    def keep_answer(self, key: str, digest: str, body: str, version_sha256: str | None = None) -> None:
+    def keep_answer(self, once: Once, body: str, version_sha256: str | None = None) -> None:
         """Keep the answer given under an idempotency key, and forget those that are too old to be asked for again.
 
         Raises:
@@ -312,7 +326,13 @@ class Transaction:
         """
         now = datetime.now(UTC)
         self._connection.execute(sql.delete(ANSWERS).where(ANSWERS.c.created < now - KEY_LIFE))
-        values = {"key": key, "digest": digest, "body": body, "created": now, "version_sha256": version_sha256}
+        values = {
+            "key": once.key,
+            "digest": once.fingerprint,
+            "body": body,
+            "created": now,
+            "version_sha256": version_sha256,
+        }
         told = checksum([values[name] for name in stored.CHECKED_ANSWER])
         try:
             self._connection.execute(sql.insert(ANSWERS).values(**values, checksum=told))

@@ -49,6 +49,8 @@ BATCHES = sql.Table(
     sql.Column("restored_why", sql.Text),
     sql.Column("moments_sha256", sql.String(64)),
     sql.Column("checksum", sql.String(16)),
+    sql.Column("withdrawn_by", sql.Text),
+    sql.Column("restored_by", sql.Text),
 )
 OBSERVATIONS = sql.Table(
     "observations",
@@ -83,9 +85,11 @@ TRAININGS = sql.Table(
 share a database. See `app.training.pending`."""
 FORMAT = sql.Table("orchard_format", SCHEMA, sql.Column("number", sql.Integer, primary_key=True))
 
-ENTRY = ("id", "digest", "source", "note", "who", "rows", "created", "withdrawn", "withdrawn_why")
+ENTRY = ("id", "digest", "source", "note", "who", "rows", "created", "withdrawn", "withdrawn_why", "withdrawn_by")
 """What a batch's entry says, besides its sequence, its moments and how it was restored."""
-CHECKED_ENTRY = ("sequence", *ENTRY, "restored", "restored_why", "moments_sha256")
+ENTRY_OF_2 = ("sequence", *ENTRY[:-1], "restored", "restored_why", "moments_sha256")
+"""What the checksum of an entry is of in format 2."""
+CHECKED_ENTRY = (*ENTRY_OF_2, "withdrawn_by", "restored_by")
 CHECKED_ANSWER = ("key", "digest", "body", "created", "version_sha256")
 
 LOCK = 0x0A7C4A2D
@@ -175,19 +179,15 @@ def _number(connection: Connection) -> int:
 
 def _to_2(connection: Connection) -> None:
     """Add what version 0.1.0 did not have, and sum up what it has stored."""
-    for table, names in (
-        (BATCHES, ("restored", "restored_why", "moments_sha256", "checksum")),
-        (OBSERVATIONS, ("checksum",)),
-        (ANSWERS, ("version_sha256", "checksum")),
-    ):
-        for name in names:
-            kind = table.c[name].type.compile(connection.dialect)
-            connection.execute(sql.text(f"ALTER TABLE {table.name} ADD COLUMN {name} {kind}"))
+    _add_columns(connection, BATCHES, "restored", "restored_why", "moments_sha256", "checksum")
+    _add_columns(connection, OBSERVATIONS, "checksum")
+    _add_columns(connection, ANSWERS, "version_sha256", "checksum")
     ANSWERS_BY_AGE.create(connection)
     for sequence in connection.execute(sql.select(BATCHES.c.sequence)).scalars().all():
-        batch = connection.execute(sql.select(BATCHES).where(BATCHES.c.sequence == sequence)).one()
+        columns = [BATCHES.c[name] for name in (*ENTRY_OF_2, "moments")]
+        batch = connection.execute(sql.select(*columns).where(BATCHES.c.sequence == sequence)).one()
         digest = hashlib.sha256(batch.moments).hexdigest()
-        entry = {name: getattr(batch, name) for name in CHECKED_ENTRY} | {"moments_sha256": digest}
+        entry = {name: getattr(batch, name) for name in ENTRY_OF_2} | {"moments_sha256": digest}
         told = {"moments_sha256": digest, "checksum": checksum(list(entry.values()))}
         connection.execute(sql.update(BATCHES).where(BATCHES.c.sequence == sequence).values(**told))
         _sum_up_rows(connection, sequence, batch.id)
@@ -214,5 +214,21 @@ def chunks(connection: Connection, batch: int) -> Iterator[Sequence[Any]]:
         last = rows[-1].row
 
 
-STEPS: dict[int, Callable[[Connection], None]] = {2: _to_2}
+def _to_3(connection: Connection) -> None:
+    """Add who has withdrawn or restored a batch, which stood in the reason; what is damaged keeps its checksum."""
+    _add_columns(connection, BATCHES, "withdrawn_by", "restored_by")
+    for batch in connection.execute(sql.select(*(BATCHES.c[name] for name in (*ENTRY_OF_2, "checksum")))).all():
+        entry = [getattr(batch, name) for name in ENTRY_OF_2]
+        if batch.checksum == checksum(entry):
+            told = checksum([*entry, None, None])
+            connection.execute(sql.update(BATCHES).where(BATCHES.c.sequence == batch.sequence).values(checksum=told))
+
+
+def _add_columns(connection: Connection, table: sql.Table, *names: str) -> None:
+    for name in names:
+        kind = table.c[name].type.compile(connection.dialect)
+        connection.execute(sql.text(f"ALTER TABLE {table.name} ADD COLUMN {name} {kind}"))
+
+
+STEPS: dict[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3}
 """By the format that a step leads to."""

@@ -166,15 +166,15 @@ def _table(rows: "pa.Table | pa.RecordBatch", first_row: int, read: Callable[[st
     reading = Reading(rows, first_row)
     weather = np.stack([reading.numbers(feature.name, feature) for feature in WEATHER])
     yields = np.stack([reading.numbers(crop, YIELD, optional=True) for crop in crops])
-    regions, seasons = (_stripped(reading.labels(name), read) for name in TEXT_COLUMNS)
-    for name, labels in zip(TEXT_COLUMNS, (regions, seasons), strict=True):
-        reading.check_names(name, labels, name_problem)
+    regions, seasons = (_stripped(reading.names(name), read) for name in TEXT_COLUMNS)
+    for column, names in zip(TEXT_COLUMNS, (regions, seasons), strict=True):
+        reading.check_names(column, names, name_problem)
     reading.raise_faults()
     return Table(regions, seasons, weather.T, crops, yields.T).reporting()
 
 
-def _stripped(labels: Names, read: Callable[[str], str]) -> Names:
-    names = [read(name.strip()) for name in labels.names]
+def _stripped(sent: Names, read: Callable[[str], str]) -> Names:
+    names = [read(name.strip()) for name in sent.names]
     blank = [code for code, name in enumerate(names) if not name]
-    codes: Any = np.where(np.isin(labels.codes, blank), -1, labels.codes) if blank else labels.codes
+    codes: Any = np.where(np.isin(sent.codes, blank), -1, sent.codes) if blank else sent.codes
     return Names(names, codes)

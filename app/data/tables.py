@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from app.data.naming import TEXT_COLUMNS, crop_name_problem, name_problem
+from app.data.naming import MAX_CROPS, TEXT_COLUMNS, crop_name_problem, name_problem
 from app.errors import FieldError, InvalidInput, MalformedInput, TooLarge
+from app.faults import Faults
 from app.model.moments import Array
 from app.model.weather import FEATURE_NAMES, REGION_LENGTH, WEATHER, YIELD, Feature
 
@@ -25,9 +26,6 @@ NameCheck = Callable[[str], str | None]
 """Says what is wrong with a text, None for nothing."""
 
 NO_YIELD = "no crop column holds a number: every yield is empty"
-MAX_CROPS = 100
-MAX_ERRORS = 100
-"""Faults that are listed one by one; the rest is counted."""
 NUMBER_CHARACTERS = frozenset("0123456789+-.eE")
 
 
@@ -112,8 +110,8 @@ def parse_part(content: bytes, start: Start = BEGINNING, max_rows: int | None = 
     crops = crops_of(sheet.header)
     weather = _weather(sheet)
     yields = np.column_stack([sheet.numbers(crop, YIELD, optional=True) for crop in crops])
-    regions, seasons = (sheet.labels(name, name_problem) for name in TEXT_COLUMNS)
-    sheet.raise_faults()
+    regions, seasons = (sheet.names(name, name_problem) for name in TEXT_COLUMNS)
+    sheet.faults.raise_if_any()
     return Table(regions, seasons, weather, crops, yields).reporting()
 
 
@@ -142,10 +140,10 @@ def parse_regions(content: bytes, max_rows: int | None = None) -> tuple[Table, t
     sheet = _Sheet(content, max_rows)
     for name in sheet.header:
         if name not in ("region", *FEATURE_NAMES):
-            sheet.fault(FieldError((name,), f"unknown column {name!r}", "unknown"))
+            sheet.faults.add(FieldError((name,), f"unknown column {name!r}", "unknown"))
     weather = _weather(sheet)
-    regions = sheet.labels("region", _echoed)
-    sheet.raise_faults()
+    regions = sheet.names("region", _echoed)
+    sheet.faults.raise_if_any()
     nothing = (None,) * len(regions)
     return Table(regions, nothing, weather, (), np.empty((len(regions), 0))), tuple(sheet.header)
 
@@ -156,25 +154,13 @@ def check_crop_names(crops: Iterable[str]) -> None:
     Raises:
         InvalidInput: a name is empty, too long, unprintable, or means something else.
     """
-    names = list(crops)
-    errors = [
-        FieldError((name[:REGION_LENGTH],), problem, "crop_name")
-        for name in names
-        if (problem := crop_name_problem(name))
-    ]
+    names, faults = list(crops), Faults()
+    for name in names:
+        if problem := crop_name_problem(name):
+            faults.add(FieldError((name[:REGION_LENGTH],), problem, "crop_name"))
     if len(names) > MAX_CROPS:
-        errors.append(FieldError((), f"{len(names)} crops: at most {MAX_CROPS}", "too_many_crops"))
-    if errors:
-        raise InvalidInput(errors[0].message, errors[:MAX_ERRORS])
-
-
-def number_problem(value: float, feature: Feature) -> str | None:
-    """Say which bound of ``feature`` a number breaks, with value, bound and unit, or return None."""
-    if value < feature.low:
-        return f"{value:g} is below {feature.low:g} {feature.unit}"
-    if value > feature.high:
-        return f"{value:g} is above {feature.high:g} {feature.unit}"
-    return None
+        faults.add(FieldError((), f"{len(names)} crops: at most {MAX_CROPS}", "too_many_crops"))
+    faults.raise_if_any()
 
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
@@ -194,23 +180,23 @@ def read_cell(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
-def _echoed(_label: str) -> None:
+def _echoed(_name: str) -> None:
     """Find nothing wrong with a name that only comes back to whoever has sent it."""
 
 
-def _label_fault(label: str, problem_of: NameCheck) -> tuple[str, str] | None:
+def _name_fault(name: str, problem_of: NameCheck) -> tuple[str, str] | None:
     """Return a stable word for what is wrong with a name, and a sentence."""
-    if len(label) > REGION_LENGTH:
-        return "too_long", f"{len(label)} characters, at most {REGION_LENGTH}"
-    problem = problem_of(label)
+    if len(name) > REGION_LENGTH:
+        return "too_long", f"{len(name)} characters, at most {REGION_LENGTH}"
+    problem = problem_of(name)
     return ("invalid", problem) if problem else None
 
 
 def _weather(sheet: "_Sheet") -> Array:
     for feature in WEATHER:
         if feature.name not in sheet.header:
-            sheet.fault(FieldError((feature.name,), f"the column {feature.name!r} is missing", "missing"))
-    sheet.raise_faults()
+            sheet.faults.add(FieldError((feature.name,), f"the column {feature.name!r} is missing", "missing"))
+    sheet.faults.raise_if_any()
     return np.column_stack([sheet.numbers(feature.name, feature, optional=False) for feature in WEATHER])
 
 
@@ -225,22 +211,20 @@ class _Sheet:
         self.header = [read_cell(name.strip()) for name in lines[0][1]]
         self._lines = [number for number, _ in lines[1:]]
         self.rows = [cells for _, cells in lines[1:]]
-        self._faults: list[FieldError] = []
-        self._fault_count = 0
-        self._malformed = False
+        self.faults = Faults()
         self._check_shape()
 
     def _check_shape(self) -> None:
         for name, count in Counter(self.header).items():
             if count > 1:
-                self.fault(FieldError((name,), f"the column {name!r} appears twice", "doubled"))
+                self.faults.add(FieldError((name,), f"the column {name!r} appears twice", "doubled"))
         if not self.rows:
-            self.fault(FieldError((), "the table has a header and no rows", "no_rows"))
+            self.faults.add(FieldError((), "the table has a header and no rows", "no_rows"))
         for row, cells in enumerate(self.rows):
             if len(cells) != len(self.header):
                 message = f"{self._where(row)} has {len(cells)} cells, the header {len(self.header)}"
-                self.fault(FieldError((self._start.row + row,), message, "cells"))
-        self.raise_faults()
+                self.faults.add(FieldError((self._start.row + row,), message, "cells"))
+        self.faults.raise_if_any()
 
     def _place(self, row: int, name: str) -> tuple[int, str]:
         return self._start.row + row, name
@@ -248,33 +232,22 @@ class _Sheet:
     def _where(self, row: int) -> str:
         return f"row {self._start.row + row + 1} (line {self._lines[row]})"
 
-    def fault(self, error: FieldError, *, malformed: bool = False) -> None:
-        self._fault_count += 1
-        self._malformed = self._malformed or malformed
-        if len(self._faults) < MAX_ERRORS:
-            self._faults.append(error)
-
-    def raise_faults(self) -> None:
-        if not self._faults:
-            return
-        more = f" (and {self._fault_count - 1} more)" if self._fault_count > 1 else ""
-        kind = MalformedInput if self._malformed else InvalidInput
-        raise kind(self._faults[0].message + more, self._faults)
-
     def _cells(self, name: str) -> list[str]:
         column = self.header.index(name)
         return [cells[column].strip() for cells in self.rows]
 
-    def labels(self, name: str, problem_of: NameCheck) -> tuple[str | None, ...]:
+    def names(self, name: str, problem_of: NameCheck) -> tuple[str | None, ...]:
         """Return a column of names, None where a cell is empty or the column is absent."""
         if name not in self.header:
             return (None,) * len(self.rows)
         cells = [read_cell(cell) for cell in self._cells(name)]
-        wrong = {cell: found for cell in set(cells) if (found := _label_fault(cell, problem_of))}
+        wrong = {cell: found for cell in set(cells) if (found := _name_fault(cell, problem_of))}
         for row, cell in enumerate(cells) if wrong else ():
             if cell in wrong:
                 code, problem = wrong[cell]
-                self.fault(FieldError(self._place(row, name), f"{self._where(row)}, column {name}: {problem}", code))
+                self.faults.add(
+                    FieldError(self._place(row, name), f"{self._where(row)}, column {name}: {problem}", code)
+                )
         return tuple(cell or None for cell in cells)
 
     def numbers(self, name: str, bounds: Feature, *, optional: bool) -> Array:
@@ -287,7 +260,7 @@ class _Sheet:
                 pass
             else:
                 with np.errstate(invalid="ignore"):
-                    good = (values >= bounds.low) & (values <= bounds.high)
+                    good = bounds.admits(values)
                 if (good | np.isnan(values) if optional else good).all():
                     return values
         return np.array([self._number(row, name, cell, bounds, optional) for row, cell in enumerate(cells)])
@@ -302,18 +275,18 @@ class _Sheet:
         except ValueError:
             problem = f"{shown!r} is not a number" if cell else "the cell is empty"
             code = "not_a_number" if cell else "missing"
-            self.fault(FieldError(self._place(row, name), f"{where}: {problem}", code))
+            self.faults.add(FieldError(self._place(row, name), f"{where}: {problem}", code))
             return np.nan
         if not np.isfinite(value):
-            self.fault(
+            self.faults.add(
                 FieldError(self._place(row, name), f"{where}: {shown} is not finite", "not_finite"), malformed=True
             )
         elif not NUMBER_CHARACTERS.issuperset(cell):
-            self.fault(
+            self.faults.add(
                 FieldError(self._place(row, name), f"{where}: {shown!r} is not a plain decimal number", "not_a_number")
             )
-        elif broken := number_problem(value, bounds):
-            self.fault(FieldError(self._place(row, name), f"{where}: {broken}", "out_of_bounds"))
+        elif broken := bounds.problem(value):
+            self.faults.add(FieldError(self._place(row, name), f"{where}: {broken}", "out_of_bounds"))
         return value
 
 

@@ -13,17 +13,14 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from app.errors import Diverged
 from app.model.design import RANK_TOLERANCE, design
-from app.model.fit import CropFit, Fit, Progress, least_squares
+from app.model.fit import CropFit, Fit, least_squares
 from app.model.moments import Array, Moments
+from app.model.progress import FITTING, Progress, Step, no_progress
 
 ROUND = 1e-8
 """By how much a round of descent reduces the gradient before the residual is computed anew."""
 EXACT = 1e-12
 """The relative error of the smallest weight at which descent is done."""
-
-
-def no_progress(epoch: int, epochs: int, loss: float) -> None:
-    """Progress for nobody."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -171,7 +168,7 @@ class _Round:
             start = loss if start is None else start
             self._check(loss, start)
             losses.append(loss)
-            progress(len(losses), epochs, loss)
+            progress(Step(FITTING, len(losses), epochs, loss))
             goal = ROUND * norm if goal is None else goal
             if bool((norm <= goal).all()):
                 break
@@ -252,7 +249,7 @@ def follow_tutorial(
         if not np.isfinite(whole):
             break
         losses.append(whole)
-        progress(epoch, recipe.epochs, whole)
+        progress(Step(FITTING, epoch, recipe.epochs, whole))
     if not np.isfinite(whole) or whole > start:
         raise diverged(recipe.learning_rate, largest_stable_rate(features, targets.shape[1]))
     with torch.no_grad():

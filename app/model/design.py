@@ -1,6 +1,7 @@
 """The design: how a set of rows spreads over the features, and how far out a point lies from it."""
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,21 +14,27 @@ GROUP = 64
 """Values that are compared with each other before the largest of all are looked for."""
 
 
-@lru_cache(maxsize=16)
-def design(moments: Moments) -> tuple[Array, Array, int]:
-    """Return (A, scale, rank).
+class Design(NamedTuple):
+    """The standardised features: ``matrix`` A, shape (k - 1, k - 1), with AᵀA = their correlation matrix.
 
-    The standardised features' factor, the features' scale and how many directions they span.
-
-    A, shape (k - 1, k - 1), has AᵀA = correlation matrix; ``scale``, shape (k - 1,), holds standard deviations, and 1
-    for a constant column, whose column of A is zero.
+    ``scale``, shape (k - 1,), holds standard deviations, and 1 for a constant column, whose column of A is zero.
+    ``rank``: how many directions they span.
     """
+
+    matrix: Array
+    scale: Array
+    rank: int
+
+
+@lru_cache(maxsize=16)
+def design(moments: Moments) -> Design:
+    """Return the design of the rows that the moments are of."""
     constant = moments.constant[:-1]
     scale = np.where(constant, 1.0, moments.deviations[:-1])
     matrix = moments.factor[:-1, :-1] / (scale * np.sqrt(max(moments.count, 1)))
     matrix[:, constant] = 0.0
     singular = np.linalg.svd(matrix, compute_uv=False)
-    return matrix, scale, int(np.sum(singular > RANK_TOLERANCE * max(singular.max(initial=0.0), 1.0)))
+    return Design(matrix, scale, int(np.sum(singular > RANK_TOLERANCE * max(singular.max(initial=0.0), 1.0))))
 
 
 @lru_cache(maxsize=16)
@@ -77,7 +84,7 @@ def _largest(values: Array, most: int) -> NDArray[np.intp]:
 
 def undetermined(moments: Moments) -> tuple[list[int], list[int]]:
     """Return which features are constant, and which of the others depend linearly on each other, as column numbers."""
-    matrix, _, _ = design(moments)
+    matrix = design(moments).matrix
     constant = np.flatnonzero(moments.constant[:-1]).tolist()
     _, singular, directions = np.linalg.svd(matrix)
     null = directions[singular <= RANK_TOLERANCE * max(singular.max(initial=0.0), 1.0)]

@@ -1,15 +1,11 @@
 """What fitting returns, whichever recipe did it, and the closed form that it is compared with."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from app.model.design import RANK_TOLERANCE, design
 from app.model.moments import Array, Moments
-
-Progress = Callable[[int, int, float], None]
-"""Called after an epoch with (epoch, epochs at most, loss in tons²)."""
 
 CONVERGED_GAP = 1e-10
 ROUNDING = 1e-15

@@ -27,13 +27,13 @@ def assign_folds(regions: Sequence[str | None], weather: Array) -> NDArray[np.ui
 
     ``weather``, shape (n, features), stands in for a missing name.
     """
-    labels = regions if isinstance(regions, Names) else Names.of(regions)
-    named = labels.codes >= 0
-    by_name = np.fromiter(map(_fold_of_name, labels.names), np.uint8, len(labels.names))
+    names = regions if isinstance(regions, Names) else Names.of(regions)
+    named = names.codes >= 0
+    by_name = np.fromiter(map(_fold_of_name, names.names), np.uint8, len(names.names))
     if named.all():
-        return by_name[labels.codes]
+        return by_name[names.codes]
     folds = _folds_of_weather(weather)
-    folds[named] = by_name[labels.codes[named]]
+    folds[named] = by_name[names.codes[named]]
     return folds
 
 

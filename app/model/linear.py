@@ -48,7 +48,7 @@ class Spread:
     def of(cls, folded: FoldedMoments) -> Self:
         """Take it from a crop's moments and the frontier of its rows."""
         total = folded.total
-        _, _, rank = design(total)
+        rank = design(total).rank
         return cls(
             total.count,
             tuple(total.mean[:-1].tolist()),
@@ -69,6 +69,15 @@ class Spread:
         squares = [along * along for along in (_product(row, away) for row in self.whitener)]
         # added from the left: the order is part of the result
         return 1.0 / self.rows + functools.reduce(operator.add, squares)
+
+
+def clipped(tons: Array) -> Array:
+    """Return yields, 0 where they are below it: tons cannot be negative. An array without such is returned as it is."""
+    if tons.min() > 0.0:
+        return tons
+    tons = np.maximum(tons, 0.0)
+    tons += 0.0  # -0 becomes 0
+    return tons
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ class Names(Sequence[str | None]):
         self.codes = codes
 
     @classmethod
-    def of(cls, labels: Iterable[str | None]) -> Self:
+    def of(cls, names: Iterable[str | None]) -> Self:
         """Take them from one name a row; an empty one is none."""
         numbers: dict[str, int] = {}
-        codes = np.fromiter((numbers.setdefault(name, len(numbers)) if name else -1 for name in labels), np.int32)
+        codes = np.fromiter((numbers.setdefault(name, len(numbers)) if name else -1 for name in names), np.int32)
         return cls(tuple(numbers), codes)
 
     def __len__(self) -> int:

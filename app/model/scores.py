@@ -6,11 +6,13 @@ Everything is computed from moments: cross-validation costs one pass over the ro
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from statistics import NormalDist
 
+import mpmath
 import numpy as np
 from numpy.typing import NDArray
 
-from app.model.chi_square import chi_square_quantile
 from app.model.fit import Fit, least_squares
 from app.model.folds import FOLDS, FoldedMoments
 from app.model.linear import CropModel, LinearModel
@@ -19,6 +21,8 @@ from app.model.rounding import rounded
 
 CONFIDENCE = 0.99
 """Honest noise on the new rows stays below its bound with this probability."""
+APPROXIMATE_FROM = 10_000
+"""Degrees of freedom from which the approximation of a chi-square quantile is right to a relative 1e-6."""
 NOT_WORSE = 1.0
 """On new rows, the candidate's error may be this many times the current model's."""
 NOT_FORGOTTEN = 1.25
@@ -183,6 +187,26 @@ def _compare(all_rows: FoldedMoments, rows: FoldedMoments | None, line: tuple[Ar
     total = rows.total
     current = Rmse(total.count, math.sqrt(total.squared_error(*line) / total.count))
     return Comparison(out_of_fold(all_rows, rows), current)
+
+
+@lru_cache(maxsize=4096)
+def chi_square_quantile(probability: float, degrees_of_freedom: int) -> float:
+    """Return x with P(X <= x) = ``probability`` for ``degrees_of_freedom`` >= 1: how large honest noise on k rows is.
+
+    Relative error below 1e-9 up to 10 000 degrees of freedom, below 1e-6 beyond (tested against SciPy for 0.9 to
+    0.999). Wilson and Hilferty (1931): the cube root of X / k is nearly normal; below 10 000 that is where the search
+    for the root begins.
+    """
+    part = 2.0 / (9.0 * degrees_of_freedom)
+    near = degrees_of_freedom * (1.0 - part + NormalDist().inv_cdf(probability) * math.sqrt(part)) ** 3
+    if degrees_of_freedom >= APPROXIMATE_FROM:
+        return near
+
+    def missed(x: float) -> float:
+        below: float = mpmath.gammainc(degrees_of_freedom / 2.0, 0.0, x / 2.0, regularized=True)
+        return below - probability
+
+    return float(mpmath.findroot(missed, (0.999 * near, 1.001 * near), solver="secant"))
 
 
 def _check_new(crop: str, scores: Comparison, recorded: float | None) -> tuple[bool, str] | None:

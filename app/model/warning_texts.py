@@ -4,31 +4,14 @@ Weather that training has not seen, likely unit mistakes, yields below zero.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from app.model.linear import LEVERAGE_SLACK, LinearModel, Spread, Yields
 from app.model.moments import Array
 from app.model.rounding import rounded
-from app.model.weather import FEATURE_NAMES, WEATHER
-
-
-@dataclass(frozen=True, slots=True)
-class _Slip:
-    """What a feature is easily given as by mistake, and how to convert it to the right unit."""
-
-    given: str
-    convert: Callable[[float], float]
-
-
-SLIPS = {
-    "temperature": _Slip("in °C", lambda celsius: celsius * 9.0 / 5.0 + 32.0),
-    "rainfall": _Slip("in inches", lambda inches: inches * 25.4),
-    "humidity": _Slip("a share of 1", lambda share: share * 100.0),
-}
-_UNITS = {feature.name: feature.unit for feature in WEATHER}
+from app.model.weather import WEATHER, Feature
 
 
 def warnings_for(model: LinearModel, weather: Sequence[float], level: float) -> list[str]:
@@ -41,7 +24,7 @@ def warnings_for(model: LinearModel, weather: Sequence[float], level: float) -> 
 
 
 def warnings_for_many(model: LinearModel, weather: Sequence[Array], yields: Yields) -> list[list[str]]:
-    """Return the sentences about each of n regions, as `cautions` does: ``weather`` holds one array per feature.
+    """Return the sentences about each of n regions, as `warnings_for` does: ``weather`` holds one array per feature.
 
     Most regions have none: only those that have are looked at one by one.
     """
@@ -70,8 +53,8 @@ def weather_warnings(model: LinearModel, weather: Sequence[float], leverages: Se
     sentences = []
     for spread, leverage in zip(model.spreads, leverages, strict=True):
         outside = [
-            _range_sentence(name, value, low, high)
-            for name, value, low, high in zip(FEATURE_NAMES, weather, spread.minimum, spread.maximum, strict=True)
+            _range_sentence(feature, value, low, high)
+            for feature, value, low, high in zip(WEATHER, weather, spread.minimum, spread.maximum, strict=True)
             if not low <= value <= high
         ]
         if not outside and leverage > spread.largest_leverage * (1.0 + LEVERAGE_SLACK):
@@ -91,13 +74,11 @@ def _crops(model: LinearModel, spread: Spread) -> str:
     return ", ".join(crop.crop for crop in model.crops if crop.spread == spread) + ": "
 
 
-def _range_sentence(name: str, value: float, low: float, high: float) -> str:
-    unit = _UNITS[name]
-    sentence = f"{name} {value:g} {unit} is outside the training range, {low:g} to {high:g} {unit}"
-    slip = SLIPS[name]
-    converted = slip.convert(value)
-    if low <= converted <= high:
-        sentence += f"; if it is {slip.given}, that is {converted:g} {unit}"
+def _range_sentence(feature: Feature, value: float, low: float, high: float) -> str:
+    unit, mistake = feature.unit, feature.mistake
+    sentence = f"{feature.name} {value:g} {unit} is outside the training range, {low:g} to {high:g} {unit}"
+    if mistake is not None and low <= (converted := mistake.convert(value)) <= high:
+        sentence += f"; if it is {mistake.given}, that is {converted:g} {unit}"
     return sentence
 
 

@@ -3,7 +3,17 @@
 Three of them reach the service. The mathematics beside this file takes any number of columns.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class UnitMistake:
+    """What a feature is easily given as by mistake, and how to convert it to the right unit."""
+
+    given: str
+    convert: Callable[[float], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +25,41 @@ class Feature:
     low: float
     high: float
     meaning: str
+    mistake: UnitMistake | None = None
+
+    def admits(self, values: Any) -> Any:
+        """Tell of a number, or of each of an array, whether it is within the bounds; NaN is not."""
+        return (values >= self.low) & (values <= self.high)
+
+    def problem(self, value: float) -> str | None:
+        """Say which bound a number breaks, with value, bound and unit, or return None."""
+        if value < self.low:
+            return f"{value:g} is below {self.low:g} {self.unit}"
+        if value > self.high:
+            return f"{value:g} is above {self.high:g} {self.unit}"
+        return None
 
 
 WEATHER = (
-    Feature("temperature", "°F", -130.0, 140.0, "average over the season"),
-    Feature("rainfall", "mm", 0.0, 30_000.0, "total over the season"),
-    Feature("humidity", "%", 0.0, 100.0, "average relative humidity over the season"),
+    Feature(
+        "temperature",
+        "°F",
+        -130.0,
+        140.0,
+        "average over the season",
+        UnitMistake("in °C", lambda celsius: celsius * 9.0 / 5.0 + 32.0),
+    ),
+    Feature(
+        "rainfall", "mm", 0.0, 30_000.0, "total over the season", UnitMistake("in inches", lambda inches: inches * 25.4)
+    ),
+    Feature(
+        "humidity",
+        "%",
+        0.0,
+        100.0,
+        "average relative humidity over the season",
+        UnitMistake("a share of 1", lambda share: share * 100.0),
+    ),
 )
 FEATURE_NAMES = tuple(feature.name for feature in WEATHER)
 REGION_LENGTH = 200

@@ -53,11 +53,11 @@ class Usage:
     regions: int
     extrapolated: int
 
-    def shrunk(self) -> "Usage":
-        """Return the same with the weather's moments."""
-        if isinstance(self.weather, Moments):
-            return self
-        return Usage(Moments.of(np.column_stack(list(self.weather))), self.regions, self.extrapolated)
+    def __reduce__(self) -> tuple[type["Usage"], tuple[Moments, int, int]]:
+        """Cross to another process as moments, so that little has to cross."""
+        weather = self.weather
+        moments = weather if isinstance(weather, Moments) else Moments.of(np.column_stack(list(weather)))
+        return Usage, (moments, self.regions, self.extrapolated)
 
 
 class AskedWeather:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from app.errors import NotFound, OrchardError, StoreUnavailable
+from app.settings import Settings
 
 TEMPORARY = "tmp"
 YOUNG_S = 10.0
@@ -189,3 +190,8 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def open_store(settings: Settings) -> Objects:
+    """Return the model store that the settings name."""
+    return Objects(settings.model_store)

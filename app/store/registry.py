@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
 
 from app.errors import KeyReused, NotFound, NotReady, OrchardError, StoreDamaged
 from app.store.line import LogLine, StoredLine
@@ -38,6 +40,14 @@ class LogPart:
 
     lines: list[LogLine]
     damage: list[str]
+
+
+class LiveVersion(NamedTuple):
+    """The activation that is in force, its version, and the damage that was passed over on the way to it, or ""."""
+
+    line: LogLine
+    version: Version
+    damage: str
 
 
 class Registry:
@@ -104,12 +114,16 @@ class Registry:
         except NotFound:
             return False
 
+    def path(self, version: str) -> Path:
+        """Return where the version's file is."""
+        return self._objects.root / _version_name(version)
+
     def has_version(self, version: str) -> bool:
         """Say whether the version's file is there, whole or not."""
         return self._objects.exists(_version_name(version))
 
     def activate(
-        self, version: str, who: str, why: str, *, sha256: str | None = None, key: str | None = None
+        self, version: str, who: str, note: str, *, sha256: str | None = None, key: str | None = None
     ) -> LogLine:
         """Make a version live: append a line to the log that names it.
 
@@ -135,7 +149,7 @@ class Registry:
                 version=version,
                 sha256=found,
                 who=who,
-                why=why,
+                why=note,
                 when=datetime.now(UTC),
                 before=self._hash_of_line(last),
                 key=key,
@@ -211,8 +225,8 @@ class Registry:
         except (NotFound, StoreDamaged):
             return None
 
-    def live(self, known: int = 0) -> tuple[LogLine, Version, str]:
-        """Return the newest activation whose version can be read, the version, and what damage was passed over.
+    def live(self, known: int = 0) -> LiveVersion:
+        """Return the newest activation whose version can be read.
 
         ``known``: a line that is known to be the last one, so that the log need not be listed.
 
@@ -228,7 +242,7 @@ class Registry:
             except (StoreDamaged, NotFound) as error:
                 damage = damage or error.detail
             else:
-                return line, version, damage
+                return LiveVersion(line, version, damage)
         raise NotReady(damage or self._why_none())
 
     def _why_none(self) -> str:

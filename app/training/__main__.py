@@ -12,10 +12,12 @@ import os
 import pickle
 import sys
 import time
+from dataclasses import asdict
 from typing import Any, BinaryIO
 
 from app import logs, memory, parent
-from app.errors import FieldError, OrchardError, ServiceError
+from app.errors import OrchardError, ServiceError
+from app.model.progress import Step
 from app.settings import Settings
 from app.training.order import Order
 from app.training.process import LENGTH
@@ -64,30 +66,21 @@ def _next_order(orders: BinaryIO) -> Order | None:
 def _carry_out(job: Any, order: Order, answers: BinaryIO) -> None:
     last = ("", 0.0)
 
-    def progress(stage: str, epoch: int, epochs: int, loss: float | None) -> None:
+    def progress(step: Step) -> None:
         nonlocal last
         now = time.monotonic()
-        if stage != last[0] or now - last[1] >= REPORT_EVERY_S:
-            last = (stage, now)
-            _answer(answers, {"progress": {"stage": stage, "epoch": epoch, "epochs": epochs, "loss": loss}})
+        if step.stage != last[0] or now - last[1] >= REPORT_EVERY_S:
+            last = (step.stage, now)
+            _answer(answers, {"progress": asdict(step)})
 
     try:
         report = job.run(order, progress).report
     except OrchardError as error:
         if isinstance(error, ServiceError):
             logger.warning(error.detail, exc_info=error.__cause__)
-        _answer(answers, {"error": _described(error)})
+        _answer(answers, {"error": error.as_dict()})
     else:
         _answer(answers, {"report": report.model_dump(mode="json")})
-
-
-def _described(error: OrchardError) -> dict[str, Any]:
-    faults: list[FieldError] = list(error.errors)
-    return {
-        "kind": type(error).__name__,
-        "detail": error.detail,
-        "errors": [{"loc": fault.loc, "message": fault.message, "code": fault.code} for fault in faults],
-    }
 
 
 def _answer(answers: BinaryIO, message: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """A fitted model before it is judged: which rows it was fitted on, the fit, and what its card says of it."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -18,6 +18,7 @@ from app.model.fit import Fit
 from app.model.folds import FoldedMoments, assign_folds
 from app.model.linear import CropModel, LinearModel
 from app.model.moments import Array, Moments
+from app.model.progress import Progress
 from app.model.weather import FEATURE_NAMES, WEATHER
 from app.store.card import (
     Card,
@@ -38,8 +39,6 @@ MIN_ROWS = 6
 """A crop with fewer rows is left out: four coefficients and two degrees of freedom."""
 CURVE_POINTS = 200
 """The loss curve in the card has about this many points, the first and the last epoch among them."""
-
-Epochs = Callable[[int, int, float], None]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -69,7 +68,7 @@ class Candidate:
     predictions: tuple[Array, Array] | None
 
     @classmethod
-    def of(cls, order: Order, harvest: Harvest | None, rows: TrainingMoments, progress: Epochs) -> "Candidate":
+    def of(cls, order: Order, harvest: Harvest | None, rows: TrainingMoments, progress: Progress) -> "Candidate":
         """Fit the crops that have rows enough, by the order's recipe; ``harvest`` is what came with it.
 
         Raises:
@@ -89,7 +88,7 @@ class Candidate:
         return cls(fit, usable, left_out, None)
 
     @classmethod
-    def _by_tutorial(cls, order: Order, harvest: Harvest | None, progress: Epochs) -> "Candidate":
+    def _by_tutorial(cls, order: Order, harvest: Harvest | None, progress: Progress) -> "Candidate":
         if harvest is None or harvest.table is None:
             raise InvalidInput(
                 f"the tutorial recipe goes through the rows themselves: it needs a table, of at most {HELD_ROWS} rows"
@@ -114,8 +113,8 @@ class Candidate:
             created=datetime.now(UTC),
             recipe="tutorial" if self.fit.recipe == "tutorial" else "descent",
             parent=parent,
-            note=order.note,
-            source=order.source,
+            note=order.provenance.note,
+            source=order.provenance.source,
             seed=order.recipe.seed,
             features=_feature_cards({crop: part.total for crop, part in moments.items()}),
             crops={crop.crop: _crop_card(crop, moments[crop.crop], at_hand, self.fit) for crop in model.crops},
@@ -163,7 +162,7 @@ def _complete(table: Table) -> tuple[Table, list[str]]:
     return table.rows(complete), [sentence]
 
 
-def _descend(recipe: Recipe, crops: dict[str, Moments], progress: Epochs) -> Fit:
+def _descend(recipe: Recipe, crops: dict[str, Moments], progress: Progress) -> Fit:
     if recipe.batch_size is not None:
         raise InvalidInput("a batch size belongs to the tutorial recipe: descent takes all rows at once")
     if recipe.epochs is None:

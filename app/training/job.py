@@ -6,19 +6,19 @@ the database, then the line of the log. No lock of the database is held while it
 "The end of a transaction".
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.data.harvest import Harvest
-from app.data.observations import Batch, KeptAnswer, Observations, RegionMean, Transaction
+from app.data.observations import ORCHARD, Batch, KeptAnswer, Observations, RegionMean, Transaction
 from app.data.table_file import TableFile
 from app.data.tables import Table
 from app.errors import NotFound, NotReady, OrchardError, StoreDamaged, Unconfirmed
 from app.model import scores
 from app.model.folds import FoldedMoments
 from app.model.moments import Array
+from app.model.progress import Progress, Step, no_progress
 from app.settings import Settings
-from app.store.objects import Objects
+from app.store.objects import open_store
 from app.store.registry import Published, Registry
 from app.store.version import Version
 from app.training import review
@@ -27,13 +27,6 @@ from app.training.lock import alone
 from app.training.order import Order, PackedTable
 from app.training.pending import Pending, settle
 from app.training.report import Changes, Report, SuspiciousYield
-
-Progress = Callable[[str, int, int, float | None], None]
-"""Called with (stage, epoch, epochs at most, loss in tons² or None)."""
-
-
-def no_progress(stage: str, epoch: int, epochs: int, loss: float | None) -> None:
-    """Progress for nobody."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -54,7 +47,7 @@ class Job:
 
     def __init__(self, settings: Settings) -> None:
         self._store = settings.model_store
-        self._registry = Registry(Objects(settings.model_store))
+        self._registry = Registry(open_store(settings))
         self._observations = Observations(settings.database)
 
     def run(self, order: Order, progress: Progress = no_progress) -> Outcome:
@@ -72,9 +65,9 @@ class Job:
         with alone(self._store):
             settle(self._registry, self._observations)
             earlier = None
-            if order.key:
+            if order.once is not None:
                 with self._observations.reading() as transaction:
-                    earlier = transaction.answer(order.key, order.digest)
+                    earlier = transaction.answer(order.once)
             return self._train(order, progress) if earlier is None else self._repeated(earlier, order, progress)
 
     def close(self) -> None:
@@ -95,18 +88,20 @@ class Job:
             if version.card.parent != (live.number if live is not None else None):
                 self._take_back(report, order)
                 return self._train(order, progress)
-            self._registry.activate(report.version, order.who, order.note, sha256=earlier.version_sha256)
+            self._registry.activate(
+                report.version, order.provenance.who, order.provenance.note, sha256=earlier.version_sha256
+            )
         return Outcome(report, version, None)
 
     def _was_live(self, version: str) -> bool:
         return any(line.version == version for line in self._registry.log().lines)
 
     def _take_back(self, report: Report, order: Order) -> None:
-        assert order.key is not None  # noqa: S101 - an answer was found under it
+        assert order.once is not None  # noqa: S101 - an answer was found under its key
         with self._observations.transaction() as transaction:
             if report.batch is not None:
-                transaction.withdraw(report.batch, "another version was made live before that of its training")
-            transaction.forget_answer(order.key)
+                transaction.withdraw(report.batch, ORCHARD, "another version was made live before that of its training")
+            transaction.forget_answer(order.once.key)
 
     def _train(self, order: Order, progress: Progress) -> Outcome:
         live = self._live()
@@ -117,10 +112,10 @@ class Job:
         attempt = _Attempt.of(order, harvest, found, stock, live, progress)
         if order.dry_run:
             return attempt.outcome(None)
-        progress("publishing", 0, 0, None)
+        progress(Step("publishing"))
         published = self._registry.publish(attempt.version)
         try:
-            progress("storing", 0, 0, None)
+            progress(Step("storing"))
             pending = self._stored(attempt, published, after)
         except Unconfirmed:
             raise  # the database may name the version
@@ -128,7 +123,7 @@ class Job:
             self._registry.discard(published.version)
             raise
         if pending is not None:
-            progress("activating", 0, 0, None)
+            progress(Step("activating"))
             self._activate(pending)
         return attempt.outcome(published.version)
 
@@ -137,22 +132,21 @@ class Job:
         order, outcome = attempt.order, attempt.outcome(published.version)
         with self._observations.transaction() as transaction:
             added, replaced = attempt.store(transaction)
-            if order.key:
-                answer = outcome.report.model_dump_json()
-                transaction.keep_answer(order.key, order.digest, answer, published.sha256)
+            if order.once is not None:
+                transaction.keep_answer(order.once, outcome.report.model_dump_json(), published.sha256)
             if not outcome.report.activated:
                 return None
             pending = Pending(
                 version=published.version,
                 sha256=published.sha256,
                 after=after,
-                who=order.who,
-                why=attempt.why,
+                who=order.provenance.who,
+                note=attempt.note,
                 added=added,
                 replaced=replaced,
-                key=order.key,
+                key=order.once.key if order.once is not None else None,
             )
-            pending.note(transaction)
+            pending.write(transaction)
         return pending
 
     def _activate(self, pending: Pending) -> None:
@@ -198,7 +192,7 @@ def _read(order: Order, live: _Live | None, progress: Progress) -> tuple[Harvest
 
     def look(part: Table, first_row: int) -> None:
         if isinstance(source, TableFile):
-            progress("reading", first_row, 0, None)
+            progress(Step("reading", first_row))
         if live is not None and len(found) < review.MOST_LISTED:
             found.extend(review.suspicious(part, live.version.model, first_row))
 
@@ -228,7 +222,7 @@ class _Stock:
         if harvest is not None:
             known = transaction.find(harvest.digest) if order.alone else None
             if known is None:
-                new = Batch.of(harvest, source=order.source, note=order.note, who=order.who)
+                new = Batch.of(harvest, order.provenance)
         kept = ([known] if known is not None else []) if order.alone else stored
         batches = [*kept, *([new] if new is not None else [])]
         replaced = [batch for batch in stored if order.alone and batch not in kept]
@@ -272,8 +266,8 @@ class _Attempt:
     ) -> "_Attempt":
         """Fit and judge a candidate."""
         rows = stock.rows
-        candidate = Candidate.of(order, harvest, rows, lambda *epoch: progress("fitting", *epoch))
-        progress("scoring", 0, 0, None)
+        candidate = Candidate.of(order, harvest, rows, progress)
+        progress(Step("scoring"))
         current = live.current() if live is not None else None
         moments = candidate.moments
         verdict = scores.judge(candidate.fit, moments, rows.old, rows.new, current, may_drop=order.alone)
@@ -290,12 +284,12 @@ class _Attempt:
         return self.verdict.accepted or self.order.activate == "always"
 
     @property
-    def why(self) -> str:
+    def note(self) -> str:
         """Why its version is made live, for the log."""
-        why = self.order.note
+        note = self.order.provenance.note
         if self.verdict.failed:
-            why = f"{why} (activated although the gate rejects it: {self.verdict.failed[0]})".strip()
-        return why
+            note = f"{note} (activated although the gate rejects it: {self.verdict.failed[0]})".strip()
+        return note
 
     def store(self, transaction: Transaction) -> tuple[list[str], list[str]]:
         """Store what came with the order; if it is refused, it is kept, and withdrawn from training.
@@ -303,18 +297,18 @@ class _Attempt:
         Returns:
             The batches that take part in training by this, and those that no longer do.
         """
-        stock = self.stock
+        stock, who, source = self.stock, self.order.provenance.who, self.order.provenance.source
         if stock.new is not None and self.harvest is not None:
             transaction.add(stock.new, self.harvest)
         added = [batch.id for batch in (stock.new, stock.taken_up) if batch is not None]
         if not self.wanted:
             for batch in added:
-                transaction.withdraw(batch, f"its training was rejected: {self.verdict.failed[0]}")
+                transaction.withdraw(batch, ORCHARD, f"its training was rejected: {self.verdict.failed[0]}")
             return [], []
         if stock.taken_up is not None:
-            transaction.restore(stock.taken_up.id, f"taken up by training on {self.order.source} alone")
+            transaction.restore(stock.taken_up.id, who, f"taken up by training on {source} alone")
         for replaced in stock.replaced:
-            transaction.withdraw(replaced.id, f"replaced by training on {self.order.source} alone")
+            transaction.withdraw(replaced.id, who, f"replaced by training on {source} alone")
         return added, [batch.id for batch in stock.replaced]
 
     def outcome(self, published: str | None) -> Outcome:

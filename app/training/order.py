@@ -4,10 +4,10 @@ import pickle
 from dataclasses import dataclass
 from typing import Literal
 
+from app.data.provenance import Once, Provenance
 from app.data.table_file import TableFile
 from app.data.tables import Table
-
-Activate = Literal["if_better", "always", "never"]
+from app.training.report import Activate
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +39,13 @@ class Order:
     """One training.
 
     ``table``: the rows that come with it, or the file that holds them, if any. ``alone``: train on these rows only, and
-    withdraw all other batches once the version is kept; otherwise they are added to what is stored. ``who``, ``source``
-    and ``note`` are for the records. With a ``key``, ``digest`` tells whether a repeated call is the same request.
+    withdraw all other batches once the version is kept; otherwise they are added to what is stored.
     """
 
-    source: str
-    who: str
+    provenance: Provenance
     table: Table | TableFile | PackedTable | None = None
     alone: bool = False
     activate: Activate = "if_better"
     dry_run: bool = False
-    note: str = ""
     recipe: Recipe = Recipe()
-    key: str | None = None
-    digest: str = ""
+    once: Once | None = None

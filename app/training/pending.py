@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from app.data.observations import Observations, Transaction
+from app.data.observations import ORCHARD, Observations, Transaction
 from app.errors import NotFound, OrchardError, RetrainRunning, StoreDamaged
 from app.settings import Settings
-from app.store.objects import Objects
+from app.store.objects import open_store
 from app.store.registry import Registry
 from app.training.lock import alone
 
@@ -34,12 +34,12 @@ class Pending(BaseModel):
     sha256: str
     after: int
     who: str
-    why: str
+    note: str
     added: list[str]
     replaced: list[str]
     key: str | None
 
-    def note(self, transaction: Transaction) -> None:
+    def write(self, transaction: Transaction) -> None:
         """Write it down."""
         transaction.begin_training(self.sha256, self.model_dump_json())
 
@@ -49,7 +49,7 @@ class Pending(BaseModel):
         Raises:
             StoreUnavailable, StoreDamaged, NotFound: the version is not live.
         """
-        registry.activate(self.version, self.who, self.why, sha256=self.sha256)
+        registry.activate(self.version, self.who, self.note, sha256=self.sha256)
         self.erase(observations)
 
     def erase(self, observations: Observations) -> None:
@@ -60,7 +60,7 @@ class Pending(BaseModel):
         except OrchardError as error:
             logger.warning("version %s is live, and still noted as under way: %s", self.version, error.detail)
 
-    def undo(self, registry: Registry, observations: Observations, why: str) -> None:
+    def undo(self, registry: Registry, observations: Observations, note: str) -> None:
         """Take the training back: its rows are kept, withdrawn from training; its answer is forgotten.
 
         Raises:
@@ -68,9 +68,9 @@ class Pending(BaseModel):
         """
         with observations.transaction() as transaction:
             for batch in self.added:
-                transaction.withdraw(batch, why)
+                transaction.withdraw(batch, ORCHARD, note)
             for batch in self.replaced:
-                transaction.restore(batch, why)
+                transaction.restore(batch, ORCHARD, note)
             if self.key:
                 transaction.forget_answer(self.key)
             transaction.end_training(self.sha256)
@@ -148,7 +148,7 @@ def settle_store(settings: Settings) -> list[Settled]:
     observations = Observations(settings.database)
     try:
         with alone(settings.model_store):
-            return settle(Registry(Objects(settings.model_store)), observations)
+            return settle(Registry(open_store(settings)), observations)
     except RetrainRunning:
         return []
     finally:

@@ -8,19 +8,11 @@ import os
 import pickle
 import struct
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from app.data.integrity import has_trainings
-from app.errors import (
-    FieldError,
-    OrchardError,
-    RetrainRunning,
-    TrainingFailed,
-    TrainingUnavailable,
-    Unconfirmed,
-    subclasses,
-)
+from app.errors import OrchardError, RetrainRunning, TrainingFailed, TrainingUnavailable, Unconfirmed
+from app.model.progress import Progress, Step
 from app.settings import Settings
 from app.training.order import Order
 from app.training.report import Report
@@ -33,9 +25,6 @@ LINE_LIMIT = 64 * 2**20
 """The longest line the training process may answer, bytes: a report that lists every row of a body fits."""
 
 _DIED = "the training process died"
-
-ProgressMessage = dict[str, Any]
-"""``{"stage": str, "epoch": int, "epochs": int, "loss": float | None}``."""
 
 
 class Trainer:
@@ -52,7 +41,7 @@ class Trainer:
         """The process id of the training process, None when there is none."""
         return self._child.pid if self._child is not None else None
 
-    async def run(self, order: Order, progress: Callable[[ProgressMessage], None] | None = None) -> Report:
+    async def run(self, order: Order, progress: Progress | None = None) -> Report:
         """Carry out one order and return its report.
 
         Raises:
@@ -79,7 +68,7 @@ class Trainer:
             self._running = False
             self._await_idle()
 
-    async def _exchange(self, order: Order, progress: Callable[[ProgressMessage], None] | None) -> Report:
+    async def _exchange(self, order: Order, progress: Progress | None) -> Report:
         child = await self._ready_child()
         content = await asyncio.to_thread(pickle.dumps, order)
         assert child.stdin is not None  # noqa: S101 - it was started with pipes
@@ -92,9 +81,9 @@ class Trainer:
             message = await self._message(child)
             if "progress" in message:
                 if progress is not None:
-                    progress(message["progress"])
+                    progress(Step(**message["progress"]))
             elif "error" in message:
-                raise _error(message["error"])
+                raise OrchardError.from_dict(message["error"])
             else:
                 return Report.model_validate(message["report"])
 
@@ -194,9 +183,3 @@ def _settle(settings: Settings) -> list[str]:
     from app.training.pending import settle_store  # noqa: PLC0415 - SQLAlchemy is imported when it is first needed
 
     return [str(settled) for settled in settle_store(settings)]
-
-
-def _error(described: dict[str, Any]) -> OrchardError:
-    kind = subclasses()[described["kind"]]
-    faults = [FieldError(tuple(fault["loc"]), fault["message"], fault["code"]) for fault in described["errors"]]
-    return kind(described["detail"], faults)

@@ -1,8 +1,13 @@
 """What came of a training. Also the answer of ``POST /retrain``."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
 
 from app.store.card import CropScores, Decision, FitCard, RowCounts
+
+Activate = Literal["if_better", "always", "never"]
+"""Whether the version that a training makes becomes live."""
 
 
 class _Part(BaseModel):

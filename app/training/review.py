@@ -1,12 +1,12 @@
 """What a training's report adds to the gate's verdict: suspicious observations, and what activating would change."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from app.data.observations import RegionMean
 from app.data.tables import Table
-from app.model.linear import LinearModel
+from app.model.linear import CropModel, LinearModel, clipped
 from app.model.moments import Array
 from app.model.weather import FEATURE_NAMES
 from app.training.report import Change, Changes, CoefficientChanges, RegionChanges, SuspiciousYield
@@ -73,13 +73,17 @@ def changes(old: LinearModel | None, new: LinearModel, regions: Mapping[str | No
         weather = average.tolist()
         yields = {
             crop: _change(
-                max(0.0, before[crop].tons(weather)) if crop in before else None,
-                max(0.0, after[crop].tons(weather)) if crop in after else None,
+                _shown(before[crop], weather) if crop in before else None,
+                _shown(after[crop], weather) if crop in after else None,
             )
             for crop in crops
         }
         rows.append(RegionChanges(region=region, **dict(zip(FEATURE_NAMES, weather, strict=True)), yields=yields))
     return Changes(coefficients=coefficients, regions=rows)
+
+
+def _shown(crop: CropModel, weather: Sequence[float]) -> float:
+    return float(clipped(np.array([crop.tons(weather)]))[0])
 
 
 def _change(old: float | None, new: float | None) -> Change:

@@ -8,11 +8,12 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from app.api.large import Parts
 from app.errors import InvalidInput, MalformedInput, TooLarge, UnknownMediaType
 from app.model.moments import Array
 from app.model.names import Names
 from app.model.weather import FEATURE_NAMES, WEATHER
+from app.wire.parts import Parts
+from app.wire.questions import Question
 
 try:
     import pyarrow as pa
@@ -35,7 +36,7 @@ def rows_if_plain(body: bytes) -> int | None:
     """Return how many rows a stream has that is read without a copy: a few batches and no dictionaries; else None.
 
     Raises:
-        MalformedInput, InvalidInput: as `read_regions`, of the messages' headers.
+        MalformedInput, InvalidInput: as `read`, of the messages' headers.
     """
     rows = 0
     with _arrow():
@@ -46,12 +47,8 @@ def rows_if_plain(body: bytes) -> int | None:
     return rows
 
 
-def read_regions(body: bytes, max_rows: int) -> tuple[Names | None, list[Array], list[str]]:
+def read(body: bytes, max_rows: int) -> Question:
     """Read a stream of record batches with region (optional) and the weather columns, of any number type.
-
-    Returns:
-        The regions, None without such a column; a float64 array, shape (n,), per feature; the columns' names in the
-        order they came in.
 
     Raises:
         MalformedInput: not an Arrow stream, or NaN or infinity in a number.
@@ -67,9 +64,9 @@ def read_regions(body: bytes, max_rows: int) -> tuple[Names | None, list[Array],
             raise InvalidInput("the table has columns and no rows")
         reading = Reading(table)
         weather = [reading.numbers(feature.name, feature) for feature in WEATHER]
-        regions = reading.labels("region") if "region" in table.column_names else None
+        regions = reading.names("region") if "region" in table.column_names else None
         reading.raise_faults()
-        return regions, weather, table.column_names
+        return Question("columns", regions, weather, table.column_names)
 
 
 @contextlib.contextmanager

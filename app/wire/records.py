@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from app.data.harvest import Harvest
 from app.data.naming import TEXT_COLUMNS
+from app.data.provenance import Once, Provenance
 from app.data.tables import safe_cell
 from app.errors import KeyTaken, OrchardError
 from app.model.weather import FEATURE_NAMES
@@ -34,7 +35,7 @@ from app.wire.schemas import (
 if TYPE_CHECKING:
     from app.data.observations import Observations
 
-SHOWN = ("source", "note", "who", "rows", "created", "withdrawn", "withdrawn_why")
+SHOWN = ("source", "note", "who", "rows", "created", "withdrawn", "withdrawn_by", "withdrawn_why")
 """What is told of a batch besides its id."""
 
 
@@ -78,7 +79,7 @@ def log(registry: Registry, limit: int, before: int | None) -> LogPage:
 
 
 def store(
-    observations: "Observations", harvest: Harvest, *, source: str, note: str, who: str, key: str | None, digest: str
+    observations: "Observations", harvest: Harvest, provenance: Provenance, once: Once | None
 ) -> tuple[bytes, bool]:
     """Store a batch, or find the answer under an idempotency key; return the answer as JSON, and whether it is new.
 
@@ -89,16 +90,16 @@ def store(
     """
     from app.data.observations import Batch  # noqa: PLC0415 - SQLAlchemy is imported when it is first needed
 
-    batch = Batch.of(harvest, source=source, note=note, who=who)
+    batch = Batch.of(harvest, provenance)
     answer = BatchStored(batch=batch.id, rows=batch.rows).model_dump_json()
     for is_last in (False, True):
         try:
             with observations.transaction() as transaction:
-                if key and (earlier := transaction.answer(key, digest)):
+                if once is not None and (earlier := transaction.answer(once)) is not None:
                     return earlier.body.encode(), False
                 transaction.add(batch, harvest)
-                if key:
-                    transaction.keep_answer(key, digest, answer)
+                if once is not None:
+                    transaction.keep_answer(once, answer)
         except KeyTaken:  # by a call of the same moment, whose answer is there now
             if is_last:
                 raise
@@ -128,15 +129,15 @@ def page(observations: "Observations", limit: int, after: str | None) -> Observa
 
 def csv_of(rows: Iterable[ObservationEntry]) -> str:
     """Return observations, but for withdrawn ones, as a table in the form that /observations takes."""
-    used = [row for row in rows if not row.withdrawn]
-    crops = sorted({crop for row in used for crop in row.yields})
+    rows_in_use = [row for row in rows if not row.withdrawn]
+    crops = sorted({crop for row in rows_in_use for crop in row.yields})
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow([*TEXT_COLUMNS, *FEATURE_NAMES, *map(safe_cell, crops)])
-    for row in used:
-        labels = [safe_cell(label or "") for label in (row.region, row.season)]
+    for row in rows_in_use:
+        names = [safe_cell(name or "") for name in (row.region, row.season)]
         weather = [getattr(row, name) for name in FEATURE_NAMES]
-        writer.writerow([*labels, *weather, *(row.yields.get(crop, "") for crop in crops)])
+        writer.writerow([*names, *weather, *(row.yields.get(crop, "") for crop in crops)])
     return text.getvalue()
 
 
@@ -156,7 +157,7 @@ def restore(observations: "Observations", batch: str, who: str, note: str = "") 
         StoreUnavailable: it could not be written.
     """
     with observations.transaction() as transaction:
-        entry = transaction.restore(batch, f"restored by {who}: {note}".removesuffix(": "))
+        entry = transaction.restore(batch, who, note)
     return BatchRestored(batch=entry.id, rows=entry.rows)
 
 
@@ -168,6 +169,6 @@ def withdraw(observations: "Observations", batch: str, who: str, note: str = "")
         StoreUnavailable: it could not be written.
     """
     with observations.transaction() as transaction:
-        entry = transaction.withdraw(batch, f"withdrawn by {who}: {note}".removesuffix(": "))
+        entry = transaction.withdraw(batch, who, note)
     assert entry.withdrawn is not None  # noqa: S101 - it has just been set, or was before
     return BatchWithdrawn(batch=entry.id, rows=entry.rows, withdrawn=entry.withdrawn)

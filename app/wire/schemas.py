@@ -6,7 +6,6 @@ Numbers are strict: no strings, no booleans, finite; unknown fields are refused 
 from datetime import datetime
 from typing import Annotated, Any, Self
 
-import numpy as np
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -19,12 +18,11 @@ from pydantic import (
     model_validator,
 )
 
-from app.data.naming import CROP_PATTERN, NAME_PATTERN, NOTE_PATTERN, crop_name_problem
-from app.data.tables import MAX_CROPS, Table
+from app.data.naming import CROP_PATTERN, MAX_CROPS, NAME_PATTERN, NOTE_PATTERN, crop_name_problem
 from app.model.weather import REGION_LENGTH, WEATHER, YIELD, Feature
 from app.store.card import Card, Decision
 from app.store.line import LogLine
-from app.training.order import Activate
+from app.training.report import Activate
 
 
 def _number(feature: Feature) -> Any:
@@ -145,20 +143,6 @@ class ActivateRequest(_Request):
     """Why a version is made live."""
 
     note: Note = ""
-
-
-def to_table(observations: list[ReportedSeason]) -> Table:
-    """Turn reported seasons into columns; a crop that one does not report is NaN there."""
-    crops = tuple(dict.fromkeys(crop for row in observations for crop in row.yields))
-    yields = [[row.yields.get(crop, np.nan) for crop in crops] for row in observations]
-    weather = [(row.temperature, row.rainfall, row.humidity) for row in observations]
-    return Table(
-        tuple(row.region for row in observations),
-        tuple(row.season for row in observations),
-        np.array(weather, dtype=np.float64),
-        crops,
-        np.array(yields, dtype=np.float64),
-    )
 
 
 class CropYield(BaseModel):
@@ -282,7 +266,10 @@ class BatchStored(BaseModel):
 
 
 class BatchEntry(BaseModel):
-    """A batch: where its rows came from, who stored it, when and why; when and why it was withdrawn, if it was."""
+    """A batch: where its rows came from, who stored it, when and why; if it was withdrawn, when, by whom and why.
+
+    By whom is null for batches that version 0.1.0 has withdrawn: there, it stands in ``withdrawn_why``.
+    """
 
     batch: str
     source: str
@@ -291,6 +278,7 @@ class BatchEntry(BaseModel):
     rows: int
     created: datetime
     withdrawn: datetime | None
+    withdrawn_by: str | None = None
     withdrawn_why: str | None
 
 

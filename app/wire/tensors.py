@@ -9,9 +9,6 @@ import orjson
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 
-from app.api.helper import MOST_HERE
-from app.api.large import Parts, check_size
-from app.data.tables import number_problem
 from app.errors import InvalidInput, MalformedInput, TooLarge
 from app.model.linear import LinearModel
 from app.model.moments import Array
@@ -19,6 +16,7 @@ from app.model.weather import FEATURE_NAMES, WEATHER
 from app.serving.drift import Usage
 from app.serving.live import LEVEL
 from app.wire.answers import ENDS, Answer
+from app.wire.parts import MOST_HERE, Parts, check_size
 from app.wire.protocol import MODEL, InferRequest, InputTensor
 from app.wire.questions import Question
 from app.wire.strict_json import parse_json
@@ -61,10 +59,6 @@ class Inferred:
     header: int | None
     usage: Usage
 
-    def shrunk(self) -> "Inferred":
-        """Return the same, little enough to cross to another process."""
-        return Inferred(self.header, self.usage.shrunk())
-
 
 def infer(body: bytes, options: InferOptions) -> tuple[bytes | Parts, Inferred]:
     """Answer a request.
@@ -95,12 +89,6 @@ def infer_here(body: bytes, options: InferOptions) -> tuple[bytes | Parts, Infer
     rows = max(tensor.shape[0] if tensor.shape else 0 for tensor in request.inputs)
     is_bytes = all(_wanted(request, options.model).values())
     return infer(body, options) if is_bytes and rows * len(options.model.crops) <= MOST_HERE else None
-
-
-def infer_aside(body: bytes, options: InferOptions) -> tuple[bytes | Parts, Inferred]:
-    """Do as `infer`, in another process."""
-    content, inferred = infer(body, options)
-    return content, inferred.shrunk()
 
 
 def _weather(request: InferRequest, raw: memoryview, max_rows: int) -> list[Array]:
@@ -218,7 +206,7 @@ def _check_count(tensor: InputTensor, count: int, what: str) -> None:
 def _check_bounds(columns: Mapping[str, Array], in_one: bool) -> None:
     for place, feature in enumerate(WEATHER):
         column = columns[feature.name]
-        bad = np.flatnonzero(~((column >= feature.low) & (column <= feature.high)))
+        bad = np.flatnonzero(~feature.admits(column))
         if not len(bad):
             continue
         row, value = int(bad[0]), float(column[bad[0]])
@@ -226,7 +214,7 @@ def _check_bounds(columns: Mapping[str, Array], in_one: bool) -> None:
         more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
         if not np.isfinite(value):
             raise MalformedInput(f"{where}: {value} is not finite{more}")
-        raise InvalidInput(f"{where}: {number_problem(value, feature)}{more}")
+        raise InvalidInput(f"{where}: {feature.problem(value)}{more}")
 
 
 def _written(request: InferRequest, answer: Answer, options: InferOptions) -> tuple[bytes | Parts, int | None]:

@@ -2,25 +2,44 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from app.data.naming import NAME_PATTERN, name_problem, note_problem
-from app.data.tables import MAX_ERRORS
-from app.errors import FieldError, InvalidInput, MalformedInput, OrchardError
+from app.errors import FieldError, OrchardError
+from app.faults import MAX_ERRORS, Faults
 from app.model.weather import REGION_LENGTH, WEATHER, YIELD
-from app.wire.strict_json import check_fields
+from app.wire.strict_json import check_fields, parse_json
 
 Valid = TypeVar("Valid")
+Body = TypeVar("Body", bound=BaseModel)
 
 
-Faults = Sequence[ErrorDetails] | Sequence[Mapping[str, Any]]
+@cache
+def _adapter(model: type[Body]) -> TypeAdapter[Body]:
+    return TypeAdapter(model)
+
+
+def parse(model: type[Body], content: bytes, max_rows: int) -> Body:
+    """Validate a JSON body; an empty one is an empty object.
+
+    Raises:
+        MalformedInput: not JSON, or a number that is not finite.
+        InvalidInput: well-formed and invalid.
+        TooLarge: more than ``max_rows`` rows.
+    """
+    adapter: TypeAdapter[Body] = _adapter(model)
+    return validated(adapter, parse_json(content or b"{}", max_rows))
 
 
 def validated(adapter: TypeAdapter[Valid], body: Any) -> Valid:
-    """Validate what a JSON body says, whose lists stop at their first faulty entry; it may be cut in the course of it.
+    """Validate a parsed body.
+
+    A list is checked up to its first bad entry; to find more faults, ``body`` is cut behind it, in place, and validated
+    again.
 
     Raises:
         MalformedInput: a number is not finite.
@@ -73,18 +92,17 @@ def _place(fault: Mapping[str, Any]) -> tuple[str, int] | None:
     return None
 
 
-def invalid(faults: Faults) -> OrchardError:
+def invalid(faults: Sequence[Mapping[str, Any]]) -> OrchardError:
     """Turn pydantic's errors into ours.
 
     Malformed where a number is not finite, else invalid.
     """
-    listed = [_field_error(fault) for fault in faults[:MAX_ERRORS]]
-    first = listed[0]
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    found = Faults()
     malformed = any(fault["type"] == "finite_number" for fault in faults)
-    kind = MalformedInput if malformed else InvalidInput
-    place = ".".join(map(str, first.loc))
-    return kind(f"{place}: {first.message}{more}" if place else first.message + more, listed)
+    found.add_many(map(_field_error, faults[:MAX_ERRORS]), len(faults), malformed=malformed)
+    error = found.error(placed=True)
+    assert error is not None  # noqa: S101 - pydantic has found some
+    return error
 
 
 SHAPES = frozenset({"one", "several", "columns"})

@@ -16,6 +16,7 @@ from sklearn.linear_model import LinearRegression
 from torch.utils.data import DataLoader, TensorDataset
 
 from app.data.harvest import Harvest
+from app.data.provenance import Provenance
 from app.data.table_file import TableFile
 from app.data.tables import Table
 from app.model.descent import descend
@@ -149,7 +150,7 @@ def costs(rows: int, folder: Path) -> Cost:
     path = folder / f"{rows}.parquet"
     write_parquet(path, rows)
     job = Job(Settings(model_store=folder / f"store-{rows}"))
-    learned = job.run(Order(path.name, "benchmark", TableFile(path), alone=True)).version
+    learned = job.run(Order(Provenance(path.name, "benchmark"), TableFile(path), alone=True)).version
     crops = {crop: part.total for crop, part in learned.moments.items()}
     epochs = descend(crops).epochs
     descent = seconds(lambda: descend(crops), 10)
@@ -157,7 +158,7 @@ def costs(rows: int, folder: Path) -> Cost:
     for number in range(RETRAINS):
         few = harvest(3, 10_000 + number)
         table = Table(("A", "B", "C"), (None,) * 3, few[:, :3], CROPS, few[:, 3:])
-        times.append(_once(lambda table=table: job.run(Order("three rows", "benchmark", table))))  # type: ignore[misc]
+        times.append(_once(lambda table=table: job.run(Order(Provenance("three rows", "benchmark"), table))))  # type: ignore[misc]
     job.close()
     path.unlink()
     return Cost(rows, descent * 1e3, epochs, median(times) * 1e3)

@@ -19,10 +19,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from app.api.negotiation import JSON
 from app.errors import OrchardError
-from app.wire import questions
-from app.wire.arrow_stream import read_regions
+from app.wire import arrow_stream, json_body
+from app.wire.media_types import JSON
 from tests import hostile
 from tests.running import HARVEST, Running, copy_store, peak_mb, serving
 
@@ -220,9 +219,8 @@ def test_dictionaries_may_change(chunks: list[tuple[list[str], list[int]]], kind
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    regions, _, _ = read_regions(bytes(sink.getvalue()), 100)
-    assert regions is not None
-    assert list(regions) == column.to_pylist()
+    question = arrow_stream.read(bytes(sink.getvalue()), 100)
+    assert list(question.regions) == column.to_pylist()
 
 
 def test_a_dictionary_is_looked_at_once(reading: Running) -> None:
@@ -307,8 +305,8 @@ def test_quick_validation_takes_what_the_schema_takes(body: Any) -> None:
             return error.detail, error.errors
         return question.shape, list(question.regions), [column.tolist() for column in question.weather]
 
-    quick = outcome(lambda content: questions.read(content, JSON, 10))
-    assert quick == outcome(lambda content: questions._by_schema(json.loads(content)))  # noqa: SLF001 - the reference that it is compared with
+    quick = outcome(lambda content: json_body.read(content, 10))
+    assert quick == outcome(lambda content: json_body._by_schema(json.loads(content)))  # noqa: SLF001 - the reference that it is compared with
 
 
 def _helper(running: Running) -> int:

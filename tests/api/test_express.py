@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from app.data.provenance import Provenance
 from app.data.tables import Table, parse_observations
 from app.settings import Settings
 from app.training.job import Job
@@ -25,7 +26,7 @@ def service(
     settings = Settings(model_store=tmp_path_factory.mktemp("store"))
     table = tutorial if request.param == "tutorial" else _two_spreads()
     job = Job(settings)
-    job.run(Order("test", "test", table, alone=True))
+    job.run(Order(Provenance("test", "test"), table, alone=True))
     job.close()
     service = Service(settings)
     yield service

@@ -12,18 +12,19 @@ import pyarrow as pa
 import pytest
 from pydantic import SecretStr
 
-from app.api import bodies, inference
-from app.api.negotiation import ARROW, CSV, JSON
+from app.api import inference
 from app.data.tables import parse_observations
 from app.errors import OrchardError, TooLarge
 from app.serving.live import Live
 from app.settings import Settings
 from app.store.objects import Objects
 from app.store.registry import Registry
-from app.wire import questions
+from app.wire import arrow_stream, csv_body, json_body
 from app.wire.arrow_stream import rows_if_plain
+from app.wire.media_types import JSON
 from app.wire.schemas import ObservationsRequest
 from app.wire.tensors import InferOptions, infer
+from app.wire.validation import parse as parse_body
 from tests import hostile
 from tests.asking import Service
 
@@ -80,8 +81,8 @@ def test_json(kind: str, model: str) -> None:
 
     def parse(body: bytes) -> object:
         if model == "questions":
-            return questions.read(body, JSON, ROWS)
-        return bodies.parse(ObservationsRequest, body, ROWS)
+            return json_body.read(body, ROWS)
+        return parse_body(ObservationsRequest, body, ROWS)
 
     _assert_linear(parse, hostile.JSON[kind])
 
@@ -89,7 +90,7 @@ def test_json(kind: str, model: str) -> None:
 @pytest.mark.parametrize("kind", hostile.CSV)
 def test_csv(kind: str) -> None:
     """As a question, and as observations."""
-    _assert_linear(lambda body: questions.read(body, CSV, ROWS), hostile.CSV[kind])
+    _assert_linear(lambda body: csv_body.read(body, ROWS), hostile.CSV[kind])
     _assert_linear(lambda body: parse_observations(body, ROWS), hostile.CSV[kind])
 
 
@@ -97,7 +98,7 @@ def test_csv(kind: str) -> None:
 def test_arrow(kind: str) -> None:
     """With names, and with dictionaries of names; also where it is only asked whether it is plain."""
     make = (hostile.ARROW | hostile.CODED)[kind]
-    _assert_linear(lambda body: questions.read(body, ARROW, ROWS), make)
+    _assert_linear(lambda body: arrow_stream.read(body, ROWS), make)
     _assert_linear(rows_if_plain, make)
 
 

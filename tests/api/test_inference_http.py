@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from app.data.provenance import Provenance
 from app.data.tables import Table
 from app.settings import Settings
 from app.training.job import Job
@@ -317,7 +318,7 @@ def test_a_crop_called_as_an_output_is(trained: Path, tmp_path: Path, tutorial: 
     """Of a store from before such names were refused: `extrapolated` is the protocol's, named once, and BOOL."""
     store = copy_store(trained, tmp_path / "store")
     job = Job(Settings(model_store=store))
-    job.run(Order("old.csv", "test", replace(tutorial, crops=("extrapolated", "input")), activate="always"))
+    job.run(Order(Provenance("old.csv", "test"), replace(tutorial, crops=("extrapolated", "input")), activate="always"))
     job.close()
     with serving(store) as running, closing(triton.InferenceServerClient(_address(running))) as client:
         names = [output["name"] for output in client.get_model_metadata("yield")["outputs"]]

@@ -156,5 +156,4 @@ def test_labels_are_bounded(reading: Running) -> None:
     routes = {route for route in routes if not (route or "").startswith("/docs")}  # which the document does not show
     assert routes <= {None, "none", *reading.client.get("/openapi.json").json()["paths"], "/openapi.json"}
     methods = {dict(labels).get("method", "GET") for _, labels in _samples(reading)}
-    assert "other" in methods
     assert methods <= METHODS | {"other"}

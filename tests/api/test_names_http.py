@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from app.data.provenance import Provenance
 from app.data.tables import Table
 from app.settings import Settings
 from app.training.job import Job
@@ -90,7 +91,7 @@ def test_names_from_before_are_still_learned(trained: Path, tmp_path: Path, tuto
     crops = ("cafe\u0301", "extrapolated")
     old = replace(tutorial, regions=("re\u0301gion", *tutorial.regions[1:]), crops=crops)
     job = Job(Settings(model_store=store))
-    job.run(Order("old.csv", "test", old, note="\x1b[31m"))
+    job.run(Order(Provenance("old.csv", "test", "\x1b[31m"), old))
     job.close()
     with serving(store) as running:
         report = running.client.post("/retrain", headers=running.write).json()

@@ -15,6 +15,7 @@ import filelock
 import pytest
 
 from app.cli.options import EXIT_CODES
+from app.data.provenance import Provenance
 from app.data.tables import Table
 from app.settings import Settings
 from app.store.objects import Objects
@@ -222,7 +223,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tutorial: Table) -> Path:
     """Return a store with a model of the tutorial's rows."""
     store = tmp_path_factory.mktemp("trained") / "store"
     job = Job(Settings(model_store=store))
-    job.run(Order("tutorial.csv", "test", tutorial, alone=True))
+    job.run(Order(Provenance("tutorial.csv", "test"), tutorial, alone=True))
     job.close()
     return store
 
@@ -386,7 +387,7 @@ def deceitful(tmp_path_factory: pytest.TempPathFactory, tutorial: Table) -> Path
     regions = (ESCAPE, TURNED, C1, "a\rb", *tutorial.regions[4:])
     table = replace(tutorial, regions=regions, seasons=(ESCAPE,) * len(tutorial))
     job = Job(Settings(model_store=store))
-    job.run(Order(f"{ESCAPE}.csv", f"{C1}who", table, note=f"{TURNED}\n{ESCAPE}"))
+    job.run(Order(Provenance(f"{ESCAPE}.csv", f"{C1}who", f"{TURNED}\n{ESCAPE}"), table))
     job.close()
     return store
 

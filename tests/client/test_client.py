@@ -27,6 +27,7 @@ from app.client import (
 from app.client.errors import retry_after
 from app.client.events import Event, Events
 from app.client.retries import LONGEST_WAIT_S
+from app.data.provenance import Provenance
 from app.settings import Settings
 from app.training.job import Job
 from app.training.order import Order
@@ -49,7 +50,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, tutorial: Any) -> Iterator
     """Return a service with a model of the tutorial's rows."""
     store = tmp_path_factory.mktemp("client") / "store"
     job = Job(Settings(model_store=store))
-    job.run(Order("tutorial.csv", "test", tutorial, alone=True))
+    job.run(Order(Provenance("tutorial.csv", "test"), tutorial, alone=True))
     job.close()
     with serving(store) as running:
         yield running

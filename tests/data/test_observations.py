@@ -8,6 +8,7 @@ import sqlalchemy as sql
 
 from app.data.harvest import Harvest, moments_of
 from app.data.observations import Batch, KeptAnswer, Observations, Transaction
+from app.data.provenance import Once, Provenance
 from app.data.tables import Table
 from app.errors import KeyReused, NotFound, StoreDamaged, StoreUnavailable
 from app.settings import Settings
@@ -39,7 +40,7 @@ def _table(count: int, first: float = 1.0) -> Table:
 
 def _add(transaction: Transaction, table: Table, note: str = "") -> Batch:
     harvest = Harvest.of(table)
-    batch = Batch.of(harvest, source="test", note=note, who="me")
+    batch = Batch.of(harvest, Provenance("test", "me", note))
     transaction.add(batch, harvest)
     return batch
 
@@ -64,8 +65,8 @@ def test_a_batch_is_whole_or_not_there(observations: Observations) -> None:
     """A transaction that raises leaves nothing of its batch."""
     with pytest.raises(KeyReused), observations.transaction() as transaction:  # noqa: PT012 - undone as a whole
         _add(transaction, _table(5))
-        transaction.keep_answer("k", "d", "{}")
-        transaction.answer("k", "other")
+        transaction.keep_answer(Once("k", "d"), "{}")
+        transaction.answer(Once("k", "other"))
     with observations.reading() as transaction:
         assert transaction.page(10, None) == []
         assert transaction.active() == []
@@ -75,15 +76,15 @@ def test_withdrawing_and_restoring(observations: Observations) -> None:
     """A withdrawn batch is out of training and still there; it can come back; an unknown one is an error."""
     with observations.transaction() as transaction:
         first, second = (_add(transaction, _table(2, start)) for start in (1.0, 2.0))
-        withdrawn = transaction.withdraw(first.id, "wrong")
+        withdrawn = transaction.withdraw(first.id, "anna", "wrong")
         assert (withdrawn.withdrawn is not None, withdrawn.withdrawn_why) == (True, "wrong")
-        assert transaction.withdraw(first.id, "again").withdrawn_why == "wrong"
+        assert transaction.withdraw(first.id, "anna", "again").withdrawn_why == "wrong"
         assert [batch.id for batch in transaction.active()] == [second.id]
         assert [row.withdrawn for row in transaction.page(10, None)] == [True, True, False, False]
-        transaction.restore(first.id, "right after all")
+        transaction.restore(first.id, "anna", "right after all")
         assert [batch.id for batch in transaction.active()] == [first.id, second.id]
         with pytest.raises(NotFound):
-            transaction.withdraw("none", "")
+            transaction.withdraw("none", "anna", "")
 
 
 def test_moments_come_back_with_the_batch(observations: Observations) -> None:
@@ -103,14 +104,14 @@ def test_moments_come_back_with_the_batch(observations: Observations) -> None:
 def test_answers_are_kept_under_their_key(observations: Observations) -> None:
     """A key gives back its first answer, refuses another request, and can be freed."""
     with observations.transaction() as transaction:
-        assert transaction.answer("k", "d") is None
-        transaction.keep_answer("k", "d", "{}")
+        assert transaction.answer(Once("k", "d")) is None
+        transaction.keep_answer(Once("k", "d"), "{}")
     with observations.transaction() as transaction:
-        assert transaction.answer("k", "d") == KeptAnswer("{}")
+        assert transaction.answer(Once("k", "d")) == KeptAnswer("{}")
         with pytest.raises(KeyReused):
-            transaction.answer("k", "other")
+            transaction.answer(Once("k", "other"))
         transaction.forget_answer("k")
-        assert transaction.answer("k", "other") is None
+        assert transaction.answer(Once("k", "other")) is None
 
 
 def test_readers_do_not_wait_for_a_writer(observations: Observations, url: str) -> None:
@@ -152,16 +153,16 @@ def test_a_database_that_is_none(settings: Settings) -> None:
 def test_an_answer_is_forgotten_after_400_days(observations: Observations, url: str) -> None:
     """Longer than from one harvest to the next a key is remembered, and then its room is given back."""
     with observations.transaction() as transaction:
-        transaction.keep_answer("old", "d", "{}")
+        transaction.keep_answer(Once("old", "d"), "{}")
     engine = sql.create_engine(url)
     with engine.begin() as connection:
         connection.execute(sql.text("UPDATE answers SET created = '2020-01-01 00:00:00', checksum = NULL"))
     engine.dispose()
     with observations.transaction() as transaction:
-        transaction.keep_answer("new", "d", "{}")
+        transaction.keep_answer(Once("new", "d"), "{}")
     with observations.reading() as transaction:
-        assert transaction.answer("old", "d") is None
-        assert transaction.answer("new", "d") == KeptAnswer("{}")
+        assert transaction.answer(Once("old", "d")) is None
+        assert transaction.answer(Once("new", "d")) == KeptAnswer("{}")
 
 
 def test_what_the_database_refuses_is_not_in_its_error(observations: Observations, url: str) -> None:

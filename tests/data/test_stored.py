@@ -11,6 +11,7 @@ import sqlalchemy as sql
 
 from app.data.integrity import database_fault
 from app.data.observations import Observations
+from app.data.provenance import Once
 from app.errors import StoreDamaged, StoreTooNew
 from app.stored_formats import DATABASE
 from tests.conftest import ROOT
@@ -100,7 +101,7 @@ def _learn(observations: Observations) -> object:
 
 def _answer(observations: Observations) -> object:
     with observations.reading() as transaction:
-        return transaction.answer("harvest-2026", "any")
+        return transaction.answer(Once("harvest-2026", "any"))
 
 
 DAMAGE: dict[str, tuple[str, Callable[[Observations], object], str]] = {

@@ -11,6 +11,7 @@ from app.errors import Diverged
 from app.model.descent import TutorialRecipe, descend, follow_tutorial, largest_stable_rate
 from app.model.fit import Fit, least_squares
 from app.model.moments import Array, Moments
+from app.model.progress import Step
 from tests.reference import FEATURE_NAMES, REFERENCE, digits, nist
 
 STEP = 1 / 1.9864788511233438
@@ -67,10 +68,10 @@ def test_too_few_epochs_are_not_converged(crops: dict[str, Moments]) -> None:
 
 def test_progress_is_told_every_epoch(crops: dict[str, Moments]) -> None:
     """Each epoch is reported with its loss, which ends at the least-squares loss."""
-    told: list[tuple[int, int, float]] = []
-    fit = descend(crops, progress=lambda *epoch: told.append(epoch))
-    assert [epoch for epoch, _, _ in told] == list(range(1, fit.epochs + 1))
-    assert told[-1][2] == pytest.approx(fit.least_squares_loss, rel=1e-12)
+    told: list[Step] = []
+    fit = descend(crops, progress=told.append)
+    assert [step.epoch for step in told] == list(range(1, fit.epochs + 1))
+    assert told[-1].loss == pytest.approx(fit.least_squares_loss, rel=1e-12)
 
 
 def test_a_constant_column_gets_weight_zero(tutorial: Table) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app.data.provenance import Provenance
 from app.data.tables import Table
 from app.errors import NotFound, NotReady, StoreDamaged, StoreUnavailable
 from app.settings import Settings
@@ -21,7 +22,7 @@ from app.training.order import Order
 def version(tutorial: Table, tmp_path_factory: pytest.TempPathFactory) -> Version:
     """Return a trained version."""
     job = Job(Settings(model_store=tmp_path_factory.mktemp("trained")))
-    outcome = job.run(Order("test", "test", tutorial, alone=True))
+    outcome = job.run(Order(Provenance("test", "test"), tutorial, alone=True))
     job.close()
     return outcome.version
 

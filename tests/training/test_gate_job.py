@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from app.data.observations import Observation, Observations
+from app.data.provenance import Provenance
 from app.data.tables import Table
 from app.model.moments import Array
 from app.settings import Settings
@@ -22,7 +23,7 @@ HONEST = [[56.5, 70.2], [81.3, 100.4], [118.7, 133.6]]
 def job(settings: Settings, tutorial: Table) -> Iterator[Job]:
     """Return trainings on a store whose live model is that of the tutorial."""
     job = Job(settings)
-    job.run(Order("tutorial.csv", "test", tutorial, alone=True))
+    job.run(Order(Provenance("tutorial.csv", "test"), tutorial, alone=True))
     yield job
     job.close()
 
@@ -34,7 +35,7 @@ def _rows(tutorial: Table, yields: list[list[float]], weather: Array | None = No
 
 
 def _run(job: Job, table: Table, **options: object) -> Report:
-    return job.run(Order("test", "tester", table, **options)).report  # type: ignore[arg-type]
+    return job.run(Order(Provenance("test", "tester"), table, **options)).report  # type: ignore[arg-type]
 
 
 def _stored(settings: Settings) -> list[Observation]:
@@ -123,7 +124,7 @@ def test_a_dry_run_shows_the_changes_and_makes_none(job: Job, settings: Settings
 def test_without_activation_the_next_gate_still_calls_the_rows_new(job: Job, tutorial: Table) -> None:
     """Rows that the live model has not learned are new to it, however often they were trained on."""
     _run(job, _rows(tutorial, HONEST), activate="never")
-    report = job.run(Order("test", "tester")).report
+    report = job.run(Order(Provenance("test", "tester"))).report
     assert report.reasons[0].startswith("mango: on 3 new rows")
 
 
@@ -150,7 +151,7 @@ def test_constant_and_collinear_columns_are_named(settings: Settings, tutorial: 
     weather[:, 2] = 2.0 * weather[:, 0] - 110.0
     job = Job(settings)
     table = Table(tutorial.regions, tutorial.seasons, weather, tutorial.crops, tutorial.yields)
-    outcome = job.run(Order("test", "tester", table, alone=True))
+    outcome = job.run(Order(Provenance("test", "tester"), table, alone=True))
     job.close()
     card = outcome.version.card.crops["mango"]
     assert card.constant_features == ["rainfall"]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from app.data.observations import Observations
+from app.data.provenance import Once, Provenance
 from app.data.table_file import TableFile
 from app.data.tables import Table
 from app.errors import Diverged, InvalidInput, KeyReused, RetrainRunning, StoreUnavailable, TooFewRows
@@ -26,7 +27,7 @@ ROWS = [[56.5, 70.2], [81.3, 100.4], [118.7, 133.6]]
 def job(settings: Settings, tutorial: Table) -> Iterator[Job]:
     """Return trainings on a store whose live model is that of the tutorial."""
     job = Job(settings)
-    job.run(Order("tutorial.csv", "test", tutorial, alone=True))
+    job.run(Order(Provenance("tutorial.csv", "test"), tutorial, alone=True))
     yield job
     job.close()
 
@@ -49,7 +50,7 @@ def _state(settings: Settings) -> Any:
 
 def test_three_new_rows_equal_all_eighteen(settings: Settings, job: Job, tutorial: Table, three: Table) -> None:
     """Retraining with three rows gives the model of all 18 rows from scratch, to 1e-9."""
-    grown = job.run(Order("test", "test", three, activate="always")).version
+    grown = job.run(Order(Provenance("test", "test"), three, activate="always")).version
     scratch = Job(settings.model_copy(update={"model_store": settings.model_store / "other"}))
     whole = Table(
         [*tutorial.regions, *three.regions],
@@ -58,7 +59,7 @@ def test_three_new_rows_equal_all_eighteen(settings: Settings, job: Job, tutoria
         tutorial.crops,
         np.concatenate([tutorial.yields, three.yields]),
     )
-    fresh = scratch.run(Order("test", "test", whole, alone=True)).version
+    fresh = scratch.run(Order(Provenance("test", "test"), whole, alone=True)).version
     scratch.close()
     np.testing.assert_allclose(grown.weights, fresh.weights, rtol=1e-9)
     np.testing.assert_allclose(grown.intercepts, fresh.intercepts, rtol=1e-9)
@@ -83,7 +84,7 @@ def test_a_failure_changes_nothing(
     """Diverging and wrong recipes leave versions, log, rows and batches as they were."""
     before = _state(settings)
     with pytest.raises(error):
-        job.run(Order("test", "test", tutorial, **options))
+        job.run(Order(Provenance("test", "test"), tutorial, **options))
     assert _state(settings) == before
 
 
@@ -93,7 +94,7 @@ def test_too_few_rows_are_named(settings: Settings, three: Table) -> None:
     with pytest.raises(
         TooFewRows, match="too few rows: mango has 3 rows and is left out: a crop needs at least 6; orange"
     ):
-        job.run(Order("test", "test", three))
+        job.run(Order(Provenance("test", "test"), three))
     assert _state(settings) == ([], [], [], [])
     job.close()
 
@@ -103,29 +104,29 @@ def test_numbers_too_large_to_square_are_an_error(settings: Settings, tutorial: 
     job = Job(settings)
     huge = Table(tutorial.regions, tutorial.seasons, tutorial.weather, tutorial.crops, tutorial.yields * 1e200)
     with pytest.raises(InvalidInput, match="larger than float64 holds"):
-        job.run(Order("test", "test", huge))
+        job.run(Order(Provenance("test", "test"), huge))
     job.close()
 
 
 def test_one_training_at_a_time(settings: Settings, job: Job, three: Table) -> None:
     """While the store's lock is held, a training is refused at once."""
     with filelock.FileLock(settings.model_store / "retrain.lock"), pytest.raises(RetrainRunning):
-        job.run(Order("test", "test", three))
+        job.run(Order(Provenance("test", "test"), three))
 
 
 def test_a_repeated_order_is_answered_once(settings: Settings, job: Job, three: Table) -> None:
     """Under one key a training happens once; another order under it is refused."""
-    first = job.run(Order("test", "test", three, key="k", digest="d")).report
+    first = job.run(Order(Provenance("test", "test"), three, once=Once("k", "d"))).report
     before = _state(settings)
-    assert job.run(Order("test", "test", three, key="k", digest="d")).report == first
+    assert job.run(Order(Provenance("test", "test"), three, once=Once("k", "d"))).report == first
     assert _state(settings) == before
     with pytest.raises(KeyReused):
-        job.run(Order("test", "test", key="k", digest="other"))
+        job.run(Order(Provenance("test", "test"), once=Once("k", "other")))
 
 
 def test_a_crash_before_activation_is_made_good(settings: Settings, job: Job, three: Table) -> None:
     """A version that was committed and not activated goes live when its call is repeated with its key."""
-    order = Order("test", "test", three, activate="always", key="k", digest="d")
+    order = Order(Provenance("test", "test"), three, activate="always", once=Once("k", "d"))
     report = job.run(order).report
     (settings.model_store / "log" / "2.json").unlink()
     registry = Registry(Objects(settings.model_store))
@@ -144,11 +145,13 @@ def test_an_activation_that_fails_is_taken_back(
     """If the log cannot be written after the commit, the rows are withdrawn, the answer forgotten, the version gone."""
     with monkeypatch.context() as full, pytest.raises(StoreUnavailable):  # noqa: PT012 - only there is the disk full
         full.setattr(Registry, "activate", _full_disk)
-        job.run(Order("test", "test", three, activate="always", key="k", digest="d"))
+        job.run(Order(Provenance("test", "test"), three, activate="always", once=Once("k", "d")))
     versions, lines, rows, active = _state(settings)
     assert (versions, len(lines), len(active)) == ([1], 1, 1)
     assert [row.withdrawn for row in rows] == [False] * 15 + [True] * 3
-    assert job.run(Order("test", "test", three, activate="always", key="k", digest="d")).report.version == "3"
+    assert (
+        job.run(Order(Provenance("test", "test"), three, activate="always", once=Once("k", "d"))).report.version == "3"
+    )
 
 
 def test_training_alone_starts_anew(settings: Settings, job: Job, tutorial: Table, tmp_path: Path) -> None:
@@ -159,12 +162,12 @@ def test_training_alone_starts_anew(settings: Settings, job: Job, tutorial: Tabl
     ]
     path = tmp_path / "corn.csv"
     path.write_text("\n".join(lines))
-    report = job.run(Order("corn.csv", "test", TableFile(path), alone=True, activate="always")).report
+    report = job.run(Order(Provenance("corn.csv", "test"), TableFile(path), alone=True, activate="always")).report
     live = Registry(Objects(settings.model_store)).live()[1]
     assert set(live.card.crops) == {"corn", "rye"}
     assert live.card.crops["rye"].rows == 8
     assert report.rows.total == 9
-    again = job.run(Order("tutorial.csv", "test", tutorial, alone=True)).report
+    again = job.run(Order(Provenance("tutorial.csv", "test"), tutorial, alone=True)).report
     assert (again.rows.total, again.activated) == (15, True)
     rows = _state(settings)[2]
     assert len(rows) == 15 + 9

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from app.data.observations import Observations
+from app.data.provenance import Once, Provenance
 from app.data.tables import Table
 from app.errors import StoreDamaged, StoreUnavailable, Unconfirmed
 from app.settings import Settings
@@ -28,7 +29,7 @@ class Died(BaseException):
 def job(settings: Settings, tutorial: Table) -> Iterator[Job]:
     """Return trainings on a store whose live model is that of the tutorial."""
     job = Job(settings)
-    job.run(Order("tutorial.csv", "test", tutorial, alone=True))
+    job.run(Order(Provenance("tutorial.csv", "test"), tutorial, alone=True))
     yield job
     job.close()
 
@@ -37,7 +38,7 @@ def job(settings: Settings, tutorial: Table) -> Iterator[Job]:
 def order(tutorial: Table) -> Order:
     """Return a retrain on three rows under a key."""
     three = Table(("K", "L", "M"), (None,) * 3, tutorial.weather[:3] + 0.5, tutorial.crops, np.array(ROWS))
-    return Order("test", "anna", three, activate="always", note="harvest", key="k", digest="d")
+    return Order(Provenance("test", "anna", "harvest"), three, activate="always", once=Once("k", "d"))
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ def test_the_next_training_carries_it_through(
 ) -> None:
     """Whoever trains next settles it first, and learns from its rows."""
     _interrupted(job, order, monkeypatch)
-    report = job.run(Order("test", "otto")).report
+    report = job.run(Order(Provenance("test", "otto"))).report
     assert (report.version, report.rows.total) == ("3", 18)
     assert _state(settings, registry) == ([3, 2, 1], ["3", "2", "1"], [15, 3], [])
 
@@ -114,7 +115,7 @@ def test_a_repeated_key_rolls_nothing_back(
     three = order.table
     assert isinstance(three, Table)
     later = Table(("N", "O", "P"), (None,) * 3, three.weather + 1.0, three.crops, np.array(ROWS) + 1.0)
-    assert job.run(Order("later", "otto", later, activate="always")).report.rows.total == 21
+    assert job.run(Order(Provenance("later", "otto"), later, activate="always")).report.rows.total == 21
     assert job.run(order).report.version == "2"
     assert registry.live()[1].card.rows.total == 21
 
@@ -180,7 +181,7 @@ def test_a_commit_of_unknown_outcome_keeps_the_version(
         lost.setattr(Observations, "transaction", cut)
         job.run(order)
     assert registry.versions() == [2, 1]
-    never = Order("other", "otto", order.table, activate="never")
+    never = Order(Provenance("other", "otto"), order.table, activate="never")
     assert job.run(never).report.version == "3"
     assert job.run(order).report.version == "2"
     assert registry.live()[0].version == "2"

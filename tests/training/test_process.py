@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.data.provenance import Provenance
 from app.data.tables import Table
 from app.errors import RetrainRunning, TooFewRows, TrainingFailed
+from app.model.progress import Step
 from app.settings import Settings
 from app.store.objects import Objects
 from app.store.registry import Registry
@@ -37,13 +39,13 @@ def test_reports_and_errors_cross_the_boundary(settings: Settings, tutorial: Tab
     few = Table(("A",), (None,), tutorial.weather[:1], ("kiwi",), np.array([[3.0]]))
 
     async def steps(trainer: Trainer) -> None:
-        told: list[dict[str, Any]] = []
+        told: list[Step] = []
         with pytest.raises(TooFewRows, match="kiwi has 1 row and is left out"):
-            await trainer.run(Order("test", "test", few))
-        report = await trainer.run(Order("test", "test", tutorial), told.append)
+            await trainer.run(Order(Provenance("test", "test"), few))
+        report = await trainer.run(Order(Provenance("test", "test"), tutorial), told.append)
         assert (report.version, report.activated) == ("1", True)
-        assert told[0]["stage"] == "fitting"
-        assert {message["stage"] for message in told} >= {"fitting", "scoring", "publishing", "activating"}
+        assert told[0].stage == "fitting"
+        assert {step.stage for step in told} >= {"fitting", "scoring", "publishing", "activating"}
 
     _run(settings, steps)
 
@@ -52,16 +54,16 @@ def test_a_killed_training_is_said_and_the_next_one_works(settings: Settings, tu
     """Kill -9 of the training process fails that training alone, and changes nothing."""
 
     async def steps(trainer: Trainer) -> None:
-        await trainer.run(Order("test", "test", tutorial))
+        await trainer.run(Order(Provenance("test", "test"), tutorial))
 
-        def kill(_message: dict[str, Any]) -> None:
+        def kill(_step: Step) -> None:
             child = trainer.child_id
             assert child is not None
             os.kill(child, signal.SIGKILL)
 
         with pytest.raises(TrainingFailed):
-            await trainer.run(Order("test", "test", tutorial, activate="always"), kill)
-        report = await trainer.run(Order("test", "test"))
+            await trainer.run(Order(Provenance("test", "test"), tutorial, activate="always"), kill)
+        report = await trainer.run(Order(Provenance("test", "test")))
         assert (report.decision, report.rows.total) == ("accepted", 15)
 
     _run(settings, steps)
@@ -72,10 +74,10 @@ def test_one_at_a_time_in_this_process_too(settings: Settings, tutorial: Table) 
     """A second order while one runs is refused at once."""
 
     async def steps(trainer: Trainer) -> None:
-        first = asyncio.create_task(trainer.run(Order("test", "test", tutorial)))
+        first = asyncio.create_task(trainer.run(Order(Provenance("test", "test"), tutorial)))
         await asyncio.sleep(0)
         with pytest.raises(RetrainRunning):
-            await trainer.run(Order("test", "test"))
+            await trainer.run(Order(Provenance("test", "test")))
         assert (await first).version == "1"
 
     _run(settings, steps)
@@ -87,7 +89,7 @@ def test_a_training_that_takes_too_long_is_stopped(settings: Settings, tutorial:
 
     async def steps(trainer: Trainer) -> None:
         with pytest.raises(TrainingFailed, match=r"longer than 0\.01 s"):
-            await trainer.run(Order("test", "test", tutorial))
+            await trainer.run(Order(Provenance("test", "test"), tutorial))
 
     _run(hurried, steps)
     assert Registry(Objects(settings.model_store)).versions() == []
@@ -102,8 +104,8 @@ def test_a_process_that_cannot_be_started_is_an_error(
         with monkeypatch.context() as without:
             without.setattr(sys, "executable", "/nowhere/python")
             with pytest.raises(TrainingFailed, match=r"could not be started \(No such file or directory\)"):
-                await trainer.run(Order("test", "test", tutorial))
-        assert (await trainer.run(Order("test", "test", tutorial))).version == "1"
+                await trainer.run(Order(Provenance("test", "test"), tutorial))
+        assert (await trainer.run(Order(Provenance("test", "test"), tutorial))).version == "1"
 
     _run(settings, steps)
 
@@ -118,7 +120,7 @@ def test_tokens_are_not_inherited(settings: Settings, tutorial: Table, monkeypat
     monkeypatch.setenv("ORCHARD_READ_TOKEN", "a-token-for-reading")
 
     async def steps(trainer: Trainer) -> None:
-        await trainer.run(Order("test", "test", tutorial))
+        await trainer.run(Order(Provenance("test", "test"), tutorial))
         inherited = _environment(trainer.child_id)
         assert b"ORCHARD_MODEL_STORE" in inherited
         assert b"a-token-for" not in inherited

@@ -7,7 +7,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.address import Addressed
-from app.api.problems import INFERENCE, Problem
+from app.wire.problems import Problem
 from app.wire.protocol import IndexRequest, InferenceError, InferRequest
 from app.wire.schemas import (
     ActivateRequest,
@@ -63,7 +63,7 @@ class DocumentedAPI(FastAPI):
 
 def _drop_invalid(paths: dict[str, Any]) -> None:
     """Take away what FastAPI promises of its own: the Open Inference Protocol has no 422."""
-    for path, operations in paths.items():
+    for operations in paths.values():
         for operation in operations.values():
-            if path.startswith(INFERENCE):
+            if "inference" in operation["tags"]:
                 operation["responses"].pop("422", None)

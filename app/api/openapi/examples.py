@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.api.negotiation import CSV, JSON
+from app.wire.media_types import CSV, JSON
 
 PLACE = {"region": "A", "temperature": 73, "rainfall": 67, "humidity": 43}
 OTHER = {"region": "B", "temperature": 91, "rainfall": 88, "humidity": 64}

@@ -11,6 +11,8 @@ from typing import Literal
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from app.api import headers
+
 router = APIRouter(prefix="/docs", include_in_schema=False)
 document = APIRouter(include_in_schema=False)
 
@@ -66,25 +68,25 @@ async def openapi(request: Request) -> Response:
 @router.get("")
 async def page() -> Response:
     """Return the page."""
-    return Response(PAGE, media_type="text/html")
+    return Response(PAGE, headers=headers.PAGE, media_type="text/html")
 
 
 @router.get("/")
 async def slashed() -> Response:
     """Lead to the page, whose links begin where its path ends; relatively, since nobody vouches for the Host header."""
-    return RedirectResponse("../docs")
+    return RedirectResponse("../docs", headers=headers.PAGE)
 
 
 @router.get("/start.js")
 async def start() -> Response:
     """Return the script that fills the page."""
-    return Response(START, media_type=TYPES["js"])
+    return Response(START, headers=headers.PAGE, media_type=TYPES["js"])
 
 
 @router.get("/{name}")
 def asset(name: Asset) -> Response:
     """Return a file of Swagger UI."""
-    return Response(_content(name), media_type=TYPES[name.rpartition(".")[2]])
+    return Response(_content(name), headers=headers.PAGE, media_type=TYPES[name.rpartition(".")[2]])
 
 
 @cache

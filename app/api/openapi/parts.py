@@ -4,8 +4,9 @@ from typing import Any
 
 from fastapi.routing import APIRoute
 
-from app.api.negotiation import ARROW, BINARY, JSON
 from app.api.openapi.examples import Examples
+from app.wire.media_types import ARROW, BINARY, JSON, PROBLEM
+from app.wire.problems import KINDS
 
 TAGS = [
     {
@@ -41,3 +42,24 @@ def body(schema: str, examples: Examples, *others: str, required: bool = True) -
 def contents(*types: str) -> dict[str, Any]:
     """Return what the document says of bodies that are not JSON."""
     return {media_type: {"schema": {"type": "string"} | _FORMATS.get(media_type, {})} for media_type in types}
+
+
+BAD_REQUEST, INVALID = 400, 422
+ANYWHERE = (401, 414, 421, 422, 429, 431, 503)
+"""What any call can end in: no token, too much around its body, another host, an unknown query, overload."""
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the ``responses`` of an operation that can end in these statuses, besides those that any can end in."""
+    titles: dict[int, str] = {}
+    for kind in KINDS.values():
+        titles.setdefault(kind.status, kind.title)
+    schema = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": titles[status], "content": schema} for status in {*statuses, *ANYWHERE}}
+
+
+def documented_inference(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the ``responses`` of an operation of the Open Inference Protocol, whose errors have their own form."""
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/InferenceError"}}}
+    described = documented(*statuses, BAD_REQUEST)
+    return {status: entry | {"content": content} for status, entry in described.items() if status != INVALID}

@@ -1,0 +1,143 @@
+"""Bodies with observations, JSON or CSV, made into a table, beside what the query says; and what is done with them."""
+
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import BaseModel
+from pydantic_core import to_json
+
+from app.data.harvest import Harvest
+from app.data.naming import SHOWN, TEXT_COLUMNS, name_problem
+from app.data.provenance import Once, Provenance
+from app.data.tables import Table, check_crop_names, parse_observations
+from app.errors import FieldError
+from app.faults import Faults
+from app.training.order import Order
+from app.wire import records
+from app.wire.media_types import CSV
+from app.wire.schemas import ObservationsRequest, ReportedSeason, RetrainRequest
+from app.wire.validation import parse
+
+if TYPE_CHECKING:
+    from app.data.observations import Observations
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How a body is to be read: its content type, the most rows that it may have, and what the query says beside it."""
+
+    media_type: str
+    max_rows: int
+    query: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The note under which a batch is stored, and whether it is by this very call."""
+
+    note: str
+    new: bool
+
+
+def read_order(content: bytes, order: Order, sent: Sent) -> tuple[bytes, Order]:
+    """Return the table of a retrain's body, packed, b"" without one, and the order with what query and body say.
+
+    Raises:
+        InputError: the body is malformed, invalid or too large, or says something else than the query.
+    """
+    table, options = _read(content, RetrainRequest, sent)
+    note = options.pop("note", order.provenance.note)
+    packed = b"" if table is None else pickle.dumps(table)
+    return packed, replace(order, provenance=replace(order.provenance, note=note), **options)
+
+
+def store(
+    content: bytes, sent: Sent, provenance: Provenance, once: Once | None, observations: "Observations"
+) -> tuple[bytes, Stored]:
+    """Store a body's observations as a batch; return the answer as JSON, and how it was stored.
+
+    Raises:
+        InputError: as `read_order`.
+        KeyReused, StoreUnavailable, Unconfirmed: as `app.wire.records.store`.
+    """
+    table, options = _read(content, ObservationsRequest, sent)
+    assert table is not None  # noqa: S101 - the request must have rows
+    note = options.get("note", provenance.note)
+    answer, new = records.store(observations, Harvest.of(table), replace(provenance, note=note), once)
+    return answer, Stored(note, new=new)
+
+
+def store_at(
+    content: bytes, sent: Sent, provenance: Provenance, once: Once | None, database: str
+) -> tuple[bytes, Stored]:
+    """Do as `store`, in a process that has no connection yet."""
+    from app.data.observations import Observations  # noqa: PLC0415 - SQLAlchemy is imported when it is first needed
+
+    observations = Observations(database)
+    try:
+        return store(content, sent, provenance, once, observations)
+    finally:
+        observations.close()
+
+
+def _read(
+    content: bytes, model: type[RetrainRequest | ObservationsRequest], sent: Sent
+) -> tuple[Table | None, dict[str, Any]]:
+    """Return a body's table, and what it and the query say besides."""
+    if sent.media_type == CSV:
+        return parse_observations(content, sent.max_rows), dict(sent.query)
+    asked = parse(model, content, sent.max_rows)
+    options = _agreed(sent.query, asked)
+    return table_of(asked.observations) if asked.observations else None, options
+
+
+def _agreed(query: Mapping[str, Any], body: BaseModel) -> dict[str, Any]:
+    """Return what a query and a body say together of what both can say.
+
+    Raises:
+        InvalidInput: they say different things.
+    """
+    in_body = {name: value for name, value in body if name in body.model_fields_set}
+    faults = Faults()
+    for name, value in query.items():
+        if name in in_body and in_body[name] != value:
+            told = f"the query says {_shown(value)}, the body {_shown(in_body[name])}: give one, or the same in both"
+            faults.add(FieldError(("query", name), told, "contradiction"))
+    faults.raise_if_any(placed=True)
+    return {name: value for name, value in in_body.items() if name != "observations"} | dict(query)
+
+
+def _shown(value: Any) -> str:
+    text = to_json(value).decode()
+    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
+
+
+def table_of(observations: list[ReportedSeason]) -> Table:
+    """Turn reported seasons into a table; a crop that one does not report is NaN there.
+
+    Raises:
+        InvalidInput: they name too many crops, or a region or a season is not in Unicode's composed form.
+    """
+    crops = tuple(dict.fromkeys(crop for row in observations for crop in row.yields))
+    check_crop_names(crops)
+    yields = [[row.yields.get(crop, np.nan) for crop in crops] for row in observations]
+    weather = [(row.temperature, row.rainfall, row.humidity) for row in observations]
+    regions = tuple(row.region for row in observations)
+    seasons = tuple(row.season for row in observations)
+    faults = Faults()
+    for column, names in zip(TEXT_COLUMNS, (regions, seasons), strict=True):
+        for fault in _name_faults(column, names):
+            faults.add(fault)
+    faults.raise_if_any(placed=True)
+    return Table(regions, seasons, np.array(weather, dtype=np.float64), crops, np.array(yields, dtype=np.float64))
+
+
+def _name_faults(column: str, names: Sequence[str | None]) -> Iterator[FieldError]:
+    """Yield what no pattern can find."""
+    wrong = {name: problem for name in set(names) if name and (problem := name_problem(name))}
+    for row, name in enumerate(names) if wrong else ():
+        if name in wrong:
+            yield FieldError(("observations", row, column), wrong[name], "invalid")

@@ -157,7 +157,7 @@ async def _settle(services: Services) -> None:
 
 
 async def _follow(services: Services) -> None:
-    """Look for activations by other processes, and sum up what was asked, for as long as the service runs.
+    """Look for activations by other processes, and sum up the requests, for as long as the service runs.
 
     Whatever goes wrong is logged, once, and tried again: `/health/ready` says since when the log was not looked at.
     """
@@ -168,7 +168,7 @@ async def _follow(services: Services) -> None:
             await asyncio.sleep(interval_s)
             follow = partial(services.live.follow, thoroughly=turn % thoroughly_every == 0)
             await _tried("the log cannot be looked at", services, loop.run_in_executor(thread, follow))
-            await _tried("what was asked cannot be shared", services, metrics.publish(services))
+            await _tried("what requests asked about cannot be shared", services, metrics.publish(services))
 
 
 async def _tried(failure: str, services: Services, work: Awaitable[None]) -> None:

@@ -31,9 +31,9 @@ def give_back() -> None:
 
 
 def limit(most: int) -> None:
-    """Take no more than so many bytes of memory of its own: what would, is a MemoryError, or the end of this process.
+    """Take no more than ``most`` bytes of memory of its own: more is a MemoryError, or the end of this process.
 
-    Not of addresses: libraries set more of them aside than they use.
+    Not of addresses: libraries reserve more of them than they use.
     """
     with contextlib.suppress(ValueError, OSError):  # a lower limit is set already
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))

@@ -124,7 +124,7 @@ class Settings(BaseSettings):
     body_timeout_s: Annotated[float, Field(gt=0, le=3_600)] = 30.0
     """How long a body may take to arrive, seconds."""
     max_concurrency: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
-    """Requests that one process works on at once; more are answered 503, but for health and metrics."""
+    """Requests that one process works on at once; more are answered 503, except health and metrics."""
     drain_s: Annotated[float, Field(ge=0, le=600)] = 1.0
     """How long after SIGTERM the service says that it is not ready, and still answers, seconds."""
     grace_s: Annotated[float, Field(ge=0, le=3_600)] = 8.0

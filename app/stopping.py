@@ -12,7 +12,7 @@ from types import FrameType
 def announced(notice: Callable[[], None], delay_s: float) -> Iterator[None]:
     """Within the block SIGTERM calls ``notice`` at once, and ``delay_s`` seconds later what handled it before.
 
-    So whoever spreads requests over several services sees that this one is going while it still answers.
+    A load balancer sees the service leaving while it still answers.
     """
     before = signal.getsignal(signal.SIGTERM)
     if threading.current_thread() is not threading.main_thread() or not callable(before):

@@ -21,10 +21,10 @@ def check_format(number: object, newest: int, what: str) -> None:
 
     Raises:
         StoreTooNew: it is above ``newest``; the message names ``what`` was read.
-        ValueError: it is no number of a format.
+        ValueError: it is not the number of a format.
     """
     if not isinstance(number, int) or number < 1:
-        raise ValueError(f"{number!r} is no format")
+        raise ValueError(f"{number!r} is not a format")
     if number > newest:
         raise StoreTooNew(
             f"{what} was written by a newer version of Orchard (format {number}; this one reads up to {newest}): "

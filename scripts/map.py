@@ -26,6 +26,8 @@ FLOORS = (
     ("__main__",),
 )
 """A room may import from its own and lower floors; rooms on the same floor do not know each other."""
+STRANGERS = {("cli", "api")}
+"""Rooms that do not know each other although one lies below: the command line must not need a server."""
 INSIDE = {
     "wire": (
         ("media_types", "parts", "problems", "protocol", "questions", "schemas", "strict_json"),
@@ -35,7 +37,7 @@ INSIDE = {
     ),
     "api": (
         ("address", "headers", "helper", "large", "limits", "negotiation", "pool", "problems", "tokens"),
-        ("concurrency", "hosts", "openapi", "request_id"),
+        ("concurrency", "encodings", "hosts", "openapi", "request_id"),
         ("services",),
         ("bodies", "express", "guards", "health", "metrics"),
         ("inference", "models", "observations", "predict", "retrain"),
@@ -110,7 +112,7 @@ def arrows_up(found: list[Module]) -> list[str]:
         for module in found
         for name in module.imports
         if (room := name.split(".")[1] if "." in name else "__init__") not in {module.room, "__init__"}
-        and floor_of(room) >= floor_of(module.room)
+        and (floor_of(room) >= floor_of(module.room) or (module.room, room) in STRANGERS)
     ]
     for room, floors in INSIDE.items():
         level = {name: floor for floor, names in enumerate(floors) for name in names}

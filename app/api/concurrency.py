@@ -15,7 +15,7 @@ from app.api.helper import LARGE
 from app.errors import BodyTimeout, Overloaded
 
 KEPT_FREE = 8
-"""Of the bytes that bodies may have together, one in so many is for those that need no more than that."""
+"""This share of the bytes that bodies may have together, one in eight, is kept for bodies that fit into it."""
 HELD = "held"
 """In a request's scope: how many bytes it holds of those that bodies may have."""
 
@@ -59,7 +59,7 @@ class Concurrency:
             )
 
     def hold(self, scope: Scope, size: int) -> None:
-        """Take down that a request's body has so many bytes by now.
+        """Record that a request's body has ``size`` bytes by now.
 
         Raises:
             Overloaded: they do not fit beside those of others.
@@ -70,7 +70,7 @@ class Concurrency:
             scope[HELD] = size
 
     def let_go(self, scope: Scope) -> None:
-        """Take down that a request's body has been worked on, or is given up."""
+        """Record that a request's body has been worked on, or is given up."""
         self.held -= scope.pop(HELD, 0)
 
     def stop(self) -> None:

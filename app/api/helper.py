@@ -36,7 +36,7 @@ LARGE = 16 * 1024
 FEW_CROPS = 4
 """With more crops than these a body's answer is longer, and fewer bytes are a large body."""
 MEMORY_BYTES, MEMORY_TIMES = 256 * 2**20, 48
-"""The most memory that the process may take: so many bytes, and the longest body so many times.
+"""The most memory that the process may take: that many bytes, and the longest body that many times.
 
 By default 1.8 GB: 200 000 regions with the explanations of two crops take 870 MB, 140 000 observations of ten crops
 520 MB. What takes more asks for too much at once, or is something that nobody has thought of.
@@ -125,7 +125,7 @@ class Helper:
     ) -> None:
         self._memory = MEMORY_BYTES + MEMORY_TIMES * max_body_bytes
         self._turns, self._turns_here = Turns(), Turns()
-        self._thread = ThreadPoolExecutor(1, "aside")
+        self._thread = ThreadPoolExecutor(1, "helper")
         self._here = ThreadPoolExecutor(1, "here", initializer=os.nice, initargs=(NICE,))  # of the thread alone
         self._process: subprocess.Popen[bytes] | None = None
         self._line: Connection[Any, Any] | None = None
@@ -263,7 +263,7 @@ def _send_memory(line: "Connection[Any, Any]", content: bytes | Parts, receiver:
 
 
 def is_small(body: bytes, crops: int = 0) -> bool:
-    """Tell whether reading a body and predicting so many crops for its regions does not hold up the event loop."""
+    """Tell whether a body can be read, and ``crops`` predicted for its regions, without holding up the event loop."""
     return len(body) * max(crops, FEW_CROPS) < LARGE * FEW_CROPS
 
 
@@ -283,7 +283,7 @@ def main() -> None:
         except (EOFError, OSError):
             return
         memory.freeze_heap()
-        if refused:  # whoever sends hundreds of thousands of faults is not to have the memory too
+        if refused:  # a body with hundreds of thousands of faults should not keep the memory too
             memory.give_back()
 
 

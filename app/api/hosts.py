@@ -67,8 +67,8 @@ def _is_loopback(address: str) -> bool:
 class HostCheck:
     """Turns away requests that are for another host, and bodies without a type from pages of other origins.
 
-    A browser asks first, and is told no but for ORCHARD_CORS_ORIGINS, before it sends a page's body of a type that is
-    read here. A body without a type it sends without asking.
+    A browser asks before it sends a page's body of a type that is read here, and is told no except for
+    ORCHARD_CORS_ORIGINS. A body without a type it sends without asking.
     """
 
     def __init__(self, app: ASGIApp) -> None:

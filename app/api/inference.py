@@ -1,24 +1,21 @@
 """The Open Inference Protocol (V2) over REST, as other model servers speak it: /v2."""
 
 import asyncio
-import zlib
 from importlib.metadata import version as version_of
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request
 from starlette.responses import Response
 
-from app.api import large
+from app.api import encodings, large
 from app.api.bodies import SHORT, read_encoded_body
 from app.api.helper import LARGE, is_small
-from app.api.negotiation import accepted_encodings
 from app.api.openapi import examples
 from app.api.openapi.parts import MODEL_VERSION, body, contents, documented_inference
 from app.api.services import Services, ServicesDep
-from app.errors import MalformedInput, NotFound, TooLarge, UnknownMediaType
+from app.errors import MalformedInput, NotFound, UnknownMediaType
 from app.serving.live import Served
 from app.wire.media_types import BINARY, JSON
-from app.wire.parts import Content, InMemoryFile, pieces
 from app.wire.problems import Kind
 from app.wire.protocol import (
     MODEL,
@@ -191,7 +188,7 @@ async def predict_with_version(request: Request, services: ServicesDep, served: 
 
 
 async def _predict(request: Request, services: Services, served: Served) -> Response:
-    encoding = _encoding(request)
+    encoding = encodings.wanted(request)
     asked = await _body(request, services, services.settings.max_body_bytes)
     options = InferOptions(_header(request), services.settings.max_rows, served.version, served.model)
     crops = len(served.model.crops)
@@ -206,7 +203,7 @@ async def _predict(request: Request, services: Services, served: Served) -> Resp
         headers[HEADER] = str(inferred.header)
     media_type = JSON if inferred.header is None else BINARY
     if encoding and len(content) >= WORTH_IT:
-        content = await asyncio.to_thread(_folded, content, encoding)
+        content = await asyncio.to_thread(encodings.encoded, content, encoding)
         headers |= {"Content-Encoding": encoding, "Vary": "Accept-Encoding"}
     return large.response(content, headers, media_type)
 
@@ -221,60 +218,22 @@ def _header(request: Request) -> int | None:
 
 
 async def _body(request: Request, services: Services, limit: int) -> bytes:
-    """Return the body, unfolded.
+    """Return the body, decoded.
 
     Raises:
         UnknownMediaType: it is encoded in another way than gzip and deflate.
         MalformedInput: it is not what its Content-Encoding says.
-        TooLarge: it is larger than ``limit``, as sent or unfolded.
-        Overloaded: it is large, as sent or unfolded, and so are others that are there.
+        TooLarge: it is larger than ``limit``, as sent or decoded.
+        Overloaded: it is large, as sent or decoded, and so are others that are there.
     """
     content = await read_encoded_body(request, services, limit)
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding == "identity":
         return content
-    if encoding not in WINDOWS:
+    if encoding not in encodings.WINDOWS:
         raise UnknownMediaType(
             f"{encoding[:40]}-encoded bodies are not accepted here: use gzip or deflate, or send the body uncompressed"
         )
-    content = await asyncio.to_thread(unfolded, content, encoding, limit)
+    content = await asyncio.to_thread(encodings.decoded, content, encoding, limit)
     services.concurrency.hold(request.scope, len(content))
     return content
-
-
-WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
-"""What zlib is told of each encoding; HTTP's deflate is in zlib's form (RFC 9110, 8.4.1.2)."""
-
-
-def unfolded(folded: bytes, encoding: str, limit: int) -> bytes:
-    """Return what was encoded, if it has no more than ``limit`` bytes.
-
-    Raises:
-        MalformedInput: it is not of that encoding.
-        TooLarge: it has more bytes.
-    """
-    decompressor = zlib.decompressobj(WINDOWS[encoding])
-    try:
-        content = decompressor.decompress(folded, limit + 1)
-    except zlib.error as error:
-        raise MalformedInput(f"the body is not {encoding}: {error}") from error
-    if len(content) > limit:
-        raise TooLarge(f"the body unfolds to more than {limit} bytes, which is the limit")
-    if not decompressor.eof or decompressor.unused_data:
-        raise MalformedInput(f"the body is not {encoding}: it is cut off, or goes on behind its end")
-    return content
-
-
-def _encoding(request: Request) -> str | None:
-    """Return how the client wants the answer encoded, None for not at all."""
-    accepted = accepted_encodings(request)
-    return next((name for name in ("gzip", "deflate") if accepted.get(name)), None)
-
-
-def _folded(content: Content, encoding: str) -> bytes:
-    compressor = zlib.compressobj(1, wbits=WINDOWS[encoding])
-    try:
-        return b"".join([*map(compressor.compress, pieces(content)), compressor.flush()])
-    finally:
-        if isinstance(content, InMemoryFile):
-            content.close()

@@ -16,7 +16,7 @@ from app.api.openapi.parts import documented
 from app.api.services import Services, ServicesDep
 from app.errors import NotReady
 from app.serving.drift import drift
-from app.serving.tally import BOUNDS_S, Durations, Key, Totals
+from app.serving.tally import BOUNDS_S, Count, Duration, Durations, Key, Totals
 
 router = APIRouter(tags=["health"])
 
@@ -30,7 +30,7 @@ class Counted:
     labels: tuple[str, ...]
 
 
-COUNTS = {
+COUNTS: dict[Count, Counted] = {
     "predictions": Counted("orchard_predictions", "Predictions, a region's crop each.", ("crop",)),
     "extrapolated_predictions": Counted(
         "orchard_extrapolated_predictions", "Those for weather outside the training range.", ("crop",)
@@ -40,7 +40,7 @@ COUNTS = {
 }
 DECISIONS = ("accepted", "rejected", "dry_run", "failed")
 REQUESTS = Counted("orchard_requests", "Requests by route template, method and status.", ("route", "method", "status"))
-DURATIONS = {
+DURATIONS: dict[Duration, Counted] = {
     "requests": Counted(
         "orchard_request_seconds", "How long requests took, until the last byte was handed over.", REQUESTS.labels
     ),

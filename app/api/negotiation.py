@@ -89,7 +89,7 @@ def _type(part: str) -> str:
 
 
 def _weight(part: str) -> float:
-    """Return a part's q, 1 if it has none, 0 if that is no number."""
+    """Return a part's q, 1 if it has none, 0 if that is not a number."""
     given = next((value for name, value in _PARAMETER.findall(part) if name.lower() == "q"), "1")
     try:
         weight = float(given)

@@ -73,7 +73,7 @@ class Services:
         return await self.database_calls.run(work, *more)
 
     def note(self, model: LinearModel, usage: Usage) -> None:
-        """Take down what was asked of a model, for drift and metrics."""
+        """Record the usage of a model, for drift and metrics."""
         self.asked_weather.note_many(usage)
         self.tally.predicted([crop.crop for crop in model.crops], usage.regions, usage.extrapolated)
 

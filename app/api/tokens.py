@@ -21,7 +21,7 @@ SHOWN = 5
 """Lines that a warning names by their number."""
 ATTEMPTS = 10
 WINDOW_S = 60.0
-"""So many wrong tokens in so many seconds, and an address has to wait for the rest of them before it tries another."""
+"""After that many wrong tokens within that many seconds an address has to wait for the rest of them."""
 ADDRESSES = 10_000
 """Addresses that are kept in mind."""
 
@@ -93,7 +93,7 @@ class Tokens:
     def _read(self, size: int) -> dict[str, str]:
         if size > LARGEST:
             return {}
-        # Windows' editors begin a file with a byte order mark, which is no part of the first token.
+        # Windows' editors begin a file with a byte order mark, which does not belong to the first token.
         return _parsed(self._objects.read(TOKEN_NAME).decode("utf-8-sig", errors="replace"))
 
 
@@ -128,7 +128,7 @@ class WrongTokens:
         self._wrong: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     def refuse(self, address: str) -> NoReturn:
-        """Take down a wrong token, and say that it is one, or that there were too many.
+        """Record a wrong token, and say that it is one, or that there were too many.
 
         Raises:
             Unauthorized: it is wrong.

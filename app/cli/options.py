@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from app.cli.terminal import escaped, escaped_json
 from app.errors import Conflict, FieldError, InputError, InvalidInput, OrchardError, ServiceError
 from app.settings import PREFIX, Settings
+from app.training.report import Activate
 
 if TYPE_CHECKING:
     from app.cli.local import Local
@@ -76,7 +77,7 @@ AsJson = Annotated[
         help="Print the service's JSON, and an error's on standard error.",
     ),
 ]
-Activation = Annotated[Literal["if_better", "always", "never"], typer.Option(help="Whether the version becomes live.")]
+Activation = Annotated[Activate, typer.Option(help="Whether the version becomes live.")]
 Note = Annotated[str, typer.Option(callback=_checked_note, help="Why, for the records.")]
 Key = Annotated[
     str | None,
@@ -159,7 +160,7 @@ def _code_of_answer(error: "ClientError") -> int:
 
 
 def _problem(error: "ClientError") -> dict[str, Any]:
-    """Return a service's problem as it was, and what is none in the same shape."""
+    """Return a service's problem as it was, and any other failure in the same shape."""
     problem = {
         "type": "about:blank",
         "title": error.title,

@@ -113,7 +113,7 @@ def _failed(server: "uvicorn.Server", sockets: list[socket.socket], failure: int
 
 
 def unknown_settings(environment: Mapping[str, str]) -> Iterator[str]:
-    """Yield a sentence about each variable that looks like a setting and is none."""
+    """Yield a sentence about each variable that looks like a setting and is not."""
     known = [name.upper() for name in Settings.model_fields]
     for variable in sorted(environment):
         name = variable.upper().removeprefix(PREFIX)

@@ -94,7 +94,7 @@ def step(data: str) -> Step:
     """Read a progress event's data.
 
     Raises:
-        Unreadable: it is none.
+        Unreadable: it is not one.
     """
     try:
         return _STEP.validate_json(data, extra="ignore")
@@ -136,7 +136,7 @@ class call(Generic[Parameters, Returned]):  # noqa: N801 - used as a decorator
 
 
 class Calls:
-    """The calls that a service answers, but for retraining and what takes several of them."""
+    """The calls that a service answers, except retraining and what takes several calls."""
 
     @call
     def predict(

@@ -100,7 +100,7 @@ _CONFLICT, _BAD_REQUEST, _SERVER_ERROR = 409, 400, 500
 
 
 def problem(response: httpx.Response) -> Problem:
-    """Return the error of an answer that is none: a problem's fields, or what a proxy has said in its own words."""
+    """Return the error that an answer stands for: a problem's fields, or what a proxy has said in its own words."""
     try:
         body = _Body.model_validate_json(response.content)
     except ValidationError:
@@ -119,7 +119,7 @@ def problem_of_event(data: str) -> Problem:
     try:
         body = _Body.model_validate_json(data)
     except ValidationError as error:
-        raise Unreadable("the event stream has ended in something that is no problem") from error
+        raise Unreadable("the event stream has ended in something that is not a problem") from error
     return _family(body.status)(body, None)
 
 

@@ -35,7 +35,7 @@ class _Client(Calls):
     ) -> None:
         """``token``: what writes need. ``timeout``: seconds without an answer. ``retries``: attempts after the first.
 
-        An empty token is none.
+        An empty token counts as no token.
 
         Raises:
             ValueError: the URL is not one of HTTP, or the token cannot be one.
@@ -104,7 +104,7 @@ class Orchard(_Client):
         """Make a call, if need be several times, and return its answer.
 
         Raises:
-            Problem, Unreachable, Unreadable: there is none.
+            Problem, Unreachable, Unreadable: there is no answer.
         """
         retries = self._retries_of(call)
         while True:

@@ -14,7 +14,7 @@ from app.client.errors import ClientError, Unavailable, Unreachable, problem
 FIRST_WAIT_S = 0.25
 """Doubled with each attempt."""
 LONGEST_WAIT_S = 15.0
-"""Whoever is asked to wait for longer gets the error, which says for how long."""
+"""A caller who would have to wait longer gets the error, which says for how long."""
 RUNNING, UNCONFIRMED = "retrain_running", "unconfirmed"
 NOTHING_DONE = 503
 """Behind a 502 or a 504 of a proxy the call may have been carried out."""

@@ -25,7 +25,7 @@ def database_fault(url: str, *, wholly: bool = False) -> str | None:
             is_small = wholly or path.stat().st_size <= WHOLLY
             orphan = connection.execute("PRAGMA foreign_key_check").fetchone() if is_small else None
     except sqlite3.OperationalError as error:
-        # Locked, or out of reach just now: that is no damage.
+        # Locked, or out of reach just now: that is not damage.
         return None if "malformed" not in str(error) else f"the observations' database is damaged: {error}"
     except sqlite3.DatabaseError as error:
         return f"the observations' database is damaged: {error}"

@@ -29,13 +29,13 @@ _NOT_IN_NAMES = _CONTROL + _UNSEEN
 _NOT_IN_NOTES = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f" + _DIRECTIONS
 
 NAME_PATTERN = rf"^(?:[^\s{_NOT_IN_NAMES}](?:[^{_NOT_IN_NAMES}]*[^\s{_NOT_IN_NAMES}])?)?$"
-"""What the name of a region or a season is, or nothing, but for its normal form."""
+"""What the name of a region or a season is, or nothing, except for its normal form."""
 NOTE_PATTERN = rf"^[^{_NOT_IN_NOTES}]*$"
 CROP_PATTERN = (
     rf"^(?!(?:{'|'.join(RESERVED_NAMES)})$)(?!.*(?:{'|'.join(RESERVED_ENDINGS)})$)(?![=+@ -])"
     r"[^\x00-\x1f\x7f]*[^\x00-\x20\x7f]$"
 )
-"""`crop_name_problem` as a pattern, but for the spaces and signs of other scripts, and for the normal form."""
+"""`crop_name_problem` as a pattern, except for the spaces and signs of other scripts, and the normal form."""
 
 _FOUND_IN_NAMES = re.compile(f"[{_NOT_IN_NAMES}]")
 _FOUND_IN_NOTES = re.compile(f"[{_NOT_IN_NOTES}]")
@@ -43,7 +43,7 @@ _FOUND_UNSEEN = re.compile(f"[{_UNSEEN}]")
 
 
 def name_problem(label: str) -> str | None:
-    """Say what is wrong with the name of a region or a season, but for its length, or return None."""
+    """Say what is wrong with the name of a region or a season, except its length, or return None."""
     if label.isascii() and label.isprintable() and label == label.strip():
         return None
     if found := _FOUND_IN_NAMES.search(label):
@@ -54,7 +54,7 @@ def name_problem(label: str) -> str | None:
 
 
 def note_problem(note: str) -> str | None:
-    """Say what is wrong with a note, but for its length, or return None."""
+    """Say what is wrong with a note, except its length, or return None."""
     found = _FOUND_IN_NOTES.search(note)
     return _without(found) if found else None
 

@@ -119,7 +119,7 @@ def crops_of(header: Sequence[str]) -> tuple[str, ...]:
     """Return the columns that hold yields.
 
     Raises:
-        InvalidInput: there is none, or one has no name for a crop.
+        InvalidInput: there is no such column, or its name is not one for a crop.
     """
     crops = tuple(name for name in header if name not in (*TEXT_COLUMNS, *FEATURE_NAMES))
     if not crops:
@@ -181,7 +181,7 @@ def read_cell(cell: str) -> str:
 
 
 def _echoed(_name: str) -> None:
-    """Find nothing wrong with a name that only comes back to whoever has sent it."""
+    """Find nothing wrong with a name that only comes back to its sender."""
 
 
 def _name_fault(name: str, problem_of: NameCheck) -> tuple[str, str] | None:

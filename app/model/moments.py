@@ -61,7 +61,7 @@ class Moments:
 
     @classmethod
     def _of_block(cls, rows: Array, room: Array) -> Self:
-        """``room``, shape (k + 1, n), is overwritten but for its last row, which holds ones.
+        """``room``, shape (k + 1, n), is overwritten except its last row, which holds ones.
 
         NumPy runs along the last axis several times as fast as across it, and new memory for each block would cost as
         much as the arithmetic.

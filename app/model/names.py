@@ -17,7 +17,7 @@ class Names(Sequence[str | None]):
 
     @classmethod
     def of(cls, names: Iterable[str | None]) -> Self:
-        """Take them from one name a row; an empty one is none."""
+        """Take them from one name a row; an empty one counts as no name."""
         numbers: dict[str, int] = {}
         codes = np.fromiter((numbers.setdefault(name, len(numbers)) if name else -1 for name in names), np.int32)
         return cls(tuple(numbers), codes)

@@ -39,7 +39,7 @@ class Rmse:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A crop's errors on some rows: the candidate's out of fold, and the current model's; None where there is none."""
+    """A crop's errors on some rows: the candidate's out of fold, and the current model's; None if unknown."""
 
     candidate: Rmse | None
     current: Rmse | None
@@ -123,7 +123,7 @@ def judge(
         all_rows: the moments it was fitted on, by crop.
         old: those of them that the current model was trained on.
         new: those that it has never seen.
-        current: the live model, None where there is none.
+        current: the live model, None if no model is live.
         may_drop: whether a crop that the current model predicts may be missing.
     """
     failed = list(_fit_faults(fit))

@@ -44,7 +44,7 @@ class Drift:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Usage:
-    """What is taken down of a question about many regions: their weather, and how many were extrapolated.
+    """What is recorded of a request about many regions: their weather, and how many were extrapolated.
 
     ``weather``: one array, shape (n,), per feature, or its moments, of 3 columns.
     """
@@ -73,11 +73,11 @@ class AskedWeather:
         self._merging = threading.Lock()
 
     def note(self, weather: Sequence[float]) -> None:
-        """Take down one region's weather."""
+        """Record one region's weather."""
         self._pending.extend(weather)
 
     def note_many(self, usage: Usage) -> None:
-        """Take down many regions' weather."""
+        """Record many regions' weather."""
         if isinstance(usage.weather, Moments):
             self._pending_moments.append(usage.weather)
         else:

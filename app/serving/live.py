@@ -51,7 +51,7 @@ class Live:
         """The version to answer from.
 
         Raises:
-            NotReady: there is none.
+            NotReady: no version is live.
         """
         if self.loaded is None:
             raise NotReady(self._reason)
@@ -141,7 +141,7 @@ class Live:
         """Return any stored version.
 
         Raises:
-            NotFound, StoreDamaged: there is none of that number, or its file is damaged.
+            NotFound, StoreDamaged: there is no such version, or its file is damaged.
         """
         loaded = self.loaded
         if loaded is not None and loaded.version == number:

@@ -10,7 +10,7 @@ import time
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import orjson
@@ -24,6 +24,8 @@ BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 ALIVE_S = 10.0
 """A process that has written nothing for so long is taken to be gone: its counts stay, its figures do not."""
 
+Count = Literal["predictions", "extrapolated_predictions", "retrains", "observations_stored"]
+Duration = Literal["requests", "retrain"]
 Key = tuple[str, tuple[str, ...]]
 """A metric's name, and the values of its labels."""
 
@@ -65,7 +67,10 @@ class Tally:
 
     def __init__(self, express: Key, shared: Objects | None = None) -> None:
         self.pending = array("d")
-        """Seconds that each answer of the express lane took, negative for an extrapolated one."""
+        """Seconds that each answer of the express lane took, negative for an extrapolated one.
+
+        It stays the same array: the lane holds its ``append``. (`AskedWeather` exchanges its own, which nobody holds.)
+        """
         self._express = express
         self._shared = shared
         self._name = f"{FOLDER}/{secrets.randbelow(2**53)}{SUFFIX}"
@@ -75,13 +80,13 @@ class Tally:
         self._durations: dict[Key, Durations] = {}
         self._lock = threading.Lock()
 
-    def add(self, metric: str, *labels: str, by: float = 1.0) -> None:
+    def add(self, metric: Count, *labels: str, by: float = 1.0) -> None:
         """Count something."""
         with self._lock:
             self._counts[metric, labels] = self._counts.get((metric, labels), 0.0) + by
 
-    def took(self, metric: str, *labels: str, seconds: float) -> None:
-        """Take down how long something took."""
+    def took(self, metric: Duration, *labels: str, seconds: float) -> None:
+        """Record how long something took."""
         with self._lock:
             durations = self._durations.setdefault((metric, labels), Durations())
             durations.buckets[bisect.bisect_left(BOUNDS_S, seconds)] += 1
@@ -94,7 +99,7 @@ class Tally:
             self.add("extrapolated_predictions", crop, by=extrapolated)
 
     def set_aside(self, crops: Sequence[str] | None = None) -> None:
-        """Put what is pending aside, in the thread that leaves it; what comes from now on is of ``crops``, if given."""
+        """Set aside what is pending, in the thread that leaves it there; what comes later is of ``crops``, if given."""
         if self.pending:
             self._taken.append((self._crops, self.pending[:]))
             del self.pending[:]
@@ -102,7 +107,7 @@ class Tally:
             self._crops = tuple(crops)
 
     def publish(self, gauges: Mapping[str, float]) -> None:
-        """Count what was put aside, in any thread, and share it all, with this process's figures."""
+        """Count what was set aside, in any thread, and share it all, with this process's figures."""
         while self._taken:
             crops, taken = self._taken.pop()
             signed = np.frombuffer(taken)

@@ -78,7 +78,7 @@ class FitCard(_Part):
 class RmsePair(_Part):
     """Out-of-fold RMSE of the candidate and RMSE of the current model on the same rows, tons.
 
-    None where there is none.
+    None where that cannot be said.
     """
 
     candidate_rmse: float | None

@@ -18,7 +18,7 @@ from app.settings import Settings
 
 TEMPORARY = "tmp"
 YOUNG_S = 10.0
-"""An empty temporary file may be one that its writer has not locked yet, for so many seconds."""
+"""An empty temporary file may be one that its writer has not locked yet, for that many seconds."""
 OWNER_ONLY, OWNERS_FOLDER = 0o600, 0o700
 """What regions reported is shown over HTTP only with a token: the files beside it are their owner's too."""
 

@@ -219,7 +219,7 @@ class Registry:
         return LogPart(lines, damage)
 
     def _told_of(self, number: int) -> str | None:
-        """Return the sha256 that the next line tells of a line, None where there is none, or it is damaged."""
+        """Return the sha256 that the next line tells of a line, None where there is no next line, or it is damaged."""
         try:
             return self._line(number + 1).before
         except (NotFound, StoreDamaged):

@@ -203,7 +203,7 @@ def _read(order: Order, live: _Live | None, progress: Progress) -> tuple[Harvest
 class _Stock:
     """The batches to train on: those in use when the training began, and the one that comes with it.
 
-    ``new``: that one's entry, if it is to be stored. ``taken_up``: one that is stored already and stood aside.
+    ``new``: that one's entry, if it is to be stored. ``taken_up``: one that is stored already and was withdrawn.
     ``replaced``: those that the new one is to stand for. ``regions``: mean weather by region, for a dry run.
     """
 

@@ -1,7 +1,7 @@
 """What a training still has to do once its rows are committed: make its version live.
 
 Written in the same transaction as the rows, erased when the version is live. Between the two the process may die, the
-disk may be full, or the answer to COMMIT may be lost; so whoever trains next on this store, or starts on it, settles
+disk may be full, or the answer to COMMIT may be lost; so the next training or start on this store settles
 what it finds, under the training lock: if nothing has been made live meanwhile, the version is, as its caller asked;
 otherwise the training is taken back, as if it had not been. See ARCHITECTURE.md, "The end of a transaction".
 """
@@ -53,7 +53,7 @@ class Pending(BaseModel):
         self.erase(observations)
 
     def erase(self, observations: Observations) -> None:
-        """Erase what is done. If that fails, whoever looks next sees that it is done."""
+        """Erase what is done. If that fails, the next look sees that it is done."""
         try:
             with observations.transaction() as transaction:
                 transaction.end_training(self.sha256)

@@ -38,7 +38,7 @@ class Trainer:
 
     @property
     def child_id(self) -> int | None:
-        """The process id of the training process, None when there is none."""
+        """The process id of the training process, None while there is no such process."""
         return self._child.pid if self._child is not None else None
 
     async def run(self, order: Order, progress: Progress | None = None) -> Report:
@@ -60,7 +60,7 @@ class Trainer:
         except TimeoutError as error:
             raise await self._gone(f"training took longer than {self._settings.retrain_timeout_s:g} s") from error
         except asyncio.CancelledError as error:
-            # The service has no more time; whoever asked is told so rather than left without an answer.
+            # The service has no more time; the caller is told so instead of being left without an answer.
             if task := asyncio.current_task():
                 task.uncancel()
             raise await self._gone("the service stops, and with it the training") from error

@@ -63,7 +63,7 @@ class Report(_Part):
     """A training's outcome.
 
     ``version`` and ``batch``, where the rows are kept, are None when nothing was published or stored; ``changes`` is
-    None but for a dry run.
+    None except after a dry run.
     """
 
     version: str | None

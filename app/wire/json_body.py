@@ -25,7 +25,7 @@ _STRICT = ConfigDict(strict=True, extra="ignore")
 
 
 class _Row(TypedDict):
-    """`RegionWeather` but for the bounds and unknown fields, which are looked for in all rows at once."""
+    """`RegionWeather` without the bounds and unknown fields, which are looked for in all rows at once."""
 
     __pydantic_config__ = _STRICT  # type: ignore[misc]  # read by pydantic
     region: NotRequired[Name | None]
@@ -74,7 +74,7 @@ def read(body: bytes, max_rows: int) -> Question:
 
 
 def _of_rows(asked: _Rows, known: _Rows) -> Question | None:
-    """``known``: what was asked, but for unknown fields."""
+    """``known``: what was asked, without unknown fields."""
     rows = known["regions"]
     if len(asked) > len(known) or sum(map(len, asked["regions"])) > sum(map(len, rows)):
         return None

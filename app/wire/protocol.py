@@ -28,7 +28,7 @@ Identity = Annotated[
 
 
 class TensorParameters(_Message):
-    """``binary_data_size``: the tensor's bytes are behind the JSON, so many of them."""
+    """``binary_data_size``: how many bytes of the tensor are behind the JSON."""
 
     binary_data_size: Annotated[int, Field(ge=0)] | None = None
     shared_memory_region: str | None = None

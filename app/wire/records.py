@@ -52,7 +52,7 @@ def versions(registry: Registry, live: Live, limit: int, before: int | None) -> 
 
 
 def live_version(live: Live) -> str | None:
-    """Return the number of the live version, None where there is none."""
+    """Return the number of the live version, None if no version is live."""
     try:
         return live.current.version
     except OrchardError:
@@ -128,7 +128,7 @@ def page(observations: "Observations", limit: int, after: str | None) -> Observa
 
 
 def csv_of(rows: Iterable[ObservationEntry]) -> str:
-    """Return observations, but for withdrawn ones, as a table in the form that /observations takes."""
+    """Return observations, except withdrawn ones, as a table in the form that /observations takes."""
     rows_in_use = [row for row in rows if not row.withdrawn]
     crops = sorted({crop for row in rows_in_use for crop in row.yields})
     text = io.StringIO(newline="")

@@ -36,7 +36,7 @@ def parse_json(content: bytes, max_rows: int) -> Any:
 
     Raises:
         MalformedInput: not JSON, or an object names a field twice.
-        TooLarge: one of its lists has more than ``max_rows`` rows, or there are more brackets than so many need.
+        TooLarge: one of its lists has more than ``max_rows`` rows, or there are more brackets than that many rows need.
     """
     most = PER_ROW * max_rows + BESIDES
     if (opened := content.count(b"{") + content.count(b"[")) > most:
@@ -66,7 +66,7 @@ def _check_named_once(content: bytes, body: Any) -> None:
 
 
 def _has_fields(body: Any, count: int) -> bool:
-    """Tell whether so many fields are in all objects, level by level, so that what rows hold is rarely looked at.
+    """Tell whether ``count`` fields are in all objects, level by level, so that what rows hold is rarely looked at.
 
     ``count``: not less than the body has fields, each as often as it is named.
     """

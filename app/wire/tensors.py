@@ -54,7 +54,7 @@ class InferOptions:
 
 @dataclass(frozen=True, slots=True)
 class Inferred:
-    """What is to be known of an answer: how many of its bytes are JSON, None for all; and what is taken down."""
+    """What is to be known of an answer: how many of its bytes are JSON, None for all; and what is recorded of it."""
 
     header: int | None
     usage: Usage
@@ -84,7 +84,7 @@ def _request(body: bytes, options: InferOptions) -> tuple[InferRequest, memoryvi
 
 
 def infer_here(body: bytes, options: InferOptions) -> tuple[bytes | Parts, Inferred] | None:
-    """Do as `infer`, or return None where the answer is JSON or of many predictions, which is better made aside."""
+    """Do as `infer`; return None where the answer is JSON or large, which is better made in the helper process."""
     request, _ = _request(body, options)
     rows = max(tensor.shape[0] if tensor.shape else 0 for tensor in request.inputs)
     is_bytes = all(_wanted(request, options.model).values())
@@ -131,7 +131,7 @@ def _arrays(tensors: list[InputTensor], raw: memoryview, max_rows: int) -> Itera
 def _check_shape(tensor: InputTensor, max_rows: int) -> None:
     if tensor.datatype not in TYPES and tensor.datatype != BF16:
         known = ", ".join([*TYPES, BF16])
-        raise InvalidInput(f"input {tensor.name!r}: the datatype {tensor.datatype!r} is none of {known}")
+        raise InvalidInput(f"input {tensor.name!r}: the datatype {tensor.datatype!r} is not one of {known}")
     wanted = "[n, 3]" if tensor.name == INPUT else "[n] or [n, 1]"
     widths = ([3],) if tensor.name == INPUT else ([], [1])
     if not tensor.shape or tensor.shape[1:] not in widths:
@@ -175,7 +175,9 @@ def _as_declared(tensor: InputTensor, numbers: Array) -> NDArray[Any]:
     wrong = np.flatnonzero(~((numbers == np.floor(numbers)) & (numbers >= limits.min) & (numbers <= limits.max)))
     if len(wrong):
         place = int(wrong[0])
-        raise InvalidInput(f"input {tensor.name!r}: data[{place}] is {numbers[place]:g}, which is no {tensor.datatype}")
+        raise InvalidInput(
+            f"input {tensor.name!r}: data[{place}] is {numbers[place]:g}, which is not an {tensor.datatype}"
+        )
     return numbers
 
 

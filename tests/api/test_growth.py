@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from pydantic import SecretStr
 
-from app.api import inference
+from app.api import encodings
 from app.data.tables import parse_observations
 from app.errors import OrchardError, TooLarge
 from app.serving.live import Live
@@ -159,7 +159,7 @@ def test_answers_have_a_longest_length(asked: InferOptions) -> None:
 @pytest.mark.parametrize("kind", hostile.FOLDED)
 def test_folded(kind: str) -> None:
     """Gzip is unfolded no further than the limit."""
-    _assert_linear(lambda body: inference.unfolded(body, "gzip", 32 * 2**20), hostile.FOLDED[kind])
+    _assert_linear(lambda body: encodings.decoded(body, "gzip", 32 * 2**20), hostile.FOLDED[kind])
 
 
 @pytest.fixture(scope="module", params=["open", "closed"])

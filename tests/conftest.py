@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from app.data.provenance import Provenance
 from app.data.tables import Table, parse_observations
@@ -13,6 +14,10 @@ from app.training.order import Order
 from tests.postgresql import Cluster, cluster, programs
 
 ROOT = Path(__file__).parent.parent
+
+# No test is a timed one: a busy machine is not a fault.
+hypothesis_settings.register_profile("orchard", deadline=None)
+hypothesis_settings.load_profile("orchard")
 
 
 @pytest.fixture(scope="session")

@@ -1,19 +1,21 @@
 """Columns of Arrow as validated arrays and names, with errors that name the row and the column."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from app.data.tables import NameCheck
+from app.data.naming import TEXT_COLUMNS, name_problem
+from app.data.tables import NameCheck, Table, crops_of
 from app.errors import FieldError
 from app.faults import MAX_ERRORS, Faults
 from app.model.moments import Array
 from app.model.names import Names
-from app.model.weather import REGION_LENGTH, Feature
+from app.model.weather import FEATURE_NAMES, REGION_LENGTH, WEATHER, YIELD, Feature
 
 
 def check_schema(schema: pa.Schema, *, texts: Sequence[str], numbers: Sequence[str], optional: Sequence[str]) -> None:
@@ -138,3 +140,48 @@ class Reading:
 
 def _nulls(column: pa.ChunkedArray) -> NDArray[np.bool_]:
     return np.asarray(column.is_null().to_numpy(zero_copy_only=False))
+
+
+def observations_of(
+    rows: pa.Table | pa.RecordBatch, first_row: int = 0, read_name: Callable[[str], str] = str
+) -> Table:
+    """Return columns of region, season (optional), weather and yields as a table.
+
+    ``first_row``: how many were sent before these. ``read_name``: makes a name of a cell's text.
+
+    Raises:
+        MalformedInput, InvalidInput: a column or a value is wrong.
+    """
+    schema = rows.schema
+    crops = crops_of(schema.names)
+    check_schema(schema, texts=TEXT_COLUMNS, numbers=(*FEATURE_NAMES, *crops), optional=TEXT_COLUMNS)
+    reading = Reading(rows, first_row)
+    weather = np.stack([reading.numbers(feature.name, feature) for feature in WEATHER])
+    yields = np.stack([reading.numbers(crop, YIELD, optional=True) for crop in crops])
+    regions, seasons = (_stripped(reading.names(name), read_name) for name in TEXT_COLUMNS)
+    for column, names in zip(TEXT_COLUMNS, (regions, seasons), strict=True):
+        reading.check_names(column, names, name_problem)
+    reading.raise_faults()
+    return Table(regions, seasons, weather.T, crops, yields.T).reporting()
+
+
+def regions_of(rows: pa.Table | pa.RecordBatch, read_name: Callable[[str], str] = str) -> Table:
+    """Return columns of region (optional) and weather as a table without crops.
+
+    Raises:
+        MalformedInput, InvalidInput: a column or a value is wrong.
+    """
+    check_schema(rows.schema, texts=TEXT_COLUMNS[:1], numbers=FEATURE_NAMES, optional=TEXT_COLUMNS)
+    reading = Reading(rows)
+    weather = np.stack([reading.numbers(feature.name, feature) for feature in WEATHER])
+    regions = _stripped(reading.names("region"), read_name)
+    reading.raise_faults()
+    nothing = (None,) * len(regions)
+    return Table(regions, nothing, weather.T, (), np.empty((len(regions), 0)))
+
+
+def _stripped(sent: Names, read: Callable[[str], str]) -> Names:
+    names = [read(name.strip()) for name in sent.names]
+    blank = [code for code, name in enumerate(names) if not name]
+    codes: Any = np.where(np.isin(sent.codes, blank), -1, sent.codes) if blank else sent.codes
+    return Names(names, codes)

@@ -3,7 +3,8 @@
 import numpy as np
 import orjson
 
-from app.data.tables import parse_regions, safe_cell
+from app.data.quick_csv import parse_regions
+from app.data.tables import safe_cell
 from app.model.moments import Array
 from app.wire.answers import Answer
 from app.wire.questions import Question, Regions
@@ -13,7 +14,7 @@ def read(body: bytes, max_rows: int) -> Question:
     """Read and validate a table.
 
     Raises:
-        MalformedInput, InvalidInput, TooLarge: as `app.data.tables.parse_regions`.
+        MalformedInput, InvalidInput, TooLarge: as `app.data.quick_csv.parse_regions`.
     """
     table, header = parse_regions(body, max_rows)
     return Question("several", table.regions, [np.ascontiguousarray(column) for column in table.weather.T], header)

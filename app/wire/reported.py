@@ -12,7 +12,8 @@ from pydantic_core import to_json
 from app.data.harvest import Harvest
 from app.data.naming import SHOWN, TEXT_COLUMNS, name_problem
 from app.data.provenance import Once, Provenance
-from app.data.tables import Table, check_crop_names, parse_observations
+from app.data.quick_csv import parse_observations
+from app.data.tables import Table, check_crop_names
 from app.errors import FieldError
 from app.faults import Faults
 from app.training.order import Order

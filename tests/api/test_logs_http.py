@@ -68,7 +68,7 @@ def test_the_store_keeps_who_when_and_why(trained: Path, tmp_path: Path) -> None
         first = running.client.get("/observations/batches?limit=2", headers=running.write).json()
         learned, stored = first["batches"]
         assert (stored["batch"], stored["note"], stored["who"]) == (batch, "in advance", "token")
-        assert stored["withdrawn_why"] == "withdrawn by token: wrong scale"
+        assert (stored["withdrawn_by"], stored["withdrawn_why"]) == ("token", "wrong scale")
         assert stored["created"].endswith("Z")
         assert stored["withdrawn"].endswith("Z")
         assert (learned["note"], learned["withdrawn"], learned["rows"]) == ("harvest", None, 3)

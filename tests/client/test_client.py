@@ -126,7 +126,7 @@ def test_observations_are_stored_once_paged_and_withdrawn(orchard: Orchard, tmp_
     assert orchard.withdraw(batch.batch, note="wrong scale").rows == 2
     newest, before_it = orchard.batches(limit=2).batches
     assert (newest.rows, newest.withdrawn) == (3, None)
-    assert (before_it.batch, before_it.withdrawn_why) == (batch.batch, "withdrawn by token: wrong scale")
+    assert (before_it.batch, before_it.withdrawn_by, before_it.withdrawn_why) == (batch.batch, "token", "wrong scale")
     assert orchard.batches(before=newest.batch).batches[0] == before_it
     assert {row.batch for row in orchard.observations() if row.withdrawn} >= {batch.batch}
     with pytest.raises(ValueError, match="not both"):

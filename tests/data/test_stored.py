@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sql
 
+from app.data import stored
 from app.data.integrity import database_fault
 from app.data.observations import Observations
 from app.data.provenance import Once
@@ -66,6 +67,28 @@ def test_an_earlier_database_is_brought_up_to_date(observations: Observations, u
             assert connection.execute(sql.text(missing)).scalar() == 0
         assert connection.execute(sql.text("SELECT number FROM orchard_format")).scalar() == DATABASE
     engine.dispose()
+
+
+def test_a_database_of_format_2_is_brought_up_to_date(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has withdrawn a batch gets a place of its own; what was damaged before is told after."""
+    engine = sql.create_engine(url)
+    with monkeypatch.context() as patch, engine.begin() as connection:
+        patch.setattr(stored, "DATABASE", 2)
+        stored.bring_up_to_date(connection)
+    with engine.connect() as connection:
+        whole = str(connection.execute(sql.text("SELECT id FROM batches WHERE rows = 15")).scalar())
+        assert "withdrawn_by" not in {column["name"] for column in sql.inspect(connection).get_columns("batches")}
+    engine.dispose()
+    _execute(url, "UPDATE batches SET who = 'otto' WHERE note = 'late'")
+    observations = Observations(url)
+    with observations.reading() as transaction:
+        (fault,) = transaction.faults()
+    assert "is damaged" in fault
+    with observations.transaction() as transaction:
+        told = transaction.withdraw(whole, "anna", "twice")
+        assert (told.withdrawn_by, told.withdrawn_why) == ("anna", "twice")
+        assert transaction.restore(whole, "otto", "").withdrawn_by is None
+    observations.close()
 
 
 def test_what_an_earlier_version_adds_meanwhile_is_read(observations: Observations, url: str) -> None:
@@ -146,7 +169,7 @@ def test_damage_gets_no_new_checksum(observations: Observations, url: str) -> No
     _execute(url, "UPDATE batches SET who = 'otto' WHERE note = 'late'")
     for change in ("withdraw", "restore"):
         with pytest.raises(StoreDamaged), observations.transaction() as transaction:
-            getattr(transaction, change)(batch.id, "why")
+            getattr(transaction, change)(batch.id, "anna", "why")
 
 
 def test_a_newer_database_is_refused(observations: Observations, url: str) -> None:

@@ -30,6 +30,8 @@ from app.wire.schemas import (
 
 router = APIRouter(tags=["observations"])
 
+BatchId = Annotated[str, Path(max_length=100, description="The batch's id.")]
+
 
 @router.post(
     "/observations",
@@ -124,7 +126,7 @@ async def withdraw(
     request: Request,
     services: ServicesDep,
     who: Writer,
-    batch: Annotated[str, Path(max_length=100, description="The batch's id.")],
+    batch: BatchId,
     note: bodies.NoteQuery = None,
 ) -> Response:
     """Take a batch out of training from the next one on; nothing is erased."""
@@ -144,7 +146,7 @@ async def restore(
     request: Request,
     services: ServicesDep,
     who: Writer,
-    batch: Annotated[str, Path(max_length=100, description="The batch's id.")],
+    batch: BatchId,
     note: bodies.NoteQuery = None,
 ) -> Response:
     """Let a batch take part in training again, from the next one on; one that does already stays as it is."""

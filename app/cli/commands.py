@@ -71,10 +71,10 @@ def train(
     Batches stored earlier are withdrawn from training, not erased; `orchard retrain` adds to them instead. A version
     that the gate rejects is written all the same: exit code 0.
     """
-    from app.cli import console, local  # noqa: PLC0415
-    from app.data.provenance import Provenance  # noqa: PLC0415
-    from app.data.table_file import TableFile  # noqa: PLC0415
-    from app.training.order import Order, Recipe  # noqa: PLC0415
+    from app.cli import console, local
+    from app.data.provenance import Provenance
+    from app.data.table_file import TableFile
+    from app.training.order import Order, Recipe
 
     order = Order(
         Provenance("tutorial.csv" if data is None else data.name, local.WHO, note),
@@ -117,7 +117,7 @@ def predict(
     as_json: AsJson = None,
 ) -> None:
     """Predict yields, tons: for one region's weather, or for a table of regions."""
-    from app.cli import console  # noqa: PLC0415
+    from app.cli import console
 
     weather = {"--temperature": temperature, "--rainfall": rainfall, "--humidity": humidity}
     with backend(url, as_json) as orchard:
@@ -144,9 +144,9 @@ def predict(
 def _predict_table(
     orchard: "Orchard | Local", table: Path, level: float, version: str | None, *, as_json: bool
 ) -> None:
-    from app.cli import console  # noqa: PLC0415
-    from app.data.tables import parse_regions  # noqa: PLC0415
-    from app.model.weather import FEATURE_NAMES  # noqa: PLC0415
+    from app.cli import console
+    from app.data.tables import parse_regions
+    from app.model.weather import FEATURE_NAMES
 
     content = _content(table)
     if not as_json:
@@ -188,7 +188,7 @@ def retrain(
 
     A version that is rejected is exit code 5.
     """
-    from app.cli import console  # noqa: PLC0415
+    from app.cli import console
 
     with backend(url, as_json) as orchard:
         with console.progress(as_json=bool(as_json)) as show:
@@ -220,7 +220,7 @@ def _existing(table: Path | None) -> Path | None:
 @CLI.command()
 def activate(version: Version, note: Note = "", url: Url = None, as_json: AsJson = None) -> None:
     """Make a version live: roll back or forward."""
-    from app.cli import console  # noqa: PLC0415
+    from app.cli import console
 
     with backend(url, as_json) as orchard:
         line = orchard.activate(version, note=note)
@@ -233,7 +233,7 @@ def activate(version: Version, note: Note = "", url: Url = None, as_json: AsJson
 @CLI.command()
 def log(limit: Limit = 20, before: Before = None, url: Url = None, as_json: AsJson = None) -> None:
     """List who made which version live, when and why, newest first."""
-    from app.cli import console  # noqa: PLC0415
+    from app.cli import console
 
     with backend(url, as_json) as orchard:
         page = orchard.log(limit=limit, before=before)
@@ -249,7 +249,7 @@ def models(
     context: typer.Context, limit: Limit = 20, before: Before = None, url: Url = None, as_json: AsJson = None
 ) -> None:
     """List the versions, newest first; show one, or compare two."""
-    from app.cli import console  # noqa: PLC0415
+    from app.cli import console
 
     if context.invoked_subcommand is not None:
         return
@@ -265,7 +265,7 @@ def show(
     as_json: AsJson = None,
 ) -> None:
     """Show one version's card."""
-    from app.cli import console  # noqa: PLC0415
+    from app.cli import console
 
     with backend(url, as_json) as orchard:
         card = orchard.card(version)
@@ -275,7 +275,7 @@ def show(
 @VERSIONS.command("diff")
 def diff(first: Version, second: Version, url: Url = None, as_json: AsJson = None) -> None:
     """Show what changed between two versions."""
-    from app.cli import console, grids  # noqa: PLC0415
+    from app.cli import console, grids
 
     with backend(url, as_json) as orchard:
         cards = orchard.card(first), orchard.card(second)
@@ -302,7 +302,7 @@ def observations(
     as_json: AsJson = None,
 ) -> None:
     """List the stored observations, oldest first; store more, or withdraw a batch from training."""
-    from app.cli import console  # noqa: PLC0415
+    from app.cli import console
 
     if context.invoked_subcommand is not None:
         return
@@ -310,7 +310,7 @@ def observations(
         if as_csv and as_json:
             raise InvalidInput("--csv or --json, not both")
         if as_csv:
-            from app.wire.records import csv_of  # noqa: PLC0415
+            from app.wire.records import csv_of
 
             console.print_table(csv_of(orchard.observations()))
             return
@@ -332,7 +332,7 @@ def add(
     as_json: AsJson = None,
 ) -> None:
     """Store a batch for the next retrain, whole or not at all."""
-    from app.cli import console  # noqa: PLC0415
+    from app.cli import console
 
     with backend(url, as_json) as orchard:
         _existing(table)
@@ -351,7 +351,7 @@ def withdraw(
     as_json: AsJson = None,
 ) -> None:
     """Take a batch out of training from the next one on; nothing is erased."""
-    from app.cli import console  # noqa: PLC0415
+    from app.cli import console
 
     with backend(url, as_json) as orchard:
         gone = orchard.withdraw(batch, note=note)
@@ -369,7 +369,7 @@ def restore(
     as_json: AsJson = None,
 ) -> None:
     """Take a withdrawn batch back into training, from the next one on."""
-    from app.cli import console  # noqa: PLC0415
+    from app.cli import console
 
     with backend(url, as_json) as orchard:
         back = orchard.restore(batch, note=note)
@@ -382,7 +382,7 @@ def check(as_json: AsJson = None) -> None:
 
     What is damaged is exit code 4.
     """
-    from app.cli import console, inspection  # noqa: PLC0415
+    from app.cli import console, inspection
 
     with reported(as_json=as_json):
         found = inspection.inspect(Settings())
@@ -408,7 +408,7 @@ def serve(
     """
     # The first process of a container never gets a SIGTERM that it does not handle: not even before the server is up.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    from app.cli.serve import Server  # noqa: PLC0415 - other commands start without it
+    from app.cli.serve import Server  # other commands start without it
 
     given = {"HOST": host, "PORT": port, "WORKERS": workers}
     # The environment is what worker processes inherit.
@@ -424,7 +424,7 @@ def _ensure_model() -> None:
     On what the database has in use; on the tutorial's regions only where nothing was ever stored. Without a model the
     service starts all the same: it says so when asked, and serves as soon as one is live.
     """
-    from app.cli import first  # noqa: PLC0415 - SQLAlchemy is imported where there is a database
+    from app.cli import first  # SQLAlchemy is imported where there is a database
 
     plan = first.plan(Settings())
     if plan.words is None:

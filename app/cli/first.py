@@ -61,7 +61,7 @@ def _batches(settings: Settings) -> tuple[int, int]:
     url = settings.database
     if url.startswith(PREFIX) and not Path(url.removeprefix(PREFIX)).is_file():
         return 0, 0
-    from app.data.observations import Observations  # noqa: PLC0415 - SQLAlchemy is imported where there is a database
+    from app.data.observations import Observations  # SQLAlchemy is imported where there is a database
 
     observations = Observations(url)
     try:

@@ -199,7 +199,7 @@ class Local:
 
     @contextmanager
     def _observations(self) -> Iterator["Observations"]:
-        from app.data.observations import Observations  # noqa: PLC0415 - SQLAlchemy is imported when it is first needed
+        from app.data.observations import Observations  # SQLAlchemy is imported when it is first needed
 
         observations = Observations(self._settings.database)
         try:
@@ -216,7 +216,7 @@ def train(settings: Settings, order: Order, progress: Progress) -> "Outcome":
         OrchardError: whatever the job raises.
     """
     try:
-        from app.training.job import Job  # noqa: PLC0415 - imports torch, which may not be there
+        from app.training.job import Job  # imports torch, which may not be there
     except ModuleNotFoundError as error:
         raise TrainingUnavailable("torch, which training needs, is not installed here") from error
     memory.keep_freed()

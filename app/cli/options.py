@@ -44,7 +44,7 @@ def _remember(context: typer.Context, parameter: typer.CallbackParam, value: Any
 
 def _checked_key(value: str | None) -> str | None:
     if value is not None:
-        from app.client.calls import key_problem  # noqa: PLC0415
+        from app.client.calls import key_problem
 
         if problem := key_problem(value):
             raise typer.BadParameter(problem)
@@ -52,7 +52,7 @@ def _checked_key(value: str | None) -> str | None:
 
 
 def _checked_note(value: str) -> str:
-    from app.data.naming import note_problem  # noqa: PLC0415
+    from app.data.naming import note_problem
 
     if problem := note_problem(value):
         raise typer.BadParameter(f"the note {problem}")
@@ -97,12 +97,12 @@ def backend(url: str | None, as_json: bool | None) -> Iterator["Orchard | Local"
     with reported(as_json=as_json):
         settings = Settings()
         if not (address := settings.url if url is None else url):
-            from app.cli.local import Local  # noqa: PLC0415
+            from app.cli.local import Local
 
             with Local(settings) as local:
                 yield local
             return
-        from app.client import ClientError  # noqa: PLC0415
+        from app.client import ClientError
 
         try:
             with _client(address, settings) as client:
@@ -113,7 +113,7 @@ def backend(url: str | None, as_json: bool | None) -> Iterator["Orchard | Local"
 
 
 def _client(url: str, settings: Settings) -> "Orchard":
-    from app.client import Orchard  # noqa: PLC0415
+    from app.client import Orchard
 
     try:
         return Orchard(url, settings.token.get_secret_value() if settings.token is not None else None)
@@ -128,7 +128,7 @@ def reported(*, as_json: bool | None = None) -> Iterator[None]:
         yield
     except OrchardError as error:
         if as_json:
-            from app.wire import problems  # noqa: PLC0415
+            from app.wire import problems
 
             _tell(error, problems.body(error))
         else:
@@ -150,7 +150,7 @@ def _code(error: OrchardError) -> int:
 
 
 def _code_of_answer(error: "ClientError") -> int:
-    from app import client  # noqa: PLC0415
+    from app import client
 
     if isinstance(error, client.Rejected):
         return WRONG

@@ -71,9 +71,9 @@ class Server:
             yield
 
     def _serve(self) -> None:
-        import uvicorn  # noqa: PLC0415 - while the first model is trained, SIGTERM is handled already
-        from uvicorn.config import STARTUP_FAILURE  # noqa: PLC0415
-        from uvicorn.supervisors import Multiprocess  # noqa: PLC0415
+        import uvicorn  # while the first model is trained, SIGTERM is handled already
+        from uvicorn.config import STARTUP_FAILURE
+        from uvicorn.supervisors import Multiprocess
 
         settings = self._settings
         config = uvicorn.Config(

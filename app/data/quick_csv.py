@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from app.data import tables
-from app.data.naming import TEXT_COLUMNS
+from app.data.naming import MAX_CROPS, TEXT_COLUMNS
 from app.data.tables import BEGINNING, Start, Table, read_cell
 from app.errors import InputError
+from app.model.weather import FEATURE_NAMES
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+MOST_COLUMNS = len(TEXT_COLUMNS) + len(FEATURE_NAMES) + MAX_CROPS
 FROM_BYTES = 16 * 1024
 """Shorter bodies are parsed in the serving process, which does not import pyarrow for CSV (50 MB)."""
 BLANK = b" \t\r\n,\xef\xbb\xbf"
@@ -86,7 +88,7 @@ def _read(header: bytes, content: bytes, made: Callable[["pa.Table"], Table]) ->
         return None
     try:
         names = _names(header)
-        if b'"' in content or len(set(names)) < len(names):
+        if b'"' in content or len(names) > MOST_COLUMNS or len(set(names)) < len(names):
             return None
         types = {name: pa.string() if name in TEXT_COLUMNS else pa.float64() for name in names}
         rows = pa_csv.read_csv(

@@ -296,7 +296,7 @@ def test_encoded_bodies_are_refused(reading: Running) -> None:
     headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
     answer = reading.client.post("/predict", content=b"\x1f\x8b" + bytes(50), headers=headers)
     assert answer.status_code == 415
-    assert "'gzip'" in answer.json()["detail"]
+    assert "gzip-encoded" in answer.json()["detail"]
 
 
 @contextmanager

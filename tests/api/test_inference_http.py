@@ -245,13 +245,13 @@ WRONG: dict[str, tuple[object, str]] = {
     "words": ({"inputs": [_tensor(data=[*"abcdefghijkl"])]}, r"'input': data\[0\] is not a number"),
     "booleans": ({"inputs": [_tensor(data=[True] * 12)]}, r"data\[0\] is not a number"),
     "nulls": ({"inputs": [_tensor(data=[[None] * 3] * 4)]}, r"data\[0\]\[0\] is not a number"),
-    "BOOL": ({"inputs": [_tensor(datatype="BOOL")]}, "the datatype 'BOOL' is none of FP64"),
+    "BOOL": ({"inputs": [_tensor(datatype="BOOL")]}, "the datatype 'BOOL' is not one of FP64"),
     "BYTES": ({"inputs": [_tensor(datatype="BYTES")]}, "the datatype 'BYTES'"),
     "no whole number": (
         {"inputs": [_tensor(datatype="INT8", data=[73.5] * 12)]},
-        r"data\[0\] is 73.5, which is no INT8",
+        r"data\[0\] is 73.5, which is not an INT8",
     ),
-    "beyond the type": ({"inputs": [_tensor(datatype="INT8", data=[300] * 12)]}, r"300, which is no INT8"),
+    "beyond the type": ({"inputs": [_tensor(datatype="INT8", data=[300] * 12)]}, r"300, which is not an INT8"),
     "neither data nor bytes": ({"inputs": [_tensor(data=None)]}, "needs either data or"),
     "shared memory": ({"inputs": [_tensor(parameters={"shared_memory_region": "x"})]}, "shared memory"),
     "NaN": ({"inputs": [_tensor(data=[float("nan")] * 12)]}, "not finite"),
@@ -292,7 +292,7 @@ def test_wrong_bytes(serves: Running) -> None:
     assert ask(96, length=5)[0] == 400
     assert ask(-1)[0] == 400
     answer = serves.client.post(INFER, content=b"{}", headers={"Inference-Header-Content-Length": "x"})
-    assert answer.json()["error"] == "Inference-Header-Content-Length is 'x', which is no number of bytes"
+    assert answer.json()["error"] == "Inference-Header-Content-Length is 'x', which is not a number of bytes"
     nan = np.full((4, 3), np.nan).tobytes()
     assert ask(96, nan)[1] == "input 'input'[0, 0], temperature: nan is not finite (and 3 more)"
 

@@ -28,6 +28,7 @@ from app.client.errors import retry_after
 from app.client.events import Event, Events
 from app.client.retries import LONGEST_WAIT_S
 from app.data.provenance import Provenance
+from app.model.progress import Step
 from app.settings import Settings
 from app.training.job import Job
 from app.training.order import Order
@@ -91,10 +92,10 @@ def test_predictions_are_typed_in_every_shape(orchard: Orchard) -> None:
 
 def test_the_rest_of_the_calls(orchard: Orchard) -> None:
     """Retrain with progress, versions, cards, activation, log, drift, readiness; a table, and without observations."""
-    stages: list[tuple[str, int, int, float | None]] = []
-    report = orchard.retrain(ROWS, note="harvest 2026", progress=lambda *step: stages.append(step))
+    steps: list[Step] = []
+    report = orchard.retrain(ROWS, note="harvest 2026", progress=steps.append)
     assert (report.decision, report.activated, report.rows.received) == ("accepted", True, 3)
-    assert {stage for stage, *_ in stages} >= {"storing", "fitting", "scoring", "publishing", "activating"}
+    assert {step.stage for step in steps} >= {"storing", "fitting", "scoring", "publishing", "activating"}
     assert report.version is not None
     assert orchard.ready().model_version == report.version
     assert orchard.card().version == orchard.card(report.version).version == report.version
@@ -141,7 +142,7 @@ def test_the_asynchronous_client_does_the_same(service: Running) -> None:
             answers = await asyncio.gather(*(orchard.predict(**WEATHER, region=str(n)) for n in range(8)))
             assert [answer.region for answer in answers] == [str(n) for n in range(8)]
             stages: list[str] = []
-            report = await orchard.retrain(ROWS, dry_run=True, progress=lambda stage, *_: stages.append(stage))
+            report = await orchard.retrain(ROWS, dry_run=True, progress=lambda step: stages.append(step.stage))
             assert report.dry_run
             assert "fitting" in stages
             batch = await orchard.store(table=TABLE)

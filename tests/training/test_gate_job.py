@@ -34,8 +34,8 @@ def _rows(tutorial: Table, yields: list[list[float]], weather: Array | None = No
     return Table(tuple("KLMNOPQRST"[:count]), ("2026",) * count, weather, tutorial.crops, np.array(yields))
 
 
-def _run(job: Job, table: Table, **options: object) -> Report:
-    return job.run(Order(Provenance("test", "tester"), table, **options)).report  # type: ignore[arg-type]
+def _run(job: Job, table: Table, note: str = "", **options: object) -> Report:
+    return job.run(Order(Provenance("test", "tester", note), table, **options)).report  # type: ignore[arg-type]
 
 
 def _stored(settings: Settings) -> list[Observation]:

@@ -11,6 +11,10 @@ from typing import NamedTuple
 
 import pytest
 
+from app.api.metrics import COUNTS, DURATIONS
+from app.main import create_app
+from app.settings import PREFIX, Settings
+from app.wire.problems import KINDS
 from tests.running import ROOT, Running, environment, serving
 
 HARVEST = """region,season,temperature,rainfall,humidity,mango,orange
@@ -20,6 +24,8 @@ M,2026,87,134,58,118.7,134
 """
 ELSEWHERE = ("scripts/serve", "docker ", "scripts/test")
 """What no test can run: it would run the tests, or needs a container engine."""
+PROBLEM = re.compile(r'"status": ?[45]')
+"""In an answer that should have been a good one, pretty-printed or not."""
 
 
 class Block(NamedTuple):
@@ -107,8 +113,7 @@ def test_everything_in_the_readme_works(tmp_path: Path) -> None:
             elif block.shown_kind == "csv":
                 _close_tables(block.shown, printed)
             else:
-                assert '"status":4' not in printed
-                assert '"status":5' not in printed
+                assert not PROBLEM.search(printed), printed
     assert (tmp_path / "backup" / "versions" / "1.safetensors").is_file()
 
 
@@ -118,3 +123,35 @@ def _close_tables(shown: str, found: str) -> None:
     for line, other in zip(table[1:], answer[1:], strict=True):
         for cell, given in zip(line, other, strict=True):
             assert cell == given or float(given) == pytest.approx(float(cell), rel=1e-9), (cell, given)
+
+
+def _first_cells(heading: str) -> list[str]:
+    """Return what stands in the first column of the table below a heading."""
+    below = (ROOT / "README.md").read_text().partition(f"### {heading}\n")[2].partition("\n### ")[0]
+    return [line.split("|")[1].strip() for line in below.splitlines() if line.startswith("| ")][1:]
+
+
+def test_all_settings_are_in_the_readme() -> None:
+    """The table names each variable, and no other."""
+    named = re.findall(r"`(\w+)`", " ".join(_first_cells("Settings")))
+    assert sorted(named) == sorted(PREFIX + name.upper() for name in Settings.model_fields)
+
+
+def test_all_calls_are_in_the_readme() -> None:
+    """The table names each call of the document, and no other; those of the Open Inference Protocol together."""
+    paths = create_app(Settings()).openapi()["paths"]
+    calls = {(method.upper(), path) for path, methods in paths.items() for method in methods if path[:3] != "/v2"}
+    named = set[tuple[str, str]]()
+    for cell in _first_cells("All calls"):
+        method = cell.strip("`").partition(" ")[0]
+        named |= {(method, path) for path in re.findall(r"(/[^`\s]*)", cell) if not path.startswith("/v2")}
+    assert named - {("GET", "/openapi.json"), ("GET", "/docs")} == calls
+
+
+def test_all_statuses_and_metrics_are_in_the_readme() -> None:
+    """The table of errors has each status that an error is given, the one of metrics each count and duration."""
+    statuses = set(map(int, re.findall(r"\d+", " ".join(_first_cells("When something is wrong")))))
+    assert statuses == {kind.status for kind in KINDS.values()} - {500} | {405}
+    metrics = " ".join(_first_cells("Logs and metrics"))
+    missing = [found.name for found in (*COUNTS.values(), *DURATIONS.values()) if found.name not in metrics]
+    assert missing == []

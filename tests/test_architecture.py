@@ -59,6 +59,33 @@ def test_the_tests_that_answer_threats_exist() -> None:
         assert named <= defined, named - defined
 
 
+NAMED = re.compile(r"`((?:app|scripts|tests|model_store)/[\w/.]+|\w+\.(?:md|py|toml|yaml))`")
+"""A file or folder that ARCHITECTURE.md names by its path."""
+COUNTED = re.compile(r"`(?:app|scripts)(?:/\w+)+(?:\.\w+)?`|`README\.md`|the file that")
+
+
+def test_what_is_to_be_touched_exists() -> None:
+    """Each row of "To add something" names files that exist, and counts them; so does every other path on the page."""
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    part = text.partition("## To add something")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in part.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 12
+    for _, files, count in (row for row in rows if len(row) == 3):
+        assert len(set(COUNTED.findall(files))) == int(count), files
+    missing = [path for path in NAMED.findall(text) if not (ROOT / path).exists()]
+    assert missing == []
+
+
+def test_every_decision_is_whole() -> None:
+    """Decisions are numbered without a gap; each has its context, what was decided, its cost and what was not done."""
+    text = (ROOT / "ARCHITECTURE.md").read_text().partition("\n## Decisions")[2].partition("\n## ")[0]
+    decisions = re.split(r"\n#### ", text)[1:]
+    assert [int(decision.partition(".")[0]) for decision in decisions] == list(range(1, len(decisions) + 1))
+    for decision in decisions:
+        labels = re.findall(r"^\* \*\*(.+?)\.\*\*", decision, re.MULTILINE)
+        assert labels == ["Context", "Decision", "Cost", "Instead of"], decision
+
+
 def test_torch_is_imported_in_two_places() -> None:
     """Only the descent and the training process name torch."""
     found = [_module(path) for path in FILES if any(name.split(".")[0] == "torch" for name in _imports(path))]

@@ -7,16 +7,20 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import httpx
 
-ROOT = Path(__file__).parent.parent
+from tests.forking import ROOT, Process, fork_server
+
 DEADLINE_S = 60.0
+POLL_S = 0.02
 HARVEST = {
     "observations": [
         {"region": "K", "temperature": 73, "rainfall": 67, "humidity": 43, "yields": {"mango": 56.5, "orange": 70.2}},
@@ -37,7 +41,7 @@ AT_A_TIME = 100
 class Running:
     """A server process, a client for it, and the header that writes need."""
 
-    process: subprocess.Popen[str]
+    process: Process
     client: httpx.Client
     store: Path
     write: dict[str, str]
@@ -61,15 +65,33 @@ def environment(store: Path, **settings: str) -> dict[str, str]:
 
 def orchard(store: Path, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run the orchard command to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "app", *words],
-        cwd=ROOT,
-        env=environment(store, **settings),
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-        check=False,
-    )
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        process = start(words, environment(store, **settings), output, errors)
+        try:
+            code = process.wait(DEADLINE_S)
+        finally:
+            process.kill()
+        output.seek(0)
+        errors.seek(0)
+        return subprocess.CompletedProcess(words, code, output.read(), errors.read())
+
+
+def start(words: Sequence[str], environ: dict[str, str], output: IO[str], errors: IO[str]) -> Process:
+    """Start the orchard command; it runs in a fork, except where it starts workers, which would be others then."""
+    with Path(os.devnull).open() as nothing:
+        if "--workers" in words or "ORCHARD_WORKERS" in environ:
+            command = [sys.executable, "-m", "app", *words]
+            return subprocess.Popen(command, cwd=ROOT, env=environ, stdin=nothing, stdout=output, stderr=errors)
+        is_training = words[:1] in {("train",), ("retrain",)} and not {"--url", "ORCHARD_URL"} & {*words, *environ}
+        return fork_server(training=is_training).run(words, environ, nothing, output, errors)
+
+
+def until(condition: Callable[[], object], within_s: float = DEADLINE_S) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, f"it is not so within {within_s:g} s"
+        time.sleep(POLL_S)
 
 
 def lasting_port() -> int:
@@ -82,22 +104,23 @@ def lasting_port() -> int:
 
 
 @contextmanager
-def serving(store: Path, *options: str, through: Sequence[str] = (), **settings: str) -> Iterator[Running]:
+def serving(
+    store: Path, *options: str, through: Sequence[str] = (), anew: bool = False, **settings: str
+) -> Iterator[Running]:
     """Run a server until the end of the block; it must then end by SIGTERM with exit code 0.
 
-    ``through``: a command that starts it.
+    ``through``: a command that starts it. ``anew``: in a new Python, not in a fork of one that has imported it.
     """
     port = lasting_port()
     log = store.parent / f"{store.name}.log"
+    words, environ = ("serve", "--port", str(port), *options), environment(store, **settings)
     with log.open("w") as output:
-        process = subprocess.Popen(
-            [*through, sys.executable, "-m", "app", "serve", "--port", str(port), *options],
-            cwd=ROOT,
-            env=environment(store, **settings),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        process: Process
+        if through or anew:
+            command = [*through, sys.executable, "-m", "app", *words]
+            process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT)
+        else:
+            process = start(words, environ, output, output)
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE_S) as client:
         try:
             await_answer(client, process)
@@ -109,7 +132,7 @@ def serving(store: Path, *options: str, through: Sequence[str] = (), **settings:
     assert code == 0, log.read_text()
 
 
-def await_answer(client: httpx.Client, process: subprocess.Popen[str]) -> None:
+def await_answer(client: httpx.Client, process: Process) -> None:
     """Wait until the server answers at all."""
     deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline:
@@ -117,7 +140,7 @@ def await_answer(client: httpx.Client, process: subprocess.Popen[str]) -> None:
         try:
             client.get("/health/live")
         except httpx.TransportError:
-            time.sleep(0.05)
+            time.sleep(POLL_S)
         else:
             return
     raise TimeoutError("the server does not answer")

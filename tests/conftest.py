@@ -1,23 +1,29 @@
-"""What all tests share: the tutorial's rows, a store trained on them, and settings for an empty one."""
+"""What all tests share: the tutorial's rows, a store trained on them, and settings for an empty one.
 
+Properties are tried on a few examples, always the same; with HYPOTHESIS_PROFILE=thorough on many, which are new each
+time.
+"""
+
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
-from hypothesis import settings as hypothesis_settings
 
 from app.data.provenance import Provenance
 from app.data.tables import Table, parse_observations
 from app.settings import Settings
-from app.training.job import Job
 from app.training.order import Order
 from tests.postgresql import Cluster, cluster, programs
 
 ROOT = Path(__file__).parent.parent
 
-# No test is a timed one: a busy machine is not a fault.
-hypothesis_settings.register_profile("orchard", deadline=None)
-hypothesis_settings.load_profile("orchard")
+# A busy machine may take its time for an example, and servers are the same for all examples.
+UNHURRIED = hypothesis.settings(deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+hypothesis.settings.register_profile("quick", UNHURRIED, max_examples=25, derandomize=True)
+hypothesis.settings.register_profile("thorough", UNHURRIED, max_examples=300)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +51,8 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture(scope="session")
 def trained(tutorial: Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a store whose live version 1 is the tutorial's; not to be written to."""
+    from app.training.job import Job  # noqa: PLC0415 - imports torch, which what only hands out tests has no need of
+
     store = tmp_path_factory.mktemp("trained") / "store"
     job = Job(Settings(model_store=store))
     job.run(Order(Provenance("tutorial.csv", "test"), tutorial, alone=True))

@@ -172,6 +172,19 @@ def children(process: int, named: str) -> list[int]:
     return found
 
 
+def cpu_s(running: Running) -> float:
+    """Return how long a server and its helpers have computed, seconds.
+
+    That is what a limit of time is held against: on a machine that is busy with other things it stays the same.
+    """
+    ticks = 0
+    for process in (running.process.pid, *children(running.process.pid, "app.api.helper")):
+        with suppress(OSError):  # it may be gone
+            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            ticks += sum(map(int, fields[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def peak_mb(process: int) -> float:
     """Return the most memory that a process has ever had."""
     status = Path(f"/proc/{process}/status").read_text()

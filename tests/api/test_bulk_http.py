@@ -15,8 +15,7 @@ import httpx
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import OrchardError
@@ -203,7 +202,6 @@ _CHUNK = st.tuples(st.lists(st.text(max_size=4), min_size=1, max_size=4), st.lis
 
 
 @given(st.lists(_CHUNK, min_size=1, max_size=5), st.sampled_from([pa.int8(), pa.uint16(), pa.int64()]))
-@hypothesis_settings(max_examples=200, deadline=None)
 def test_dictionaries_may_change(chunks: list[tuple[list[str], list[int]]], kind: pa.DataType) -> None:
     """With each batch, with names twice and names that no row has: every row has its name."""
     arrays = [
@@ -293,7 +291,6 @@ _COLUMNS = st.fixed_dictionaries(
 
 
 @given(st.one_of(_COLUMNS, st.fixed_dictionaries({"regions": st.lists(_ROW, max_size=3)})))
-@hypothesis_settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_quick_validation_takes_what_the_schema_takes(body: Any) -> None:
     """The two ways of validation give the same question, or the same errors."""
     content = json.dumps(body).encode()

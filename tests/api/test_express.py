@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.data.provenance import Provenance
@@ -23,12 +22,12 @@ def service(
     request: pytest.FixtureRequest, tutorial: Table, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
     """Return services whose crops have the same rows, and different rows."""
-    settings = Settings(model_store=tmp_path_factory.mktemp("store"))
+    store = Settings(model_store=tmp_path_factory.mktemp("store"))
     table = tutorial if request.param == "tutorial" else _two_spreads()
-    job = Job(settings)
+    job = Job(store)
     job.run(Order(Provenance("test", "test"), table, alone=True))
     job.close()
-    service = Service(settings)
+    service = Service(store)
     yield service
     service.close()
 
@@ -56,7 +55,7 @@ bodies = st.one_of(
 
 
 @given(bodies)
-@hypothesis_settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8 * settings.default.max_examples)  # they take no time
 def test_both_paths_answer_the_same_bytes(service: Service, body: dict[str, Any]) -> None:
     """Status, body and headers are the same on both paths, for valid and invalid regions alike."""
     content = json.dumps(body).encode()

@@ -4,22 +4,12 @@ import os
 import signal
 import sqlite3
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 
-from tests.running import HARVEST, Running, children, copy_store, orchard, serving
-
-WITHIN_S = 30.0
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WITHIN_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+from tests.running import HARVEST, Running, children, copy_store, orchard, serving, until
 
 
 def _details(running: Running) -> str:
@@ -33,15 +23,15 @@ def test_a_log_that_cannot_be_looked_at(trained: Path, tmp_path: Path) -> None:
         assert running.client.post("/retrain", json=HARVEST, headers=running.write).json()["version"] == "2"
         (store / "log").rename(store / "away")
         (store / "log").symlink_to("log")  # a loop: even root gets an error for it
-        _until(lambda: "the log cannot be looked at" in _details(running))
-        _until(lambda: "the log could not be looked at since 20" in _details(running))
+        until(lambda: "the log cannot be looked at" in _details(running))
+        until(lambda: "the log could not be looked at since 20" in _details(running))
         assert running.client.post("/models/1/activate", headers=running.write).status_code == 503
         assert running.version() == "2"
         (store / "log").unlink()
         (store / "away").rename(store / "log")
-        _until(lambda: _details(running) == "")
+        until(lambda: _details(running) == "")
         assert orchard(store, "activate", "1").returncode == 0
-        _until(lambda: running.version() == "1")
+        until(lambda: running.version() == "1")
 
 
 def test_an_activation_that_is_not_in_force(trained: Path, tmp_path: Path) -> None:
@@ -54,7 +44,7 @@ def test_an_activation_that_is_not_in_force(trained: Path, tmp_path: Path) -> No
         assert (answer.status_code, answer.json()["number"], running.version()) == (200, 10, "1")
         (store / "log" / "10.json").unlink()
         (store / "log" / "9.json").unlink()
-        _until(lambda: "the log has lost lines" in _details(running))
+        until(lambda: "the log has lost lines" in _details(running))
         assert running.version() == "2"
 
 
@@ -74,14 +64,14 @@ def test_a_slow_database_touches_only_what_needs_it(trained: Path, tmp_path: Pat
 
         with ThreadPoolExecutor(60) as threads:
             uploads = [threads.submit(upload, number) for number in range(60)]
-            _until(lambda: any(job.done() for job in uploads))  # those that are one too many, at once
+            until(lambda: any(job.done() for job in uploads))  # those that are one too many, at once
             for path in ("/metrics", "/models", "/models/log", "/health/ready"):
                 began = time.monotonic()
                 assert running.client.get(path).status_code == 200
                 assert time.monotonic() - began < 5
             assert running.client.post("/models/1/activate", headers=running.write).status_code == 200
             assert orchard(store, "activate", "1").returncode == 0
-            _until(lambda: running.client.get("/metrics").status_code == 200)
+            until(lambda: running.client.get("/metrics").status_code == 200)
             results = [job.result() for job in uploads]
         database.execute("ROLLBACK")
         database.close()
@@ -103,7 +93,7 @@ def test_a_large_upload_that_waits_holds_up_no_question(trained: Path, tmp_path:
         with ThreadPoolExecutor(1) as threads:
             url = running.client.base_url.join("/observations")
             upload = threads.submit(httpx.post, url, content=rows, headers=headers, timeout=60)
-            _until(lambda: bool(children(running.process.pid, "app.api.helper")))
+            until(lambda: bool(children(running.process.pid, "app.api.helper")))
             assert running.client.post("/predict", json=columns).status_code == 200
             assert not upload.done()
             assert upload.result().status_code == 503
@@ -138,7 +128,7 @@ def test_an_upload_whose_helper_dies_may_have_been_stored(trained: Path, tmp_pat
         with ThreadPoolExecutor(1) as threads:
             url = running.client.base_url.join("/observations")
             upload = threads.submit(httpx.post, url, content=rows, headers=headers, timeout=60)
-            _until(lambda: bool(children(running.process.pid, "app.api.helper")))
+            until(lambda: bool(children(running.process.pid, "app.api.helper")))
             (helper,) = children(running.process.pid, "app.api.helper")
             os.kill(helper, signal.SIGKILL)
             answer = upload.result()

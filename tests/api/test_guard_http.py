@@ -6,7 +6,7 @@ import signal
 import socket
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPResponse
 from pathlib import Path
@@ -16,7 +16,7 @@ import pytest
 
 from app.api.hosts import Hosts
 from app.settings import Settings
-from tests.running import Running, children, copy_store, serving
+from tests.running import Running, children, copy_store, serving, until
 
 PLACE = {"temperature": 75, "rainfall": 80, "humidity": 55}
 NAMED = "anna anna-has-a-long-token # since May\n\nben  ben-has-another-token\n"
@@ -469,13 +469,6 @@ def _held_up(running: Running) -> Iterator[bytes]:
         os.kill(helper, signal.SIGCONT)
 
 
-def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_large_bodies_together_have_a_limit(trained: Path, tmp_path: Path) -> None:
     """Beyond it 503 before the body is read; shorter ones and single regions are still let in."""
     with serving(copy_store(trained, tmp_path / "store"), ORCHARD_MAX_WAITING_BYTES="300000") as running:
@@ -493,7 +486,7 @@ def test_large_bodies_together_have_a_limit(trained: Path, tmp_path: Path) -> No
                     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
                     return b"overloaded" in answer.read()
 
-            _until(is_turned_away)
+            until(is_turned_away)
             brief = b'{"temperature":[1],"rainfall":[1],"humidity":[1]}' + b" " * 17_000
             short.sendall(_head(len(brief)) + brief)
             assert running.client.post("/predict", json=PLACE).status_code == 200
@@ -514,13 +507,13 @@ def test_who_leaves_is_given_up(trained: Path, tmp_path: Path) -> None:
     with serving(copy_store(trained, tmp_path / "store")) as running:
         with _connect(running) as leaving:
             leaving.sendall(_head(100_000) + b"{")
-        _until(lambda: _count(running, "499") == 1)
+        until(lambda: _count(running, "499") == 1)
         with _held_up(running) as body, _connect(running) as first:
             first.sendall(_head(len(body)) + body)
             for _ in range(5):
                 with _connect(running) as leaving:
                     leaving.sendall(_head(len(body)) + body)
-            _until(lambda: _count(running, "499") >= 5)  # one of them may have come before the first
+            until(lambda: _count(running, "499") >= 5)  # one of them may have come before the first
             os.kill(children(running.process.pid, "app.api.helper")[0], signal.SIGCONT)
             assert _answer(first).status == 200
         assert _count(running, "0") == 0

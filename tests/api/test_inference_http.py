@@ -16,8 +16,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.data.provenance import Provenance
@@ -426,7 +425,6 @@ def test_folded_answers_leave_nothing_open(serves: Running) -> None:
 WEATHER = st.tuples(st.floats(-130, 140), st.floats(0, 30_000), st.floats(0, 100)).map(list)
 
 
-@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(st.lists(WEATHER, min_size=1, max_size=5), st.booleans())
 def _same_numbers(running: Running, rows: list[list[float]], binary: bool) -> None:
     tensor: dict[str, Any] = {"name": "input", "shape": [len(rows), 3], "datatype": "FP64"}

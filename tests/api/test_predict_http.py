@@ -6,8 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.running import Running
@@ -59,7 +58,6 @@ def test_several_regions_and_columns_have_the_shape_of_the_question(reading: Run
     st.lists(st.tuples(st.floats(-130, 140), st.floats(0, 30_000), st.floats(0, 100)), min_size=1, max_size=5),
     st.sampled_from([0.5, 0.8, 0.95, 0.999]),
 )
-@hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_form_gives_the_same_numbers(reading: Running, places: list[tuple[float, ...]], level: float) -> None:
     """One by one, as rows, as columns and as CSV, the same regions get identical numbers."""
     names = ("temperature", "rainfall", "humidity")

@@ -2,8 +2,6 @@
 
 import asyncio
 import stat
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -11,7 +9,7 @@ import pytest
 
 from app.main import create_app
 from app.settings import Settings
-from tests.running import HARVEST, Running, copy_store, orchard, serving
+from tests.running import HARVEST, Running, copy_store, orchard, serving, until
 
 PLACE = {"temperature": 75, "rainfall": 80, "humidity": 55}
 
@@ -112,14 +110,7 @@ def test_another_process_trains_and_this_one_follows(trained: Path, tmp_path: Pa
     with serving(copy_store(trained, tmp_path / "store")) as running:
         done = orchard(running.store, "train", "--note", "by hand")
         assert done.returncode == 0
-        _until(lambda: running.version() == "2", within_s=2.0)
-
-
-def _until(true: Callable[[], bool], within_s: float) -> None:
-    deadline = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+        until(lambda: running.version() == "2", within_s=2.0)
 
 
 def test_without_a_model_it_lives_and_is_not_ready(tmp_path: Path) -> None:
@@ -163,7 +154,7 @@ def test_drift_adds_up_over_workers(trained: Path, tmp_path: Path) -> None:
             fresh = {"Connection": "close"}  # so that both workers get some
             assert running.client.post("/predict", json=PLACE, headers=fresh).status_code == 200
         assert running.client.post("/predict", json={"regions": [PLACE] * 2}).status_code == 200
-        _until(lambda: running.client.get("/models/live/drift").json()["asked"] == 42, within_s=5.0)
+        until(lambda: running.client.get("/models/live/drift").json()["asked"] == 42, within_s=5.0)
         report = running.client.get("/models/live/drift").json()
         assert report["features"]["rainfall"]["asked_mean"] == pytest.approx(80.0)
         assert report["distance"] > 0

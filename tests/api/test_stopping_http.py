@@ -6,7 +6,6 @@
 import os
 import signal
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,17 +13,10 @@ import httpx
 import pytest
 
 from app.data.observations import Observations
-from tests.running import HARVEST, Running, children, copy_store, serving
+from tests.running import HARVEST, Running, children, copy_store, serving, until
 
 PLACE = {"temperature": 75, "rainfall": 80, "humidity": 55}
 TRAINER, ASIDE = "app.training", "app.api.helper"
-
-
-def _await(condition: Callable[[], object], limit_s: float = 20.0) -> None:
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def _is_refused(running: Running) -> bool:
@@ -52,13 +44,13 @@ def test_it_is_not_ready_first(trained: Path, tmp_path: Path, workers: str) -> N
     with serving(copy_store(trained, tmp_path / "store"), **settings) as running:
         began = time.monotonic()
         running.process.send_signal(signal.SIGTERM)
-        _await(lambda: running.client.get("/health/ready").status_code == 503, 1.5)
+        until(lambda: running.client.get("/health/ready").status_code == 503, 1.5)
         ready = running.client.get("/health/ready").json()
         assert ready["detail"] == "the service is shutting down"
         assert running.client.get("/health/live").status_code == 200
         assert running.client.post("/predict", json=PLACE).status_code == 200
         assert time.monotonic() - began < 2
-        _await(lambda: _is_refused(running))
+        until(lambda: _is_refused(running))
         assert time.monotonic() - began >= 2
         assert running.process.wait(20) == 0
 

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,17 +21,9 @@ from app.data.reach import check_url, silence
 from app.errors import InvalidInput
 from app.serving.database import DatabaseWatch
 from tests.postgresql import Cluster
-from tests.running import HARVEST, ROOT, children, copy_store, environment, orchard, serving
+from tests.running import DEADLINE_S, HARVEST, ROOT, children, copy_store, environment, orchard, serving, until
 
-DEADLINE_S = 60.0
 COLUMNS = {"temperature": [75.0] * 20_000, "rainfall": [80.0] * 20_000, "humidity": [55.0] * 20_000}
-
-
-def _until(condition: Callable[[], object], limit_s: float = DEADLINE_S) -> None:
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @contextmanager
@@ -113,7 +105,7 @@ def test_it_listens_on_all_addresses_of_its_name(trained: Path, tmp_path: Path, 
     store = copy_store(trained, tmp_path / "store")
     server = _start(store, 0, log, ORCHARD_HOST=host, ORCHARD_LOG_FORMAT="json")
     try:
-        _until(lambda: "startup complete" in log.read_text())
+        until(lambda: "startup complete" in log.read_text())
         lines = [json.loads(line)["event"] for line in log.read_text().splitlines()]
         ports = {line.split(" (")[0].rpartition(":")[2] for line in lines if line.startswith("listening on http://")}
         (port,) = ports
@@ -251,7 +243,7 @@ def test_nobody_outlives_the_main_process(trained: Path, tmp_path: Path, workers
         (temporary / folder).mkdir(parents=True)
     settings = {"ORCHARD_WORKERS": workers, "TMPDIR": str(temporary)}
     server = _start(store, port, tmp_path / "log", **settings)
-    _until(lambda: _answers(port))
+    until(lambda: _answers(port))
     write = {"Authorization": f"Bearer {(store / 'token').read_text().strip()}"}
     url = f"http://127.0.0.1:{port}"
     assert httpx.post(f"{url}/retrain", json={"dry_run": True}, headers=write, timeout=30).status_code == 200
@@ -266,7 +258,7 @@ def test_nobody_outlives_the_main_process(trained: Path, tmp_path: Path, workers
         server.kill()
         server.wait()
         assert isinstance(busy.exception(), httpx.TransportError)
-    _until(lambda: not any(map(_lives, found)), 10)
+    until(lambda: not any(map(_lives, found)), 10)
     with socket.create_server(("127.0.0.1", port)):
         """The port is free."""
     left = {path.name for path in temporary.glob("orchard-*")}
@@ -293,7 +285,7 @@ def test_a_process_ends_with_its_parent_where_the_kernel_does_not_help() -> None
         "child.stdout.readline(); print(child.pid, flush=True)"
     )
     done = subprocess.run([sys.executable, "-c", middle], cwd=ROOT, capture_output=True, text=True, check=True)
-    _until(lambda: not _lives(int(done.stdout)), 20)
+    until(lambda: not _lives(int(done.stdout)), 20)
     late = subprocess.run([sys.executable, "-c", child, "gone"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (late.returncode, late.stdout) == (1, "")
 
@@ -309,17 +301,17 @@ def test_a_database_that_is_out_of_reach_is_told(postgresql: Cluster, trained: P
             def details() -> str:
                 return " ".join(running.client.get("/health/ready").json()["details"])
 
-            _until(details)
+            until(details)
             assert details() == (
                 "the observations' database does not answer: predictions go on, uploads and retrains fail"
             )
             assert "\norchard_database_up 0.0\n" in running.client.get("/metrics").text
             assert running.client.get("/health/ready").status_code == 200
             postgresql.start()
-            _until(lambda: not details())
+            until(lambda: not details())
             assert "\norchard_database_up 1.0\n" in running.client.get("/metrics").text
             postgresql.stop()
-            _until(details)
+            until(details)
     finally:
         postgresql.start()
     log = (tmp_path / "store.log").read_text()
@@ -333,7 +325,7 @@ def test_a_silent_database_holds_up_nobody(trained: Path, tmp_path: Path) -> Non
     with _listening() as port:
         url = f"postgresql+psycopg://user:hunter2@127.0.0.1:{port}/orchard"
         with serving(copy_store(trained, tmp_path / "store"), ORCHARD_DATABASE_URL=url) as running:
-            _until(lambda: running.client.get("/health/ready").json()["details"])
+            until(lambda: running.client.get("/health/ready").json()["details"])
             assert running.client.get("/metrics").status_code == 200
     assert "hunter2" not in (tmp_path / "store.log").read_text()
 
@@ -352,7 +344,7 @@ def test_a_watch_outlives_whatever_it_meets(tmp_path: Path) -> None:
     watch = DatabaseWatch("url", broken)
     assert watch.fault == ""
     watch.start()
-    _until(lambda: watch.fault, 20)
+    until(lambda: watch.fault, 20)
     watch.stop()
     assert asked == ["url"]
 

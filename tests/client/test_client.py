@@ -331,12 +331,12 @@ def test_a_stream_that_breaks_is_taken_up_again(orchard: Orchard) -> None:
     report = orchard.retrain(ROWS, dry_run=True).model_dump_json()
     for broken in (_events(STEP, cut=True), _events(STEP)):
         seen: list[httpx.Request] = []
-        steps: list[tuple[str, int, int, float | None]] = []
+        steps: list[Step] = []
         running = httpx.Response(409, json=RUNNING, headers={"Retry-After": "0"})
         with _orchard([broken, running, _events(STEP, ("result", report))], seen) as other:
             taken = steps.append
-            assert other.retrain(ROWS, progress=lambda *step, to=taken: to(step)).model_dump_json() == report
-        assert steps == [("fitting", 1, 9, 2.5)] * 2
+            assert other.retrain(ROWS, progress=taken).model_dump_json() == report
+        assert steps == [Step("fitting", 1, 9, 2.5)] * 2
         assert len({request.headers["Idempotency-Key"] for request in seen}) == 1
         assert len(seen) == 3
 

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -68,7 +67,6 @@ def test_parts_are_the_whole(write: Write, ending: str) -> None:
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12), max_size=30))
-@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_region_name_survives_the_cuts(write: Write, names: list[str]) -> None:
     """Quotes, commas and ends of lines within names do not move the cuts: read or refused, it is as in one piece."""
     lines = [HEADER]

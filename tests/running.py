@@ -1,5 +1,6 @@
 """A real server for tests: ``orchard serve`` as a process on a free port, with a model store of its own."""
 
+import fcntl
 import os
 import secrets
 import shutil
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,10 +19,14 @@ from typing import IO
 
 import httpx
 
-from tests.forking import ROOT, Process, fork_server
+from tests.forking import Process, fork_server
 
+ROOT = Path(__file__).parent.parent
+ANEW = ("env",)
 DEADLINE_S = 60.0
 POLL_S = 0.02
+REST_S = 0.3
+"""A server that has done nothing for so long has nothing to do."""
 HARVEST = {
     "observations": [
         {"region": "K", "temperature": 73, "rainfall": 67, "humidity": 43, "yields": {"mango": 56.5, "orange": 70.2}},
@@ -104,19 +110,17 @@ def lasting_port() -> int:
 
 
 @contextmanager
-def serving(
-    store: Path, *options: str, through: Sequence[str] = (), anew: bool = False, **settings: str
-) -> Iterator[Running]:
+def serving(store: Path, *options: str, through: Sequence[str] = (), **settings: str) -> Iterator[Running]:
     """Run a server until the end of the block; it must then end by SIGTERM with exit code 0.
 
-    ``through``: a command that starts it. ``anew``: in a new Python, not in a fork of one that has imported it.
+    ``through``: a command that starts it in a Python of its own, rather than a fork; `ANEW` does no more than that.
     """
     port = lasting_port()
     log = store.parent / f"{store.name}.log"
     words, environ = ("serve", "--port", str(port), *options), environment(store, **settings)
     with log.open("w") as output:
         process: Process
-        if through or anew:
+        if through:
             command = [*through, sys.executable, "-m", "app", *words]
             process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT)
         else:
@@ -183,6 +187,29 @@ def cpu_s(running: Running) -> float:
             fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
             ticks += sum(map(int, fields[11:13]))
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def has_order(trainer: int) -> bool:
+    """Say whether an order waits for a training process that is held up."""
+    with Path(f"/proc/{trainer}/fd/0").open("rb", buffering=0) as orders:
+        return fcntl.ioctl(orders, termios.FIONREAD, bytes(4)) != bytes(4)
+
+
+def await_rest(running: Running, before_s: float) -> None:
+    """Wait until a server that had computed for so long has worked on what it was asked, and does nothing more."""
+    while (now := cpu_s(running)) <= before_s or _is_busy(running):
+        time.sleep(POLL_S)
+    rests_since = time.monotonic()
+    while time.monotonic() < rests_since + REST_S:
+        if cpu_s(running) > now or _is_busy(running):
+            now, rests_since = cpu_s(running), time.monotonic()
+        time.sleep(POLL_S)
+
+
+def _is_busy(running: Running) -> bool:
+    """Say whether a server computes, or would if it had a core."""
+    tasks = Path(f"/proc/{running.process.pid}/task").iterdir()
+    return any((task / "stat").read_text().rpartition(")")[2].split()[0] == "R" for task in tasks)
 
 
 def peak_mb(process: int) -> float:

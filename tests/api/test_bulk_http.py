@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from app.errors import OrchardError
 from app.wire import arrow_stream, json_body
 from app.wire.media_types import JSON
 from tests import hostile
-from tests.running import HARVEST, Running, copy_store, peak_mb, serving
+from tests.running import HARVEST, Running, await_rest, copy_store, cpu_s, peak_mb, serving, until
 
 ARROW = "application/vnd.apache.arrow.stream"
 FEATURE_NAMES = ("temperature", "rainfall", "humidity")
@@ -226,11 +225,11 @@ def test_a_dictionary_is_looked_at_once(reading: Running) -> None:
     codes = pa.array(np.arange(9_000), pa.int32())
     names = pa.DictionaryArray.from_arrays(codes, pa.array([f"{number:09}" for number in range(800_000)]))
     body = hostile.stream(hostile.weather(9_000, names), 1)
-    began = time.monotonic()
+    before = cpu_s(reading)
     answer = _post(reading, body, ARROW)
     assert answer.status_code == 200
     assert pa.ipc.open_stream(answer.content).read_all().column("region").to_pylist()[8_999] == "000008999"
-    assert time.monotonic() - began < 30
+    assert cpu_s(reading) - before < 10
 
 
 @pytest.mark.parametrize("code", [1, 100, -1])
@@ -246,7 +245,7 @@ def test_a_few_bytes_do_not_stand_for_gigabytes(reading: Running) -> None:
     """A dictionary of one enormous name for 100 000 rows, and thousands of columns, are refused at once."""
     count = 100_000
     names = pa.DictionaryArray.from_arrays(np.zeros(count, dtype=np.int8), ["x" * 1_000_000])
-    began = time.monotonic()
+    before = cpu_s(reading)
     answer = _post(reading, _stream({"region": names, **{name: [50.0] * count for name in FEATURE_NAMES}}), ARROW)
     assert answer.status_code == 422
     assert f"1000000 characters, at most 200 (and {count - 1} more)" in answer.json()["detail"]
@@ -254,7 +253,7 @@ def test_a_few_bytes_do_not_stand_for_gigabytes(reading: Running) -> None:
     wide = pa.table({f"c{number}": [1.0] for number in range(20_000)})
     assert _post(reading, _stream(wide), ARROW).status_code == 422
     assert _post(reading, ",".join(map(str, range(1_000_000))).encode(), "text/csv").status_code == 422
-    assert time.monotonic() - began < 60
+    assert cpu_s(reading) - before < 30
 
 
 def test_faults_in_large_json_are_named(reading: Running) -> None:
@@ -327,8 +326,9 @@ def test_the_process_aside_may_die(trained: Path, tmp_path: Path) -> None:
         asking = threading.Thread(
             target=lambda: answers.append(httpx.post(running.client.base_url.join("/predict"), json=grid, timeout=60))
         )
+        before = cpu_s(running)
         asking.start()
-        time.sleep(0.5)
+        await_rest(running, before)
         assert running.client.post("/predict", json=dict.fromkeys(FEATURE_NAMES, 75)).status_code == 200
         os.kill(helper, signal.SIGKILL)
         asking.join()
@@ -351,8 +351,7 @@ def test_a_client_that_goes_away_leaves_nothing_open(trained: Path, tmp_path: Pa
         before = len(list(Path(f"/proc/{running.process.pid}/fd").iterdir()))
         for number in range(20):
             ask(whole=number % 2 == 0)
-        time.sleep(0.5)
-        assert len(list(Path(f"/proc/{running.process.pid}/fd").iterdir())) <= before + 1
+        until(lambda: len(list(Path(f"/proc/{running.process.pid}/fd").iterdir())) <= before + 1)
 
 
 def _large_harvest(count: int) -> list[dict[str, Any]]:

@@ -28,7 +28,6 @@ from app.wire.validation import parse as parse_body
 from tests import hostile
 from tests.asking import Service
 
-SIZE = 10_000
 TIMES = 16
 SLACK = 4
 """By so much more than the input time may grow: what is quadratic grows by 16."""
@@ -49,7 +48,14 @@ def _peak(work: Callable[[], object], pool: pa.MemoryPool) -> int:
         tracemalloc.stop()
 
 
-def _assert_linear(parse: Callable[[bytes], object], make: hostile.Made, size: int = SIZE) -> None:
+@pytest.fixture(params=[2_000, pytest.param(10_000, marks=pytest.mark.long)], ids=["small", "large"])
+def size(request: pytest.FixtureRequest) -> int:
+    """Return the length of the shortest bodies, bytes; what is quadratic shows with short ones, too."""
+    found: int = request.param
+    return found
+
+
+def _assert_linear(parse: Callable[[bytes], object], make: hostile.Made, size: int) -> None:
     """Parse bodies of one, four and sixteen times a size; what is refused is as good."""
     system = pa.default_memory_pool()
     seconds, peaks = [], []
@@ -76,7 +82,7 @@ def _assert_linear(parse: Callable[[bytes], object], make: hostile.Made, size: i
 
 @pytest.mark.parametrize("kind", hostile.JSON)
 @pytest.mark.parametrize("model", ["questions", "observations"])
-def test_json(kind: str, model: str) -> None:
+def test_json(kind: str, model: str, size: int) -> None:
     """As a question, and as observations."""
 
     def parse(body: bytes) -> object:
@@ -84,22 +90,22 @@ def test_json(kind: str, model: str) -> None:
             return json_body.read(body, ROWS)
         return parse_body(ObservationsRequest, body, ROWS)
 
-    _assert_linear(parse, hostile.JSON[kind])
+    _assert_linear(parse, hostile.JSON[kind], size)
 
 
 @pytest.mark.parametrize("kind", hostile.CSV)
-def test_csv(kind: str) -> None:
+def test_csv(kind: str, size: int) -> None:
     """As a question, and as observations."""
-    _assert_linear(lambda body: csv_body.read(body, ROWS), hostile.CSV[kind])
-    _assert_linear(lambda body: parse_observations(body, ROWS), hostile.CSV[kind])
+    _assert_linear(lambda body: csv_body.read(body, ROWS), hostile.CSV[kind], size)
+    _assert_linear(lambda body: parse_observations(body, ROWS), hostile.CSV[kind], size)
 
 
 @pytest.mark.parametrize("kind", [*hostile.ARROW, *hostile.CODED])
-def test_arrow(kind: str) -> None:
+def test_arrow(kind: str, size: int) -> None:
     """With names, and with dictionaries of names; also where it is only asked whether it is plain."""
     make = (hostile.ARROW | hostile.CODED)[kind]
-    _assert_linear(lambda body: arrow_stream.read(body, ROWS), make)
-    _assert_linear(rows_if_plain, make)
+    _assert_linear(lambda body: arrow_stream.read(body, ROWS), make, size)
+    _assert_linear(rows_if_plain, make, size)
 
 
 @pytest.fixture(autouse=True)
@@ -120,16 +126,17 @@ def asked(trained: Path) -> InferOptions:
 
 
 @pytest.mark.parametrize("kind", hostile.TENSORS)
-def test_tensors(asked: InferOptions, kind: str) -> None:
+def test_tensors(asked: InferOptions, kind: str, size: int) -> None:
     """In JSON."""
-    _assert_linear(lambda body: infer(body, asked), hostile.TENSORS[kind])
+    _assert_linear(lambda body: infer(body, asked), hostile.TENSORS[kind], size)
 
 
-def test_tensors_as_bytes(asked: InferOptions) -> None:
+def test_tensors_as_bytes(asked: InferOptions, size: int) -> None:
     """With more outputs than inputs."""
     _assert_linear(
         lambda body: infer(body, replace(asked, header=body.index(b"}]}") + 3)),
-        lambda size: hostile.binary(size)[0],
+        lambda length: hostile.binary(length)[0],
+        size,
     )
 
 
@@ -157,9 +164,9 @@ def test_answers_have_a_longest_length(asked: InferOptions) -> None:
 
 
 @pytest.mark.parametrize("kind", hostile.FOLDED)
-def test_folded(kind: str) -> None:
+def test_folded(kind: str, size: int) -> None:
     """Gzip is unfolded no further than the limit."""
-    _assert_linear(lambda body: encodings.decoded(body, "gzip", 32 * 2**20), hostile.FOLDED[kind])
+    _assert_linear(lambda body: encodings.decoded(body, "gzip", 32 * 2**20), hostile.FOLDED[kind], size)
 
 
 @pytest.fixture(scope="module", params=["open", "closed"])

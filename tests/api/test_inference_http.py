@@ -83,26 +83,26 @@ def _check(running: Running, result: Any, rows: list[list[float]], version: str)
 
 
 ENCODINGS = [None, "gzip", "deflate"]
-MODES = list(product([False, True], [False, True], ENCODINGS, ENCODINGS, ["", "1"]))
+FEW_AND_MANY = [("few rows", "", ROWS), ("many rows", "1", ROWS * 200)]
+MODES = list(product([False, True], [False, True], ENCODINGS, ENCODINGS, FEW_AND_MANY))
 MODE_IDS = [
     f"{'binary' if sent else 'JSON'} in, {'binary' if wanted else 'JSON'} out, {asked or 'plain'} request, "
-    f"{answered or 'plain'} answer, {'version ' + version if version else 'live'}"
-    for sent, wanted, asked, answered, version in MODES
+    f"{answered or 'plain'} answer, {count}, {'version ' + version if version else 'live'}"
+    for sent, wanted, asked, answered, (count, version, _) in MODES
 ]
 
 
-@pytest.mark.parametrize(("sent", "wanted", "asked", "answered", "version"), MODES, ids=MODE_IDS)
-@pytest.mark.parametrize("rows", [ROWS, ROWS * 200], ids=["few rows", "many rows"])
+@pytest.mark.parametrize(("sent", "wanted", "asked", "answered", "which"), MODES, ids=MODE_IDS)
 def test_the_common_client(
     serves: Running,
     sent: bool,
     wanted: bool,
     asked: str | None,
     answered: str | None,
-    version: str,
-    rows: list[list[float]],
+    which: tuple[str, str, list[list[float]]],
 ) -> None:
     """Sync and async, it gets the very numbers of /predict in every mode."""
+    _, version, rows = which
     terms: dict[str, Any] = {
         "model_version": version,
         "request_id": "mine",

@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.api.metrics import MAIN_ROUTES
 from app.api.request_id import METHODS
-from tests.running import HARVEST, Running, children, copy_store, predict_often, serving
+from tests.running import HARVEST, Running, children, copy_store, has_order, predict_often, serving, until
 
 ONE = {"temperature": 75, "rainfall": 80, "humidity": 55}
 HOT = ONE | {"temperature": 130}
@@ -69,19 +68,6 @@ def test_ten_thousand_mixed_requests_add_up(trained: Path, tmp_path: Path) -> No
     """Over two workers: every request by route and status, every prediction by crop, retrains and stored rows."""
     draw = random.Random(1)  # noqa: S311 - an order of calls
     mixed = draw.choices(range(len(CALLS)), k=MIXED)
-    with serving(copy_store(trained, tmp_path / "store"), ORCHARD_WORKERS="2") as running:
-        with ThreadPoolExecutor(4) as threads:
-            jobs = [threads.submit(predict_often, running, EXPRESS // 6) for _ in range(6)]
-            jobs += [threads.submit(_ask, running, mixed[start::4]) for start in range(4)]
-            for job in jobs:
-                job.result()
-        running.client.post("/retrain", json=HARVEST | {"activate": "always"}, headers=running.write)
-        running.client.post("/retrain", json={"dry_run": True}, headers=running.write)
-        running.client.post("/retrain", json={"observations": []}, headers=running.write)
-        running.client.post("/observations", json=HARVEST, headers=running.write)
-        time.sleep(1.5)  # the other worker shares its counts twice a second
-        found = _samples(running)
-
     wanted: Counter[tuple[str, str, str]] = Counter()
     wanted["POST", "/predict", "200"] += EXPRESS
     predicted, extrapolated = EXPRESS, 0
@@ -93,6 +79,21 @@ def test_ten_thousand_mixed_requests_add_up(trained: Path, tmp_path: Path) -> No
     wanted["POST", "/retrain", "200"] += 2
     wanted["POST", "/retrain", "422"] += 1
     wanted["POST", "/observations", "201"] += 1
+    with serving(copy_store(trained, tmp_path / "store"), ORCHARD_WORKERS="2") as running:
+        with ThreadPoolExecutor(4) as threads:
+            jobs = [threads.submit(predict_often, running, EXPRESS // 6) for _ in range(6)]
+            jobs += [threads.submit(_ask, running, mixed[start::4]) for start in range(4)]
+            for job in jobs:
+                job.result()
+        running.client.post("/retrain", json=HARVEST | {"activate": "always"}, headers=running.write)
+        running.client.post("/retrain", json={"dry_run": True}, headers=running.write)
+        running.client.post("/retrain", json={"observations": []}, headers=running.write)
+        running.client.post("/observations", json=HARVEST, headers=running.write)
+        # The other worker shares its counts twice a second.
+        until(lambda: _samples(running)["orchard_observations_stored_total", ()] == 6)
+        until(lambda: _samples(running)["orchard_asked_regions", ()] == predicted)
+        found = _samples(running)
+
     assert {
         (labels["method"], labels["route"], labels["status"]): value
         for (name, pairs), value in found.items()
@@ -141,7 +142,7 @@ def test_what_alerts_is_there_from_the_start(trained: Path, tmp_path: Path) -> N
         with ThreadPoolExecutor(1) as threads:
             url = running.client.base_url.join("/retrain")
             lost = threads.submit(httpx.post, url, json=HARVEST, headers=running.write, timeout=30)
-            time.sleep(0.5)
+            until(lambda: has_order(trainer))
             os.kill(trainer, signal.SIGKILL)
             assert lost.result().status_code == 503
         assert _samples(running)["orchard_retrains_total", _labels(decision="failed")] == 1

@@ -22,7 +22,7 @@ from app.store.objects import Objects
 from app.store.registry import Registry
 from app.training.job import Job
 from app.training.order import Order
-from tests.running import ROOT, copy_store, environment, orchard, serving
+from tests.running import ROOT, copy_store, environment, orchard, serving, start
 
 HEADER = "region,season,temperature,rainfall,humidity,corn,soybean\n"
 
@@ -166,15 +166,8 @@ def test_versions_are_listed_shown_and_compared(tmp_path: Path) -> None:
 def _on_a_terminal(store: Path, *words: str, **settings: str) -> str:
     """Run a command whose output is a terminal, and return what it wrote."""
     master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "app", *words],
-        cwd=ROOT,
-        env=environment(store, TERM="xterm-256color", COLUMNS="120", **settings),
-        stdout=slave,
-        stderr=slave,
-        close_fds=True,
-    )
-    os.close(slave)
+    with os.fdopen(slave, "w") as terminal:
+        process = start(words, environment(store, TERM="xterm-256color", COLUMNS="120", **settings), terminal, terminal)
     output = b""
     while True:
         try:

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,7 +20,18 @@ from app.data.reach import check_url, silence
 from app.errors import InvalidInput
 from app.serving.database import DatabaseWatch
 from tests.postgresql import Cluster
-from tests.running import DEADLINE_S, HARVEST, ROOT, children, copy_store, environment, orchard, serving, until
+from tests.running import (
+    DEADLINE_S,
+    HARVEST,
+    ROOT,
+    children,
+    copy_store,
+    environment,
+    has_order,
+    orchard,
+    serving,
+    until,
+)
 
 COLUMNS = {"temperature": [75.0] * 20_000, "rainfall": [80.0] * 20_000, "humidity": [55.0] * 20_000}
 
@@ -254,7 +264,7 @@ def test_nobody_outlives_the_main_process(trained: Path, tmp_path: Path, workers
     os.kill(trainer, signal.SIGSTOP)  # it is at work, and does not look whether anybody listens
     with ThreadPoolExecutor(1) as threads:
         busy = threads.submit(httpx.post, f"{url}/retrain", json=HARVEST, headers=write, timeout=30)
-        time.sleep(0.3)
+        until(lambda: has_order(trainer))
         server.kill()
         server.wait()
         assert isinstance(busy.exception(), httpx.TransportError)

@@ -1,6 +1,5 @@
 """A real server for tests: ``orchard serve`` as a process on a free port, with a model store of its own."""
 
-import fcntl
 import os
 import secrets
 import shutil
@@ -9,7 +8,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import termios
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -25,8 +23,8 @@ ROOT = Path(__file__).parent.parent
 ANEW = ("env",)
 DEADLINE_S = 60.0
 POLL_S = 0.02
-REST_S = 0.3
-"""A server that has done nothing for so long has nothing to do."""
+REST_S, LITTLE_S = 0.3, 0.03
+"""A server that has computed so little for so long has nothing to do but what it does by itself."""
 HARVEST = {
     "observations": [
         {"region": "K", "temperature": 73, "rainfall": 67, "humidity": 43, "yields": {"mango": 56.5, "orange": 70.2}},
@@ -189,21 +187,21 @@ def cpu_s(running: Running) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def has_order(trainer: int) -> bool:
-    """Say whether an order waits for a training process that is held up."""
-    with Path(f"/proc/{trainer}/fd/0").open("rb", buffering=0) as orders:
-        return fcntl.ioctl(orders, termios.FIONREAD, bytes(4)) != bytes(4)
+def connections(running: Running) -> int:
+    """Return how many connections to a server are open."""
+    server = f":{running.client.base_url.port:04X}"
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(local.endswith(server) and state == "01" for _, local, _, state, *_ in lines)
 
 
-def await_rest(running: Running, before_s: float) -> None:
-    """Wait until a server that had computed for so long has worked on what it was asked, and does nothing more."""
-    while (now := cpu_s(running)) <= before_s or _is_busy(running):
-        time.sleep(POLL_S)
-    rests_since = time.monotonic()
+def await_taken(running: Running, before: int) -> None:
+    """Wait until a server that had so many connections has another one, and has done with it what it can for now."""
+    until(lambda: connections(running) > before)
+    computed, rests_since = cpu_s(running), time.monotonic()
     while time.monotonic() < rests_since + REST_S:
-        if cpu_s(running) > now or _is_busy(running):
-            now, rests_since = cpu_s(running), time.monotonic()
         time.sleep(POLL_S)
+        if _is_busy(running) or cpu_s(running) > computed + LITTLE_S:
+            computed, rests_since = cpu_s(running), time.monotonic()
 
 
 def _is_busy(running: Running) -> bool:

@@ -21,7 +21,7 @@ from app.errors import OrchardError
 from app.wire import arrow_stream, json_body
 from app.wire.media_types import JSON
 from tests import hostile
-from tests.running import HARVEST, Running, await_rest, copy_store, cpu_s, peak_mb, serving, until
+from tests.running import HARVEST, Running, await_taken, connections, copy_store, cpu_s, peak_mb, serving, until
 
 ARROW = "application/vnd.apache.arrow.stream"
 FEATURE_NAMES = ("temperature", "rainfall", "humidity")
@@ -326,9 +326,9 @@ def test_the_process_aside_may_die(trained: Path, tmp_path: Path) -> None:
         asking = threading.Thread(
             target=lambda: answers.append(httpx.post(running.client.base_url.join("/predict"), json=grid, timeout=60))
         )
-        before = cpu_s(running)
+        before = connections(running)
         asking.start()
-        await_rest(running, before)
+        await_taken(running, before)
         assert running.client.post("/predict", json=dict.fromkeys(FEATURE_NAMES, 75)).status_code == 200
         os.kill(helper, signal.SIGKILL)
         asking.join()

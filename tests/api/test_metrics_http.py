@@ -12,7 +12,17 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.api.metrics import MAIN_ROUTES
 from app.api.request_id import METHODS
-from tests.running import HARVEST, Running, children, copy_store, has_order, predict_often, serving, until
+from tests.running import (
+    HARVEST,
+    Running,
+    await_taken,
+    children,
+    connections,
+    copy_store,
+    predict_often,
+    serving,
+    until,
+)
 
 ONE = {"temperature": 75, "rainfall": 80, "humidity": 55}
 HOT = ONE | {"temperature": 130}
@@ -139,10 +149,11 @@ def test_what_alerts_is_there_from_the_start(trained: Path, tmp_path: Path) -> N
         assert _samples(running)["orchard_retrains_total", _labels(decision="failed")] == 0
         (trainer,) = children(running.process.pid, "app.training")
         os.kill(trainer, signal.SIGSTOP)
+        before = connections(running)
         with ThreadPoolExecutor(1) as threads:
             url = running.client.base_url.join("/retrain")
             lost = threads.submit(httpx.post, url, json=HARVEST, headers=running.write, timeout=30)
-            until(lambda: has_order(trainer))
+            await_taken(running, before)
             os.kill(trainer, signal.SIGKILL)
             assert lost.result().status_code == 503
         assert _samples(running)["orchard_retrains_total", _labels(decision="failed")] == 1

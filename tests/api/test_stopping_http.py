@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from app.data.observations import Observations
-from tests.running import HARVEST, Running, await_rest, children, copy_store, cpu_s, has_order, serving, until
+from tests.running import HARVEST, Running, await_taken, children, connections, copy_store, serving, until
 
 PLACE = {"temperature": 75, "rainfall": 80, "humidity": 55}
 TRAINER, ASIDE = "app.training", "app.api.helper"
@@ -64,12 +64,11 @@ def test_what_is_in_flight_finishes(trained: Path, tmp_path: Path) -> None:
         (trainer,), (aside,) = (children(running.process.pid, name) for name in (TRAINER, ASIDE))
         for process in (trainer, aside):
             os.kill(process, signal.SIGSTOP)
-        before = cpu_s(running)
+        before = connections(running)
         predicted = threads.submit(httpx.post, running.client.base_url.join("/predict"), json=columns, timeout=30)
         url, always = running.client.base_url.join("/retrain"), HARVEST | {"activate": "always"}
         learned = threads.submit(httpx.post, url, json=always, headers=running.write, timeout=30)
-        until(lambda: has_order(trainer))
-        await_rest(running, before)
+        await_taken(running, before + 1)
         running.process.send_signal(signal.SIGTERM)
         until(lambda: _is_refused(running))
         for process in (trainer, aside):
@@ -87,9 +86,10 @@ def test_a_training_that_outlasts_its_grace_is_rolled_back(trained: Path, tmp_pa
         running.client.post("/retrain", json={"dry_run": True}, headers=running.write)
         (trainer,) = children(running.process.pid, TRAINER)
         os.kill(trainer, signal.SIGSTOP)
+        open_before = connections(running)
         url = running.client.base_url.join("/retrain")
         asked = threads.submit(httpx.post, url, json=HARVEST, headers=running.write, timeout=30)
-        until(lambda: has_order(trainer))
+        await_taken(running, open_before)
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(20) == 0
         assert not Path(f"/proc/{trainer}").exists()

@@ -24,10 +24,12 @@ from tests.running import (
     DEADLINE_S,
     HARVEST,
     ROOT,
+    Running,
+    await_taken,
     children,
+    connections,
     copy_store,
     environment,
-    has_order,
     orchard,
     serving,
     until,
@@ -262,9 +264,11 @@ def test_nobody_outlives_the_main_process(trained: Path, tmp_path: Path, workers
     found = _all_children(server.pid)
     assert len(found) >= 2 + 2 * (workers == "2")
     os.kill(trainer, signal.SIGSTOP)  # it is at work, and does not look whether anybody listens
-    with ThreadPoolExecutor(1) as threads:
+    with ThreadPoolExecutor(1) as threads, httpx.Client(base_url=url) as client:
+        running = Running(server, client, store, write)
+        before = connections(running)
         busy = threads.submit(httpx.post, f"{url}/retrain", json=HARVEST, headers=write, timeout=30)
-        until(lambda: has_order(trainer))
+        await_taken(running, before)
         server.kill()
         server.wait()
         assert isinstance(busy.exception(), httpx.TransportError)

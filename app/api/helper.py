@@ -170,7 +170,7 @@ class Helper:
         """Return what ``work(body, *more)`` returns there.
 
         Raises:
-            AnsweringFailed: the process could not be started, died, or took too long.
+            HelperFailed: the process could not be started, died, or took too long.
             TooLarge: the work takes more memory than there is for it, or its answer is too long.
             ClientDisconnect: the asker has left.
             OrchardError: whatever the work raises.

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problems: one table gives each error class its status, code and title."""
+"""Errors that leave a route, answered as problems; the table of them is `app.wire.problems`."""
 
 import asyncio
 import contextlib

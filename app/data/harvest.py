@@ -22,7 +22,7 @@ Look = Callable[[Table, int], None]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Harvest:
-    """``moments`` by crop, each over the rows that report it; ``rows`` with a yield, ``silent`` without.
+    """``moments`` by crop, each over the rows that report it; ``rows`` with a yield, ``unreported`` without.
 
     ``digest``: the sha256 of the content. ``table``: the rows; None of a file with more than 200 000.
     """

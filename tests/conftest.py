@@ -1,10 +1,5 @@
-"""What all tests share: the tutorial's rows, a store trained on them, and settings for an empty one.
+"""What all tests share: the tutorial's rows, a store trained on them, and settings for an empty one."""
 
-Properties are tried on a few examples, always the same; with HYPOTHESIS_PROFILE=thorough on many, which are new each
-time.
-"""
-
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,10 +15,8 @@ from tests.postgresql import Cluster, cluster, programs
 ROOT = Path(__file__).parent.parent
 
 # A busy machine may take its time for an example, and servers are the same for all examples.
-UNHURRIED = hypothesis.settings(deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
-hypothesis.settings.register_profile("quick", UNHURRIED, max_examples=25, derandomize=True)
-hypothesis.settings.register_profile("thorough", UNHURRIED, max_examples=300)
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+hypothesis.settings.register_profile("unhurried", deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+hypothesis.settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

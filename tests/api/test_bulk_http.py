@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import OrchardError
@@ -201,6 +201,7 @@ _CHUNK = st.tuples(st.lists(st.text(max_size=4), min_size=1, max_size=4), st.lis
 
 
 @given(st.lists(_CHUNK, min_size=1, max_size=5), st.sampled_from([pa.int8(), pa.uint16(), pa.int64()]))
+@settings(max_examples=200)
 def test_dictionaries_may_change(chunks: list[tuple[list[str], list[int]]], kind: pa.DataType) -> None:
     """With each batch, with names twice and names that no row has: every row has its name."""
     arrays = [
@@ -290,6 +291,7 @@ _COLUMNS = st.fixed_dictionaries(
 
 
 @given(st.one_of(_COLUMNS, st.fixed_dictionaries({"regions": st.lists(_ROW, max_size=3)})))
+@settings(max_examples=300)
 def test_quick_validation_takes_what_the_schema_takes(body: Any) -> None:
     """The two ways of validation give the same question, or the same errors."""
     content = json.dumps(body).encode()

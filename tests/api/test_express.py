@@ -55,7 +55,7 @@ bodies = st.one_of(
 
 
 @given(bodies)
-@settings(max_examples=200)
+@settings(max_examples=300)
 def test_both_paths_answer_the_same_bytes(service: Service, body: dict[str, Any]) -> None:
     """Status, body and headers are the same on both paths, for valid and invalid regions alike."""
     content = json.dumps(body).encode()

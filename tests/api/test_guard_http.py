@@ -311,7 +311,7 @@ def _trickling(running: Running, count: int, path: str, length: int) -> Iterator
     )
     try:
         for each in sockets:
-            each.settimeout(20)
+            each.settimeout(10)
             each.sendall(head.encode())
         yield sockets
     finally:
@@ -360,7 +360,7 @@ def test_a_body_that_trickles_in_is_not_waited_for(trained: Path, tmp_path: Path
                 answer = _answer(connection)
                 assert answer.status == 408
                 assert b"body_timeout" in answer.read()
-            assert time.monotonic() - began > 0.5
+            assert 0.5 < time.monotonic() - began < 4
         assert running.client.post("/predict", json=PLACE).status_code == 200
 
 
@@ -443,8 +443,10 @@ def test_the_connection_is_closed_after_413(reading: Running) -> None:
     with _connect(reading) as connection:
         connection.sendall(_head(40_000_000) + b" " * 1_000_000)
         answer = b""
+        began = time.monotonic()
         while part := connection.recv(65_536):
             answer += part
+        assert time.monotonic() - began < 15
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 413 ")
     assert b"connection: close" in head.lower()

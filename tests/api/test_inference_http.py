@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.data.provenance import Provenance
@@ -83,7 +83,9 @@ def _check(running: Running, result: Any, rows: list[list[float]], version: str)
 
 
 ENCODINGS = [None, "gzip", "deflate"]
-FEW_AND_MANY = [("few rows", "", ROWS), ("many rows", "1", ROWS * 200)]
+FEW_AND_MANY = [
+    (count, version, rows) for version in ("", "1") for count, rows in (("few rows", ROWS), ("many rows", ROWS * 200))
+]
 MODES = list(product([False, True], [False, True], ENCODINGS, ENCODINGS, FEW_AND_MANY))
 MODE_IDS = [
     f"{'binary' if sent else 'JSON'} in, {'binary' if wanted else 'JSON'} out, {asked or 'plain'} request, "
@@ -425,6 +427,7 @@ def test_folded_answers_leave_nothing_open(serves: Running) -> None:
 WEATHER = st.tuples(st.floats(-130, 140), st.floats(0, 30_000), st.floats(0, 100)).map(list)
 
 
+@settings(max_examples=60, derandomize=True)
 @given(st.lists(WEATHER, min_size=1, max_size=5), st.booleans())
 def _same_numbers(running: Running, rows: list[list[float]], binary: bool) -> None:
     tensor: dict[str, Any] = {"name": "input", "shape": [len(rows), 3], "datatype": "FP64"}

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.running import Running
@@ -58,6 +58,7 @@ def test_several_regions_and_columns_have_the_shape_of_the_question(reading: Run
     st.lists(st.tuples(st.floats(-130, 140), st.floats(0, 30_000), st.floats(0, 100)), min_size=1, max_size=5),
     st.sampled_from([0.5, 0.8, 0.95, 0.999]),
 )
+@settings(max_examples=40)
 def test_every_form_gives_the_same_numbers(reading: Running, places: list[tuple[float, ...]], level: float) -> None:
     """One by one, as rows, as columns and as CSV, the same regions get identical numbers."""
     names = ("temperature", "rainfall", "humidity")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -67,6 +67,7 @@ def test_parts_are_the_whole(write: Write, ending: str) -> None:
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12), max_size=30))
+@settings(max_examples=60)
 def test_any_region_name_survives_the_cuts(write: Write, names: list[str]) -> None:
     """Quotes, commas and ends of lines within names do not move the cuts: read or refused, it is as in one piece."""
     lines = [HEADER]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.data.harvest import moments_of
@@ -119,6 +119,7 @@ def _fit(weather: Array, tons: Array) -> Fit:
 
 
 @given(st.integers(0, 10**6), st.integers(8, 40))
+@settings(max_examples=20)
 def test_units_do_not_matter(seed: int, count: int) -> None:
     """A model fitted on °C and inches predicts what the one fitted on °F and mm does."""
     weather, tons = _problem(seed, count)
@@ -127,6 +128,7 @@ def test_units_do_not_matter(seed: int, count: int) -> None:
 
 
 @given(st.integers(0, 10**6), st.integers(8, 40), st.integers(2, 4))
+@settings(max_examples=20)
 def test_order_and_copies_of_rows_do_not_matter(seed: int, count: int, copies: int) -> None:
     """Shuffled rows, and rows that are all there several times, give the same line."""
     weather, tons = _problem(seed, count)

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -33,6 +33,7 @@ def test_moments_are_those_of_numpy(rows: Array) -> None:
 
 
 @given(st.data(), st.integers(20, 60))
+@settings(max_examples=50)
 def test_any_split_in_any_order_gives_the_same_model(data: st.DataObject, count: int) -> None:
     """However rows are split and in whatever order the parts are merged, the coefficients agree to 1e-9."""
     draw = np.random.default_rng(data.draw(st.integers(0, 10**6)))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GroupKFold, PredefinedSplit, cross_val_predict
@@ -56,6 +56,7 @@ def test_group_folds_over_many_regions_equal_group_k_fold() -> None:
 
 
 @given(st.permutations(range(15)))
+@settings(max_examples=25)
 def test_row_order_does_not_matter(order: list[int]) -> None:
     """The folds and so the scores are those of the regions, whatever order their rows come in."""
     draw = np.random.default_rng(1)

@@ -23,6 +23,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NoReturn, Protocol
 
+from app import parent
+
 ROOT = Path(__file__).parent.parent
 LONGEST_REQUEST = 2**20
 NOT_BEFORE_A_FORK = "import pyarrow"
@@ -138,19 +140,21 @@ def _serve(requests: socket.socket) -> None:
         if isinstance(request, int):
             answer = os.waitstatus_to_exitcode(os.waitpid(request, 0)[1])
         else:
+            server = os.getpid()
             answer = os.fork()
             if answer == 0:
-                _run(request["words"], request["environment"], files)
+                _run(request["words"], request["environment"], files, server)
             for file in files:
                 os.close(file)
         requests.send(str(answer).encode())
 
 
-def _run(words: list[str], environment: dict[str, str], files: list[int]) -> NoReturn:
+def _run(words: list[str], environment: dict[str, str], files: list[int], server: int) -> NoReturn:
     """Be a new process that does what ``python -m app`` does."""
     for number, file in enumerate(files):
         os.dup2(file, number)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    parent.end_with_parent(server)
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = [str(ROOT / "app" / "__main__.py"), *words]

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import IO
 
 import httpx
+import numpy as np
 
+from app.serving.drift import Usage
 from tests.forking import Process, fork_server
 
 ROOT = Path(__file__).parent.parent
@@ -217,19 +219,30 @@ def peak_mb(process: int) -> float:
 
 
 def sleep(body: bytes) -> tuple[bytes, str]:
-    """Take as many seconds as the body says, then give it back: work for the process aside."""
+    """Take as many seconds as the body says, then give it back: work for the helper process."""
     time.sleep(float(body))
     return body, "slept"
 
 
+def where(body: bytes) -> tuple[bytes, int]:
+    """Say in which process this is: work for the helper process."""
+    return body, os.getpid()
+
+
+def usage(body: bytes) -> tuple[bytes, Usage]:
+    """Return the usage of a request about as many regions as the body says: work for the helper process."""
+    regions = int(body)
+    return b"", Usage([np.arange(regions, dtype=np.float64)] * 3, regions, 7)
+
+
 def hoard(body: bytes, answer: bool = False) -> tuple[bytes, int]:
-    """Take as many bytes of memory as the body says, and give them back or nothing: work for the process aside."""
+    """Take as many bytes of memory as the body says, and give them back or nothing: work for the helper process."""
     taken = bytes(int(body))
     return taken if answer else b"", len(taken)
 
 
 def variables(body: bytes) -> tuple[bytes, list[str]]:
-    """Return the names of environment variables: work for the process aside."""
+    """Return the names of environment variables: work for the helper process."""
     return body, list(os.environ)
 
 

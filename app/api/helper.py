@@ -153,7 +153,7 @@ class Helper:
         crops: int = 0,
         in_thread: Callable[..., tuple[Content, Any] | None] | None = None,
     ) -> tuple[Content, Any]:
-        """Return what ``work(body, *more)`` returns, done here where it is short, else there.
+        """Return what ``work(body, *more)`` returns: short bodies are worked on here, others in the helper process.
 
         ``crops``: how many are predicted for each region. ``in_thread``: the work, done in a thread of this process
         where that leaves Python's lock alone; it returns None where it had better be done in the helper process.
@@ -296,6 +296,7 @@ def _refused(line: "Connection[Any, Any]", most: int) -> bool:
     try:
         content, small = work(body, *more)
         check_size(len(content))
+        answer = pickle.dumps({"answer": (len(content), small)})  # may compute: weather crosses as its moments
     except OrchardError as error:
         line.send_bytes(pickle.dumps({"error": error.as_dict()}))
         return True
@@ -303,7 +304,7 @@ def _refused(line: "Connection[Any, Any]", most: int) -> bool:
         message = f"a body of {size} bytes takes more than {most // 2**20} MB to work on: send it in parts"
         line.send_bytes(pickle.dumps({"error": TooLarge(message).as_dict()}))
         return True
-    line.send_bytes(pickle.dumps({"answer": (len(content), small)}))
+    line.send_bytes(answer)
     _send_memory(line, content, os.getppid())
     return False
 

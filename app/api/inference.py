@@ -11,7 +11,7 @@ from app.api import encodings, large
 from app.api.bodies import SHORT, read_encoded_body
 from app.api.helper import LARGE, is_small
 from app.api.openapi import examples
-from app.api.openapi.parts import MODEL_VERSION, body, contents, documented_inference
+from app.api.openapi.parts import BAD_REQUEST, INVALID, MODEL_VERSION, body, contents, documented_inference
 from app.api.services import Services, ServicesDep
 from app.errors import MalformedInput, NotFound, UnknownMediaType
 from app.serving.live import Served
@@ -39,8 +39,6 @@ WORTH_IT = 1_024
 """Answers of fewer bytes are not compressed."""
 LISTED = 1_000
 """Versions that the index and the metadata list, the newest."""
-
-BAD_REQUEST, INVALID = 400, 422
 
 
 def problem(kind: Kind, detail: str) -> tuple[int, dict[str, Any]]:

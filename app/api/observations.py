@@ -17,6 +17,7 @@ from app.data.provenance import Provenance
 from app.errors import HelperFailed, Unconfirmed
 from app.logs import log_write
 from app.wire import records, reported
+from app.wire.formats import FORMATS
 from app.wire.media_types import CSV, JSON
 from app.wire.parts import take
 from app.wire.reported import Sent
@@ -97,7 +98,7 @@ async def page(
     answer = await services.in_database(records.page, services.observations, limit, after)
     if wanted == CSV:
         headers = {"X-Next": answer.next} if answer.next else {}
-        return Response(records.csv_of(answer.observations), headers=headers, media_type=f"{CSV}; charset=utf-8")
+        return Response(records.csv_of(answer.observations), headers=headers, media_type=FORMATS[CSV].content_type)
     return Response(to_json(answer), media_type=JSON)
 
 

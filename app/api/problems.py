@@ -44,7 +44,7 @@ def response(request: Request, error: OrchardError) -> Response:
 
 def _response(request: Request, kind: Kind, detail: str, faults: Iterable[FieldError] = ()) -> Response:
     form = _Lingering if request.scope.get(UNREAD) else Response
-    for prefix, written in getattr(request.app.state, "problem_forms", {}).items():
+    for prefix, written in request.app.state.problem_forms.items():
         if request.url.path.startswith(prefix):
             status, body = written(kind, detail)
             return form(to_json(body), status, dict(kind.headers), JSON)

@@ -191,22 +191,27 @@ def _compare(all_rows: FoldedMoments, rows: FoldedMoments | None, line: tuple[Ar
 
 @lru_cache(maxsize=4096)
 def chi_square_quantile(probability: float, degrees_of_freedom: int) -> float:
-    """Return x with P(X <= x) = ``probability`` for ``degrees_of_freedom`` >= 1: how large honest noise on k rows is.
+    """Return x with P(X <= x) = ``probability`` (0 to 1, exclusive): how large honest noise on k rows can be.
 
-    Relative error below 1e-9 up to 10 000 degrees of freedom, below 1e-6 beyond (tested against SciPy for 0.9 to
-    0.999). Wilson and Hilferty (1931): the cube root of X / k is nearly normal; below 10 000 that is where the search
-    for the root begins.
+    Relative error below 1e-10 up to 10 000 degrees of freedom, below 1e-6 beyond (tested against SciPy). Wilson and
+    Hilferty (1931): the cube root of X / k is nearly normal; below 10 000 that is where the search for ln x begins.
+
+    Raises:
+        ValueError: the probability is out of bounds, or ``degrees_of_freedom`` is below 1.
     """
+    if not 0.0 < probability < 1.0 or degrees_of_freedom < 1:
+        raise ValueError(f"no chi-square quantile for {probability} and {degrees_of_freedom} degrees of freedom")
     part = 2.0 / (9.0 * degrees_of_freedom)
     near = degrees_of_freedom * (1.0 - part + NormalDist().inv_cdf(probability) * math.sqrt(part)) ** 3
     if degrees_of_freedom >= APPROXIMATE_FROM:
         return near
 
-    def missed(x: float) -> float:
-        below: float = mpmath.gammainc(degrees_of_freedom / 2.0, 0.0, x / 2.0, regularized=True)
+    def missed(logarithm: float) -> float:
+        below: float = mpmath.gammainc(degrees_of_freedom / 2.0, 0.0, mpmath.exp(logarithm) / 2.0, regularized=True)
         return below - probability
 
-    return float(mpmath.findroot(missed, (0.999 * near, 1.001 * near), solver="secant"))
+    begin = math.log(max(near, 1e-4))  # for small probabilities the approximation may lie below 0
+    return math.exp(mpmath.findroot(missed, (begin - 1e-3, begin + 1e-3), solver="secant"))
 
 
 def _check_new(crop: str, scores: Comparison, recorded: float | None) -> tuple[bool, str] | None:

@@ -1,6 +1,7 @@
-"""The process aside, without a server."""
+"""The helper process, without a server."""
 
 import asyncio
+import os
 import sys
 import time
 from typing import Any
@@ -8,9 +9,13 @@ from typing import Any
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
-from app.api.helper import Helper, Turns
+from app.api.helper import LARGE, Helper, Turns
+from app.data.quick_csv import FROM_BYTES
 from app.errors import HelperFailed, TooLarge
-from tests.running import hoard, sleep, variables
+from app.model.moments import Moments
+from app.serving.drift import Usage
+from app.wire.parts import take
+from tests.running import hoard, sleep, usage, variables, where
 
 
 def test_work_that_does_not_end_is_given_up() -> None:
@@ -99,6 +104,58 @@ def test_it_inherits_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     names = asyncio.run(call())
     assert "PATH" in names
     assert [name for name in names if name.startswith("ORCHARD_")] == []
+
+
+def test_short_bodies_are_worked_on_here() -> None:
+    """Longer ones, and short ones for many crops, in the helper process; in a thread what can be, if it will."""
+
+    async def call() -> None:
+        helper, asker = Helper(), Request({"type": "http"}, _silence)
+
+        async def place(size: int, **more: Any) -> int:
+            content, process = await helper.run(where, b" " * size, asker=asker, **more)
+            take(content)
+            found: int = process
+            return found
+
+        try:
+            assert await place(LARGE - 1) == os.getpid()
+            assert await place(LARGE) != os.getpid()
+            assert await place(LARGE - 1, crops=100) != os.getpid()
+            assert await place(LARGE, in_thread=where) == os.getpid()
+            assert await place(LARGE, in_thread=lambda _body: None) != os.getpid()
+        finally:
+            await helper.close()
+
+    asyncio.run(call())
+
+
+async def _silence() -> Any:
+    await asyncio.Event().wait()
+
+
+def test_csv_by_arrow_is_for_the_helper_process() -> None:
+    """What is short enough for the serving process is parsed without pyarrow, which would take it 50 MB."""
+    assert FROM_BYTES >= LARGE
+
+
+def test_weather_crosses_as_its_moments() -> None:
+    """However many regions were asked about, little has to cross; the counts are the same."""
+
+    async def call() -> Usage:
+        helper = Helper()
+        try:
+            file, found = await helper.call(usage, b"1000")
+            file.close()
+            assert isinstance(found, Usage)
+            return found
+        finally:
+            await helper.close()
+
+    found = asyncio.run(call())
+    assert isinstance(found.weather, Moments)
+    assert (found.weather.count, found.regions, found.extrapolated) == (1000, 1000, 7)
+    assert found.weather.mean.tolist() == pytest.approx([499.5] * 3)
 
 
 def _order(*sizes: int, later: tuple[int, ...] = ()) -> list[int]:

@@ -8,9 +8,9 @@ from scipy.stats import chi2
 from app.model.scores import chi_square_quantile
 
 
-@given(st.floats(0.9, 0.999), st.integers(1, 9_999))
+@given(st.floats(0.01, 0.999), st.integers(1, 9_999))
 def test_any_quantile_is_scipys(probability: float, degrees_of_freedom: int) -> None:
-    """Any large probability and up to 9 999 degrees of freedom agree with SciPy to 1e-9."""
+    """Any probability and up to 9 999 degrees of freedom agree with SciPy to 1e-9."""
     expected = float(chi2.ppf(probability, degrees_of_freedom))
     assert chi_square_quantile(probability, degrees_of_freedom) == pytest.approx(expected, rel=1e-9)
 
@@ -20,3 +20,10 @@ def test_many_degrees_of_freedom(degrees_of_freedom: int) -> None:
     """Beyond 10 000 degrees of freedom the gate's quantile agrees to 1e-6."""
     expected = float(chi2.ppf(0.99, degrees_of_freedom))
     assert chi_square_quantile(0.99, degrees_of_freedom) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("probability", "degrees_of_freedom"), [(0.0, 3), (1.0, 3), (0.5, 0)])
+def test_out_of_bounds_is_an_error(probability: float, degrees_of_freedom: int) -> None:
+    """A probability of 0 or 1 and no degrees of freedom have no quantile."""
+    with pytest.raises(ValueError, match="no chi-square quantile"):
+        chi_square_quantile(probability, degrees_of_freedom)

@@ -1,6 +1,7 @@
 """A fitted model as it is served: reference intervals and leverages, and the same bits for one region and for many."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,10 +11,11 @@ from scipy.stats import t as student
 
 from app.data.harvest import moments_of
 from app.data.tables import Table
+from app.model import warning_texts
 from app.model.fit import least_squares
 from app.model.linear import LinearModel
 from app.model.warning_texts import warnings_for
-from app.model.weather import FEATURE_NAMES
+from app.model.weather import FEATURE_NAMES, WEATHER
 from tests.reference import REFERENCE
 
 POINTS = {"inside_75_80_55": (75.0, 80.0, 55.0), "extrapolated_32_400_95": (32.0, 400.0, 95.0)}
@@ -108,6 +110,15 @@ def test_crops_of_different_rows_are_named_in_cautions(tutorial: Table) -> None:
     model = _model(Table(tutorial.regions, tutorial.seasons, tutorial.weather, tutorial.crops, yields))
     found = warnings_for(model, (88.0, 134.0, 59.0), 0.95)
     assert found == ["orange: rainfall 134 mm is outside the training range, 43 to 97 mm"]
+
+
+def test_a_feature_needs_no_unit_mistake(model: LinearModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a feature is easily mistaken for is told where it is known, and is no error where it is not."""
+    weather = (24.0, 80.0, 55.0)
+    (told,) = warnings_for(model, weather, 0.95)
+    assert told.endswith("; if it is in °C, that is 75.2 °F")
+    monkeypatch.setattr(warning_texts, "WEATHER", tuple(replace(feature, mistake=None) for feature in WEATHER))
+    assert warnings_for(model, weather, 0.95) == [told.partition(";")[0]]
 
 
 def test_a_bound_below_zero_is_said(model: LinearModel) -> None:

@@ -277,7 +277,7 @@ def training(folder: Path, effort: Effort) -> None:
         [f"{cost.rows:,}", f"{cost.epochs}", f"{cost.descent_ms / cost.epochs * 1e3:.0f}", f"{cost.retrain_ms:.0f}"]
         for cost in costs
     ]
-    _print("Once so many rows are learned", ["rows", "epochs", "an epoch, µs", "a retrain on 3 new rows, ms"], table)
+    _print("Once that many rows are learned", ["rows", "epochs", "an epoch, µs", "a retrain on 3 new rows, ms"], table)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.wire.problems import Problem
-from tests.running import HARVEST, Running, cpu_s
+from tests.running import HARVEST, Running, children, cpu_s
 
 JSON, CSV, ARROW = "application/json", "text/csv", "application/vnd.apache.arrow.stream"
 ONE: dict[str, Any] = {"region": "A", "temperature": 73, "rainfall": 67, "humidity": 43}
@@ -120,10 +120,19 @@ def documented(writing: Running) -> Documented:
     return statuses
 
 
+def _worked(running: Running, path: str, kind: str, body: bytes) -> tuple[httpx.Response, float]:
+    """Return the answer to a body, and how long it was worked on, seconds; that a helper had to start is no work on it."""
+    for _ in range(2):
+        helpers, before = children(running.process.pid, "app.api.helper"), cpu_s(running)
+        answer = running.client.post(path, content=body, headers=running.write | {"Content-Type": kind})
+        took = cpu_s(running) - before
+        if children(running.process.pid, "app.api.helper") == helpers:
+            break
+    return answer, took
+
+
 def _check(running: Running, documented: Documented, path: str, kind: str, body: bytes) -> None:
-    before = cpu_s(running)
-    answer = running.client.post(path, content=body, headers=running.write | {"Content-Type": kind})
-    took = cpu_s(running) - before
+    answer, took = _worked(running, path, kind, body)
     assert answer.status_code in documented(path), (path, kind, body[:200], answer.text[:500])
     assert answer.status_code < 500 or answer.status_code == 503
     if answer.status_code >= 400:

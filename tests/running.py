@@ -1,10 +1,12 @@
 """A real server for tests: ``orchard serve`` as a process on a free port, with a model store of its own."""
 
+import functools
 import os
 import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -41,6 +43,10 @@ FIRST_PORT, PORTS = 20_000, 12_000
 """Below the range that systems give to clients."""
 AT_A_TIME = 100
 """Requests that are sent before their answers are read."""
+
+
+# httpx reads all certificate authorities for each client, for longer than a request takes; one reading serves them all.
+ssl.create_default_context = functools.cache(ssl.create_default_context)  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def documented(writing: Running) -> Documented:
 
 
 def _worked(running: Running, path: str, kind: str, body: bytes) -> tuple[httpx.Response, float]:
-    """Return the answer to a body, and how long it was worked on, seconds; that a helper had to start is no work on it."""
+    """Return the answer to a body, and how long it was worked on, seconds; the start of a helper is no work on it."""
     for _ in range(2):
         helpers, before = children(running.process.pid, "app.api.helper"), cpu_s(running)
         answer = running.client.post(path, content=body, headers=running.write | {"Content-Type": kind})

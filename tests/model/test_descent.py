@@ -37,7 +37,7 @@ def test_the_tutorials_coefficients(crops: dict[str, Moments]) -> None:
     assert len(fit.losses) == fit.epochs < 200
 
 
-@pytest.mark.parametrize("problem", ["Norris", "Wampler1"])
+@pytest.mark.parametrize("problem", ["Norris", pytest.param("Wampler1", marks=pytest.mark.long)])
 def test_nist_problems_to_eight_digits(problem: str) -> None:
     """The same descent gives at least 8 of the certified digits, with one feature and with five."""
     rows, certified = nist(problem)

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -211,16 +212,6 @@ def _json(done: subprocess.CompletedProcess[str], code: int = 0) -> Any:
     return json.loads(done.stdout if code in (0, 5) else done.stderr)
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, tutorial: Table) -> Path:
-    """Return a store with a model of the tutorial's rows."""
-    store = tmp_path_factory.mktemp("trained") / "store"
-    job = Job(Settings(model_store=store))
-    job.run(Order(Provenance("tutorial.csv", "test"), tutorial, alone=True))
-    job.close()
-    return store
-
-
 @dataclass(frozen=True)
 class Shop:
     """Where commands work: on the store alone, or through a service on it, which a client may ask too."""
@@ -237,11 +228,10 @@ class Shop:
         return _json(self(*words, "--json"), code)
 
 
-@pytest.fixture(scope="module", params=["local", "service"])
-def shop(request: pytest.FixtureRequest, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """Return both places, one after the other."""
-    store = copy_store(trained, tmp_path_factory.mktemp("shop") / "store")
-    if request.param == "local":
+@contextmanager
+def _shop(place: str, store: Path) -> Iterator[Shop]:
+    """Open one place."""
+    if place == "local":
         yield Shop(store, {})
         return
     with serving(store) as running:
@@ -250,6 +240,21 @@ def shop(request: pytest.FixtureRequest, trained: Path, tmp_path_factory: pytest
         # What works through the service needs no store of its own.
         yield Shop(store.parent / "none", settings)
     assert not (store.parent / "none").exists()
+
+
+@pytest.fixture(scope="module", params=["local", "service"])
+def asking(request: pytest.FixtureRequest, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """Return both places, one after the other, for commands that change nothing."""
+    with _shop(request.param, copy_store(trained, tmp_path_factory.mktemp("asking") / "store")) as shop:
+        yield shop
+
+
+@pytest.fixture(params=["local", "service"])
+def shop(request: pytest.FixtureRequest, trained: Path, tmp_path: Path) -> Iterator[Shop]:
+    """Return both places, one after the other, as new for each test."""
+    (tmp_path / "shop").mkdir()
+    with _shop(request.param, copy_store(trained, tmp_path / "shop" / "store")) as shop:
+        yield shop
 
 
 WEATHER = ("--temperature", "73", "--rainfall", "67", "--humidity", "43")
@@ -273,28 +278,28 @@ def _written(folder: Path, text: str) -> str:
     return str(path)
 
 
-def test_one_region_is_predicted(shop: Shop) -> None:
+def test_one_region_is_predicted(asking: Shop) -> None:
     """As a table with its warnings, or as the service's JSON; level, version and contributions are passed on."""
-    shown = shop("predict", *WEATHER, "--region", "A", "--explain").stdout
+    shown = asking("predict", *WEATHER, "--region", "A", "--explain").stdout
     assert re.search(r"mango +│ 57\.32 │ 54\.38 to 60\.27 │ +76\.00 │ +\+4\.83 │ +-15\.61 │ +-7\.90", shown)
     assert "95% interval" in shown
-    cold = shop("predict", "--temperature", "24", *WEATHER[2:]).stdout
+    cold = asking("predict", "--temperature", "24", *WEATHER[2:]).stdout
     assert "warning: temperature 24 °F is outside the training range" in cold
-    answer = shop.json("predict", *WEATHER, "--region", "A", "--level", "0.8", "--version", "1")
+    answer = asking.json("predict", *WEATHER, "--region", "A", "--level", "0.8", "--version", "1")
     assert (answer["region"], answer["model_version"]) == ("A", "1")
     assert set(answer["yields"]["mango"]) == {"tons", "low", "high"}
     assert answer["yields"]["mango"]["high"] < 60
 
 
-def test_a_table_is_predicted(shop: Shop, tmp_path: Path) -> None:
+def test_a_table_is_predicted(asking: Shop, tmp_path: Path) -> None:
     """As CSV, or as JSON."""
     table = _written(tmp_path, "region,temperature,rainfall,humidity\nA,73,67,43\nB,24,67,43\n")
-    lines = shop("predict", table).stdout.splitlines()
+    lines = asking("predict", table).stdout.splitlines()
     assert [line.split(",")[0] for line in lines] == ["region", "A", "B"]
     assert lines[0].endswith("extrapolated,model_version")
-    answer = shop.json("predict", table)
+    answer = asking.json("predict", table)
     assert [prediction["extrapolated"] for prediction in answer["predictions"]] == [False, True]
-    assert shop.json("predict", table, "--region", "A", code=2)["code"] == "invalid"
+    assert asking.json("predict", table, "--region", "A", code=2)["code"] == "invalid"
 
 
 def test_a_harvest_is_learned(shop: Shop, harvest: str, tmp_path: Path) -> None:
@@ -457,19 +462,19 @@ def test_errors_do_nothing_to_a_terminal(deceitful: Path, tmp_path: Path) -> Non
         ),
     ],
 )
-def test_wrong_input_is_exit_code_2(shop: Shop, words: tuple[str, ...], message: str) -> None:
+def test_wrong_input_is_exit_code_2(asking: Shop, words: tuple[str, ...], message: str) -> None:
     """Whatever is missing, out of bounds or not there is named, a fault a line."""
-    done = shop(*words)
+    done = asking(*words)
     assert (done.returncode, done.stderr, done.stdout) == (2, message, "")
 
 
-def test_faults_of_a_table_are_listed(shop: Shop, tmp_path: Path) -> None:
+def test_faults_of_a_table_are_listed(asking: Shop, tmp_path: Path) -> None:
     """Each with its row, line and column, in text and in JSON."""
     table = _written(tmp_path, HARVEST.replace("73,67", "730,-67"))
-    done = shop("retrain", table)
+    done = asking("retrain", table)
     assert done.returncode == 2
     assert "  row 1 (line 2), column temperature: 730 is above 140 °F\n" in done.stderr
-    problem = shop.json("retrain", table, code=2)
+    problem = asking.json("retrain", table, code=2)
     assert [fault["loc"] for fault in problem["errors"]] == [[0, "temperature"], [0, "rainfall"]]
 
 

@@ -172,10 +172,11 @@ def answering(version: str, model: LinearModel) -> Answering:
         (crop.crop, crop.intercept, *_three(crop.weights), spreads[crop.spread], _scale(crop)) for crop in model.crops
     ]
     root = math.sqrt
+    never_sure = any(crop.is_exact for crop in model.crops)
 
     def answer(region: str | None, weather: tuple[float, float, float]) -> dict[str, Any]:
         x0, x1, x2 = weather
-        outside = doubtful = False
+        outside, doubtful = False, never_sure
         widths = []
         for leverage in leverages:
             distance, beyond = leverage(x0, x1, x2)

@@ -34,8 +34,8 @@ class CropFit:
 
     @property
     def full_rank(self) -> bool:
-        """Whether every coefficient is determined by the rows."""
-        return self.rank == len(self.weights)
+        """Whether the rows determine the coefficient of every feature that varies; one that does not has weight 0."""
+        return self.rank == int(np.sum(~self.moments.constant[:-1]))
 
 
 @dataclass(frozen=True, eq=False, slots=True)

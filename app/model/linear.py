@@ -21,6 +21,10 @@ from app.model.student import t_quantile
 
 Number = TypeVar("Number", float, Array)
 
+RESOLUTION = 5e-4
+"""Yields are taken to be told to three digits: half a unit of the third one, as a share of the mean yield."""
+EXACT = 1e-9
+"""A residual deviation below this share of the mean yield is what rounding leaves: the line passes through its rows."""
 LEVERAGE_SLACK = 1e-9
 """Relative: the outermost training row itself is inside, whatever the last bit of its leverage."""
 
@@ -113,6 +117,16 @@ class CropModel:
         if self.degrees_of_freedom < 1:
             return None
         return math.sqrt(self.squared_error / self.degrees_of_freedom)
+
+    @cached_property
+    def is_exact(self) -> bool:
+        """Whether the line passes through all its rows, so that its intervals have no width."""
+        return self.residual_sd is not None and self.residual_sd <= EXACT * abs(self.mean)
+
+    @cached_property
+    def resolution(self) -> float:
+        """How far off the line an honest yield lies by being rounded alone, tons."""
+        return RESOLUTION * abs(self.mean)
 
     def tons(self, weather: Sequence[Number]) -> Number:
         """Return intercept + Σ weight · value, not clipped: ``weather`` holds one float or one array per feature."""

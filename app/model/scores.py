@@ -156,7 +156,8 @@ def _fit_faults(fit: Fit) -> Iterable[str]:
         )
     for crop, line in fit.crops.items():
         if not line.full_rank:
-            yield f"{crop}: its rows determine only {line.rank} of {len(line.weights)} weights"
+            varying = sum(~line.moments.constant[:-1])
+            yield f"{crop}: its rows determine only {line.rank} of the {varying} weights of features that vary"
 
 
 def _judge_unknown(crop: str, all_rows: FoldedMoments) -> CropVerdict:
@@ -175,7 +176,7 @@ def _judge_known(
 ) -> CropVerdict:
     line = np.array(known.weights), known.intercept
     news, olds = _compare(all_rows, new, line), _compare(all_rows, old, line)
-    checks = [_check_new(known.crop, news, recorded), _check_old(known.crop, olds, recorded)]
+    checks = [_check_new(known, news, recorded), _check_old(known, olds, recorded)]
     said = [check for check in checks if check is not None]
     passed = tuple(sentence for good, sentence in said if good)
     return CropVerdict(news, olds, passed, tuple(sentence for good, sentence in said if not good))
@@ -214,32 +215,32 @@ def chi_square_quantile(probability: float, degrees_of_freedom: int) -> float:
     return math.exp(mpmath.findroot(missed, (begin - 1e-3, begin + 1e-3), solver="secant"))
 
 
-def _check_new(crop: str, scores: Comparison, recorded: float | None) -> tuple[bool, str] | None:
+def _check_new(known: CropModel, scores: Comparison, recorded: float | None) -> tuple[bool, str] | None:
     """Not worse than the current model on the rows that it has never seen, or no worse than honest noise can be."""
     if scores.candidate is None or scores.current is None:
         return None
     rows, error = scores.candidate.rows, scores.candidate.tons
     allowed = NOT_WORSE * scores.current.tons
     sentence = (
-        f"{crop}: on {rows} new row{'s' * (rows != 1)} its out-of-fold error is {rounded(error)} tons, "
+        f"{known.crop}: on {rows} new row{'s' * (rows != 1)} its out-of-fold error is {rounded(error)} tons, "
         f"the current model's {rounded(scores.current.tons)}"
     )
     if recorded is not None:
-        noise = recorded * math.sqrt(chi_square_quantile(CONFIDENCE, rows) / rows)
+        noise = max(recorded, known.resolution) * math.sqrt(chi_square_quantile(CONFIDENCE, rows) / rows)
         allowed = max(allowed, noise)
         sentence += f", and honest noise would stay below {rounded(noise)}"
     passed = error <= allowed
     return passed, sentence if passed else f"{sentence}: more than the {rounded(allowed)} that are allowed"
 
 
-def _check_old(crop: str, scores: Comparison, recorded: float | None) -> tuple[bool, str] | None:
+def _check_old(known: CropModel, scores: Comparison, recorded: float | None) -> tuple[bool, str] | None:
     """Nothing is forgotten: on the rows that the current model learned from, the error stays near the recorded one."""
     if scores.candidate is None or recorded is None:
         return None
-    error, allowed = scores.candidate.tons, NOT_FORGOTTEN * recorded
+    error, allowed = scores.candidate.tons, NOT_FORGOTTEN * max(recorded, known.resolution)
     rows = scores.candidate.rows
     sentence = (
-        f"{crop}: on the {rows} old row{'s' * (rows != 1)} its out-of-fold error is {rounded(error)} tons, "
+        f"{known.crop}: on the {rows} old row{'s' * (rows != 1)} its out-of-fold error is {rounded(error)} tons, "
         f"{rounded(recorded)} was recorded for the current model"
     )
     passed = error <= allowed

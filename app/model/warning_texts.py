@@ -10,7 +10,7 @@ import numpy as np
 
 from app.model.linear import LEVERAGE_SLACK, LinearModel, Spread, Yields
 from app.model.moments import Array
-from app.model.rounding import rounded
+from app.model.rounding import rounded, told_apart
 from app.model.weather import WEATHER, Feature
 
 
@@ -32,6 +32,7 @@ def warnings_for_many(model: LinearModel, weather: Sequence[Array], yields: Yiel
     below = np.zeros_like(yields.extrapolated)
     for crop, low in lows.items():
         below |= np.ones_like(below) if low is None else (low < 0) | (yields.tons[crop] < 0)
+    below |= any(crop.is_exact for crop in model.crops)
     nothing: list[str] = []
     sentences = [nothing] * len(below)
     outside = np.flatnonzero(yields.extrapolated)
@@ -76,14 +77,15 @@ def _crops(model: LinearModel, spread: Spread) -> str:
 
 def _range_sentence(feature: Feature, value: float, low: float, high: float) -> str:
     unit, mistake = feature.unit, feature.mistake
-    sentence = f"{feature.name} {value:g} {unit} is outside the training range, {low:g} to {high:g} {unit}"
+    given, least, most = told_apart(value, low, high)
+    sentence = f"{feature.name} {given} {unit} is outside the training range, {least} to {most} {unit}"
     if mistake is not None and low <= (converted := mistake.convert(value)) <= high:
         sentence += f"; if it is {mistake.given}, that is {converted:g} {unit}"
     return sentence
 
 
 def yield_warnings(model: LinearModel, tons: Mapping[str, float], lows: Mapping[str, float | None]) -> list[str]:
-    """Say, a sentence each, where a crop's prediction or its lower bound is below zero, or has no interval."""
+    """Say, a sentence each, where a crop's prediction or bound is below zero, or its interval says nothing."""
     sentences = []
     for crop in model.crops:
         low = lows[crop.crop]
@@ -91,6 +93,11 @@ def yield_warnings(model: LinearModel, tons: Mapping[str, float], lows: Mapping[
             sentences.append(
                 f"{crop.crop} has no interval: {crop.spread.rows} rows leave no degrees of freedom "
                 f"for {crop.spread.rank + 1} coefficients"
+            )
+        if crop.is_exact:
+            sentences.append(
+                f"{crop.crop}: the line passes through all {crop.spread.rows} rows of training, so that its intervals "
+                "have no width: they do not say how far to trust it"
             )
         if tons[crop.crop] < 0:
             sentences.append(f"{crop.crop}: {rounded(tons[crop.crop])} tons is below 0 and is reported as 0")

@@ -19,7 +19,8 @@ from app.model.folds import FoldedMoments, assign_folds
 from app.model.linear import CropModel, LinearModel
 from app.model.moments import Array, Moments
 from app.model.progress import Progress
-from app.model.weather import FEATURE_NAMES, WEATHER
+from app.model.rounding import told_apart
+from app.model.weather import FEATURE_NAMES, WEATHER, YIELD, Feature
 from app.store.card import (
     Card,
     CropCard,
@@ -37,6 +38,10 @@ from app.training.order import Order, Recipe
 
 MIN_ROWS = 6
 """A crop with fewer rows is left out: four coefficients and two degrees of freedom."""
+SMALLEST = 1e-100
+"""Values must deviate by this much, in their unit: the squares of smaller deviations leave float64's range."""
+DISTINCT = 1e-12
+"""And the values of a feature by this share of the largest one: what is closer is rounding."""
 CURVE_POINTS = 200
 """The loss curve in the card has about this many points, the first and the last epoch among them."""
 
@@ -80,6 +85,7 @@ class Candidate:
             if order.recipe.name == "tutorial":
                 return cls._by_tutorial(order, harvest, progress)
             usable, left_out = _usable(rows.merged())
+            left_out += _check_spread({crop: part.total for crop, part in usable.items()})
             if harvest is not None:
                 left_out += harvest.left_out
             fit = _descend(order.recipe, {crop: part.total for crop, part in usable.items()}, progress)
@@ -150,6 +156,36 @@ def _usable(moments: Mapping[str, FoldedMoments]) -> tuple[dict[str, FoldedMomen
     if not usable:
         raise TooFewRows("too few rows: " + ("; ".join(few) or "no observation is stored"))
     return usable, few
+
+
+def _check_spread(crops: Mapping[str, Moments]) -> list[str]:
+    """Say, a sentence each, which features have one value only and are left out for a crop.
+
+    Raises:
+        InvalidInput: values differ, and by so little that nothing can be learned of the difference.
+    """
+    sentences = []
+    for crop, moments in crops.items():
+        columns = zip((*WEATHER, YIELD), moments.minimum.tolist(), moments.maximum.tolist(), strict=True)
+        for number, (column, low, high) in enumerate(columns):
+            if low < high:
+                _check_column(crop, column, low, high, float(moments.deviations[number]))
+            elif column is not YIELD:
+                sentences.append(
+                    f"{crop}: {column.name} is {low:g} {column.unit} in all {moments.count} rows and is left out: "
+                    "the crop's line says nothing of any other value"
+                )
+    return sentences
+
+
+def _check_column(crop: str, column: Feature, low: float, high: float, deviation: float) -> None:
+    least = SMALLEST if column is YIELD else max(SMALLEST, DISTINCT * max(abs(low), abs(high)))
+    if deviation < least:
+        first, last = told_apart(low, high)
+        raise InvalidInput(
+            f"{crop}: the values of {column.name}, {first} to {last} {column.unit}, cannot be told apart: they deviate "
+            f"by {deviation:.3g} {column.unit}, and at least {least:.3g} is needed; check the unit, or give one value"
+        )
 
 
 def _complete(table: Table) -> tuple[Table, list[str]]:

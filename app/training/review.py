@@ -20,16 +20,18 @@ MOST_LISTED = 1_000
 def suspicious(table: Table, model: LinearModel, first_row: int = 0) -> list[SuspiciousYield]:
     """Return the observations that lie more than 6 standard errors of prediction, s · √(1 + h), off the live model.
 
+    s is at least what rounding a yield to three digits makes.
     ``first_row``: how many rows were sent before the table's.
     """
     found: list[SuspiciousYield] = []
     weather = list(table.weather.T)
     for crop in model.crops:
-        if crop.crop not in table.crops or not crop.residual_sd:
+        noise = max(crop.residual_sd, crop.resolution) if crop.residual_sd is not None else 0.0
+        if crop.crop not in table.crops or not noise:
             continue
         tons = table.yields[:, table.crops.index(crop.crop)]
         predicted = crop.tons(weather)
-        away = np.abs(tons - predicted) / (crop.residual_sd * np.sqrt(1.0 + crop.spread.leverage(weather)))
+        away = np.abs(tons - predicted) / (noise * np.sqrt(1.0 + crop.spread.leverage(weather)))
         found += [
             SuspiciousYield(
                 row=first_row + row,

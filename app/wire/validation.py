@@ -136,6 +136,7 @@ _WORDS = {
     "model_attributes_type": ("not_an_object", "is not an object"),
     "model_type": ("not_an_object", "is not an object"),
     "list_type": ("not_a_list", "is not a list"),
+    "too_long": ("too_many_crops", "has more than {max_length} crops: send some of them in another row"),
     "too_short": ("too_short", "has {actual_length} entries, at least {min_length} are needed"),
     "string_pattern_mismatch": ("invalid", "{problem}"),
     "value_error": ("invalid", "{error}"),

@@ -7,6 +7,7 @@ name: addresses cannot be made to lead elsewhere, and localhost is not looked up
 
 import ipaddress
 import re
+import socket
 
 from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -61,7 +62,17 @@ def _is_address(name: str) -> bool:
 
 
 def _is_loopback(address: str) -> bool:
-    return address.lower() == LOCAL or (_is_address(address) and ipaddress.ip_address(address).is_loopback)
+    """Say whether only this machine reaches an address to listen on, however it is written: 127.1 is one, too."""
+    try:
+        found = {str(place[0]).partition("%")[0] for *_, place in socket.getaddrinfo(address, None)}
+    except (OSError, UnicodeError):
+        return False
+    return all(_unmapped(ipaddress.ip_address(each)).is_loopback for each in found)
+
+
+def _unmapped(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Return the IPv4 address that an IPv6 one stands for, if it does."""
+    return (address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None) or address
 
 
 class HostCheck:

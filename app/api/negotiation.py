@@ -37,10 +37,9 @@ def answer_type(request: Request, offered: Sequence[str]) -> str:
     Raises:
         NotAcceptable: it accepts none of them.
     """
-    accept = _accepted(request, "accept")
-    if not accept:
+    ranges = [(_type(part), _weight(part)) for part in _parts(_accepted(request, "accept"))]
+    if not ranges:
         return offered[0]
-    ranges = [(_type(part), _weight(part)) for part in _parts(accept)]
     best = max(offered, key=lambda media_type: _quality(media_type, ranges))
     if _quality(best, ranges) <= 0:
         raise NotAcceptable(f"this call answers in {' or '.join(offered)}")
@@ -67,7 +66,7 @@ def accepted_encodings(request: Request) -> dict[str, bool]:
 
 
 def _accepted(request: Request, header: str) -> str:
-    value = request.headers.get(header, "")
+    value = ", ".join(request.headers.getlist(header))  # several lines are one list (RFC 9110, 5.3)
     if len(value) > LONGEST:
         raise NotAcceptable(f"{header} has {len(value)} characters: at most {LONGEST} are read, send a shorter one")
     return value
@@ -95,4 +94,4 @@ def _weight(part: str) -> float:
         weight = float(given)
     except ValueError:
         return 0.0
-    return max(0.0, weight)  # of 0 and NaN it is 0
+    return min(1.0, max(0.0, weight))  # of 0 and NaN it is 0

@@ -207,7 +207,10 @@ class Registry:
         lines: list[LogLine] = []
         damage = [f"line {number} of the log is missing" for number in _gaps(wanted)]
         told = self._told_of(wanted[0]) if wanted else None
+        present = set(numbers)
         for number in wanted:
+            if number + 1 not in present:
+                told = None  # the line that told of it is missing
             try:
                 line = _vouched(self._objects.read(_line_name(number)), number, told)
             except StoreDamaged as error:

@@ -126,8 +126,8 @@ def table_of(observations: list[ReportedSeason]) -> Table:
     check_crop_names(crops)
     yields = [[row.yields.get(crop, np.nan) for crop in crops] for row in observations]
     weather = [(row.temperature, row.rainfall, row.humidity) for row in observations]
-    regions = tuple(row.region for row in observations)
-    seasons = tuple(row.season for row in observations)
+    regions = tuple(row.region or None for row in observations)
+    seasons = tuple(row.season or None for row in observations)
     faults = Faults()
     for column, names in zip(TEXT_COLUMNS, (regions, seasons), strict=True):
         for fault in _name_faults(column, names):

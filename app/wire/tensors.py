@@ -15,7 +15,7 @@ from app.model.moments import Array
 from app.model.weather import FEATURE_NAMES, WEATHER
 from app.serving.drift import Usage
 from app.serving.live import LEVEL
-from app.wire.answers import ENDS, Answer
+from app.wire.answers import Answer
 from app.wire.parts import MOST_HERE, Parts, check_size
 from app.wire.protocol import MODEL, InferRequest, InputTensor
 from app.wire.questions import Question
@@ -123,7 +123,9 @@ def _arrays(tensors: list[InputTensor], raw: memoryview, max_rows: int) -> Itera
         else:
             numbers = _from_bytes(tensor, raw[start : start + size])
             start += size
-        yield tensor.name, numbers.astype(np.float64).reshape(tensor.shape)
+        with np.errstate(invalid="ignore"):  # NaN of any kind is told as what it is
+            numbers = numbers.astype(np.float64)
+        yield tensor.name, numbers.reshape(tensor.shape)
     if start != len(raw):
         raise InvalidInput(f"{len(raw)} bytes are behind the JSON, and inputs have {start} by their binary_data_size")
 
@@ -165,12 +167,11 @@ def _from_json(tensor: InputTensor) -> NDArray[Any]:
 
 def _as_declared(tensor: InputTensor, numbers: Array) -> NDArray[Any]:
     """Return JSON's numbers as their datatype has them, so that JSON and bytes mean the same."""
-    if tensor.datatype == BF16:
-        return _from_bf16(numbers.astype("<f4").view("<u4") >> 16)
-    kind = np.dtype(TYPES[tensor.datatype])
+    kind = np.dtype("<f4" if tensor.datatype == BF16 else TYPES[tensor.datatype])
     if kind.kind == "f":
         with np.errstate(over="ignore"):
-            return numbers.astype(kind)
+            rounded = numbers.astype(kind)
+        return _from_bf16(rounded.view("<u4") >> 16) if tensor.datatype == BF16 else rounded
     limits = np.iinfo(kind)
     wrong = np.flatnonzero(~((numbers == np.floor(numbers)) & (numbers >= limits.min) & (numbers <= limits.max)))
     if len(wrong):
@@ -269,8 +270,11 @@ def _wanted(request: InferRequest, model: LinearModel) -> dict[str, bool]:
 def _output(name: str, answer: Answer) -> NDArray[Any]:
     if name == EXTRAPOLATED:  # before a crop of that name, which a store may have from before it was refused
         return answer.extrapolated
-    crop, _, end = name.rpartition("_")
-    column = answer.column(crop, end) if end in ENDS else answer.column(name, "tons")
+    if any(crop.crop == name for crop in answer.model.crops):  # before one whose end it could be: "low" is a name too
+        column = answer.column(name, "tons")
+    else:
+        crop, _, end = name.rpartition("_")
+        column = answer.column(crop, end)
     if column is None:
         raise InvalidInput(f"there is no output {name!r}: its crop has too few rows for an interval")
     return column

@@ -49,7 +49,7 @@ def validated(adapter: TypeAdapter[Valid], body: Any) -> Valid:
     try:
         return adapter.validate_python(body)
     except ValidationError as error:
-        found = error.errors(include_url=False)
+        found = _details(adapter, error)
     raise invalid([*found, *_further(adapter, body, found)])
 
 
@@ -65,8 +65,7 @@ def _further(adapter: TypeAdapter[Any], body: Any, known: list[ErrorDetails]) ->
         places = _places(known, body)
         for fault in known:
             if (place := _place(fault)) is not None and place[0] in places:
-                rest = [part for part in fault["loc"] if part not in SHAPES][2:]
-                yield {**fault, "loc": (place[0], cut[place[0]] + place[1], *rest)}
+                yield {**fault, "loc": (place[0], cut[place[0]] + place[1], *fault["loc"][2:])}
                 count += 1
 
 
@@ -74,8 +73,19 @@ def _faults(adapter: TypeAdapter[Any], body: Any) -> list[ErrorDetails]:
     try:
         adapter.validate_python(body)
     except ValidationError as error:
-        return error.errors(include_url=False)
+        return _details(adapter, error)
     return []
+
+
+def _details(adapter: TypeAdapter[Any], error: ValidationError) -> list[ErrorDetails]:
+    """Return the faults, without the tag of a union of shapes that begins each location: a client never sent it."""
+    found = error.errors(include_url=False)
+    schema: Any = adapter.core_schema
+    if schema["type"] == "definitions":
+        schema = schema["schema"]
+    if schema["type"] != "tagged-union":
+        return found
+    return [{**fault, "loc": fault["loc"][1:]} for fault in found]  # type: ignore[misc]
 
 
 def _places(faults: list[ErrorDetails], body: Any) -> dict[str, int]:
@@ -86,7 +96,7 @@ def _places(faults: list[ErrorDetails], body: Any) -> dict[str, int]:
 
 def _place(fault: Mapping[str, Any]) -> tuple[str, int] | None:
     """Return the list and the entry in it that a fault is of, None if it is of none."""
-    match [part for part in fault["loc"] if part not in SHAPES]:
+    match fault["loc"]:
         case [str(name), int(index), *_]:
             return name, index
     return None
@@ -105,17 +115,16 @@ def invalid(faults: Sequence[Mapping[str, Any]]) -> OrchardError:
     return error
 
 
-SHAPES = frozenset({"one", "several", "columns"})
-"""Tags of the union of request shapes, which pydantic adds to the location and a client never sent."""
 _SHOWN = 40
 """Characters of a rejected value that a message repeats: enough to recognise it by."""
 
 
 def _field_error(fault: Mapping[str, Any]) -> FieldError:
-    loc = tuple(_cut(part) for part in fault["loc"] if part not in SHAPES)
-    kind = fault["type"]
+    loc = tuple(map(_cut, fault["loc"]))
+    kind, context = fault["type"], fault.get("ctx") or {}
+    if kind == "too_long" and context["field_type"] == "Dictionary":  # the only one with a bound
+        kind = "too_many_crops"
     code, message = _WORDS.get(kind, (kind, "{msg}"))
-    context = fault.get("ctx") or {}
     words = {**context, "msg": fault["msg"], "input": _shown(fault.get("input")), "unit": _unit(loc)}
     if kind == "string_pattern_mismatch":
         words["problem"] = _mismatch(fault["input"], words["pattern"])
@@ -136,7 +145,8 @@ _WORDS = {
     "model_attributes_type": ("not_an_object", "is not an object"),
     "model_type": ("not_an_object", "is not an object"),
     "list_type": ("not_a_list", "is not a list"),
-    "too_long": ("too_many_crops", "has more than {max_length} crops: send some of them in another row"),
+    "too_long": ("too_long", "has more than {max_length} entries, which is the limit"),
+    "too_many_crops": ("too_many_crops", "has more than {max_length} crops: send some of them in another row"),
     "too_short": ("too_short", "has {actual_length} entries, at least {min_length} are needed"),
     "string_pattern_mismatch": ("invalid", "{problem}"),
     "value_error": ("invalid", "{error}"),

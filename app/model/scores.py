@@ -18,6 +18,7 @@ from app.model.folds import FOLDS, FoldedMoments
 from app.model.linear import CropModel, LinearModel
 from app.model.moments import Array, Moments
 from app.model.rounding import rounded
+from app.model.slips import slips
 
 CONFIDENCE = 0.99
 """Honest noise on the new rows stays below its bound with this probability."""
@@ -115,6 +116,7 @@ def judge(
     current: Current | None,
     *,
     may_drop: bool,
+    noticed: Iterable[str] = (),
 ) -> Verdict:
     """Decide whether the candidate may go live.
 
@@ -124,9 +126,13 @@ def judge(
         old: those of them that the current model was trained on.
         new: those that it has never seen.
         current: the live model, None if no model is live.
-        may_drop: whether a crop that the current model predicts may be missing.
+        may_drop: whether the rows stand for all that was learned before: a crop that the current model predicts may be
+            missing, and the current model's own error says nothing against them.
+        noticed: what speaks against the new rows themselves.
     """
-    failed = list(_fit_faults(fit))
+    failed = [*noticed, *_fit_faults(fit)]
+    if current is not None and not may_drop:
+        failed += slips(current.model, {crop: rows.total for crop, rows in new.items()}, _noise_bounds(new, current))
     passed: list[str] = []
     if current is None and not failed:
         passed.append("there is no current model to compare with, and the fit is sound")
@@ -146,6 +152,21 @@ def judge(
         passed += verdict.passed
         failed += verdict.failed
     return Verdict(tuple(passed), tuple(failed), crops)
+
+
+def _noise_bounds(new: Mapping[str, FoldedMoments], current: Current) -> dict[str, float]:
+    """Return, by crop, what the current model's error on the new rows stays below if they are honest, tons."""
+    return {
+        crop.crop: _noise_bound(crop, recorded, rows.total.count)
+        for crop in current.model.crops
+        if (recorded := current.recorded.get(crop.crop)) is not None
+        and (rows := new.get(crop.crop)) is not None
+        and rows.total.count
+    }
+
+
+def _noise_bound(known: CropModel, recorded: float, rows: int) -> float:
+    return max(recorded, known.resolution) * math.sqrt(chi_square_quantile(CONFIDENCE, rows) / rows)
 
 
 def _fit_faults(fit: Fit) -> Iterable[str]:
@@ -226,7 +247,7 @@ def _check_new(known: CropModel, scores: Comparison, recorded: float | None) -> 
         f"the current model's {rounded(scores.current.tons)}"
     )
     if recorded is not None:
-        noise = max(recorded, known.resolution) * math.sqrt(chi_square_quantile(CONFIDENCE, rows) / rows)
+        noise = _noise_bound(known, recorded, rows)
         allowed = max(allowed, noise)
         sentence += f", and honest noise would stay below {rounded(noise)}"
     passed = error <= allowed

@@ -13,12 +13,16 @@ class UnitMistake:
     """What a feature is easily given as by mistake, and how to convert it to the right unit."""
 
     given: str
-    convert: Callable[[float], float]
+    convert: Callable[[Any], Any]
+    """Of a number, or of each of an array."""
 
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One column of weather: ``low`` and ``high`` are in ``unit`` and belong to the allowed values."""
+    """One column of weather: ``low`` and ``high`` are in ``unit`` and belong to the allowed values.
+
+    ``plausible``: what no season in which a crop grows is below; less than that is likely to be in another unit.
+    """
 
     name: str
     unit: str
@@ -26,6 +30,7 @@ class Feature:
     high: float
     meaning: str
     mistake: UnitMistake | None = None
+    plausible: float | None = None
 
     def admits(self, values: Any) -> Any:
         """Tell of a number, or of each of an array, whether it is within the bounds; NaN is not."""
@@ -48,6 +53,7 @@ WEATHER = (
         140.0,
         "average over the season",
         UnitMistake("in °C", lambda celsius: celsius * 9.0 / 5.0 + 32.0),
+        plausible=32.0,
     ),
     Feature(
         "rainfall", "mm", 0.0, 30_000.0, "total over the season", UnitMistake("in inches", lambda inches: inches * 25.4)
@@ -59,6 +65,7 @@ WEATHER = (
         100.0,
         "average relative humidity over the season",
         UnitMistake("a share of 1", lambda share: share * 100.0),
+        plausible=2.0,
     ),
 )
 FEATURE_NAMES = tuple(feature.name for feature in WEATHER)

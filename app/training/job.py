@@ -27,6 +27,7 @@ from app.training.lock import alone
 from app.training.order import Order, PackedTable
 from app.training.pending import Pending, settle
 from app.training.report import Changes, Report, SuspiciousYield
+from app.training.units import UnitCheck
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -106,10 +107,10 @@ class Job:
     def _train(self, order: Order, progress: Progress) -> Outcome:
         live = self._live()
         after = self._registry.last_number()
-        harvest, found = _read(order, live, progress)
+        harvest, found, units = _read(order, live, progress)
         with self._observations.reading() as transaction:
             stock = _Stock.of(order, harvest, transaction, live)
-        attempt = _Attempt.of(order, harvest, found, stock, live, progress)
+        attempt = _Attempt.of(order, harvest, found, units, stock, live, progress)
         if order.dry_run:
             return attempt.outcome(None)
         progress(Step("publishing"))
@@ -183,20 +184,30 @@ class _Live:
         return scores.Current(self.version.model, recorded)
 
 
-def _read(order: Order, live: _Live | None, progress: Progress) -> tuple[Harvest | None, list[SuspiciousYield]]:
-    """Take in what comes with an order, before the database is looked at, and look for suspicious rows."""
+def _read(
+    order: Order, live: _Live | None, progress: Progress
+) -> tuple[Harvest | None, list[SuspiciousYield], list[str]]:
+    """Take in what comes with an order, before the database is looked at.
+
+    Returns:
+        The harvest, its suspicious rows, and what is to be said of its units.
+    """
     if order.table is None:
-        return None, []
+        return None, [], []
     source = order.table.unpacked() if isinstance(order.table, PackedTable) else order.table
     found: list[SuspiciousYield] = []
+    # Rows that stand for all before may be of another climate: they are compared with what is possible at all.
+    units = UnitCheck(live.version.model.widest_spread if live is not None and not order.alone else None)
 
     def look(part: Table, first_row: int) -> None:
+        units.add(part)
         if isinstance(source, TableFile):
             progress(Step("reading", first_row))
         if live is not None and len(found) < review.MOST_LISTED:
             found.extend(review.suspicious(part, live.version.model, first_row))
 
-    return Harvest.of(source, look), found[: review.MOST_LISTED]
+    harvest = Harvest.of(source, look)
+    return harvest, found[: review.MOST_LISTED], list(units.sentences())
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -260,6 +271,7 @@ class _Attempt:
         order: Order,
         harvest: Harvest | None,
         found: list[SuspiciousYield],
+        units: list[str],
         stock: _Stock,
         live: _Live | None,
         progress: Progress,
@@ -270,7 +282,7 @@ class _Attempt:
         progress(Step("scoring"))
         current = live.current() if live is not None else None
         moments = candidate.moments
-        verdict = scores.judge(candidate.fit, moments, rows.old, rows.new, current, may_drop=order.alone)
+        verdict = scores.judge(candidate.fit, moments, rows.old, rows.new, current, may_drop=order.alone, noticed=units)
         version = candidate.version(order, harvest, stock.batches, live.number if live is not None else None, verdict)
         changes = None
         if order.dry_run:

@@ -85,7 +85,7 @@ def _details(adapter: TypeAdapter[Any], error: ValidationError) -> list[ErrorDet
         schema = schema["schema"]
     if schema["type"] != "tagged-union":
         return found
-    return [{**fault, "loc": fault["loc"][1:]} for fault in found]  # type: ignore[misc]
+    return [{**fault, "loc": fault["loc"][1:]} for fault in found]
 
 
 def _places(faults: list[ErrorDetails], body: Any) -> dict[str, int]:

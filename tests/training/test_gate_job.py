@@ -62,7 +62,8 @@ def test_kilograms_are_rejected_and_set_aside(job: Job, settings: Settings, tuto
     """A yield in kilograms: rejected with mango and numbers, version 1 stays live, the rows are kept but withdrawn."""
     report = _run(job, _rows(tutorial, [[56_000.0, 70.0], *HONEST[1:]]))
     assert (report.version, report.decision, report.activated) == ("2", "rejected", False)
-    assert report.reasons[0].startswith("mango: on 3 new rows its out-of-fold error is ")
+    assert report.reasons[0].startswith("mango: on 3 new rows the current model is off by 28,680 tons")
+    assert report.reasons[1].startswith("mango: on 3 new rows its out-of-fold error is ")
     assert _live(settings) == "1"
     rows = _stored(settings)
     assert len(rows) == 18

@@ -1,0 +1,146 @@
+"""What is wrong with all new rows alike: yields in another unit, columns or crops exchanged, or simply far off.
+
+A model that has learned such rows fits them well, and so does not notice. The model that is live has not learned them:
+its error on them is compared with what its noise can make, and with what would be left if a slip were undone.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from app.model.linear import CropModel, LinearModel
+from app.model.moments import Array, Moments
+from app.model.rounding import rounded
+from app.model.weather import FEATURE_NAMES
+
+TWICE = 2.0
+"""Rows surprise where the live model's error on them is this many times what honest noise stays below."""
+LIKELIER = math.log(4.0)
+"""A slip is named where the rows are this much likelier with it, by the logarithm of the ratio."""
+FACTORS = {
+    1000.0: "like kilograms",
+    2204.6: "like pounds",
+    2.2046: "as pounds are to kilograms",
+    1.1023: "like short tons",
+    2.0: "twice too large",
+    10.0: "ten times too large",
+    100.0: "a hundred times too large",
+    0.001: "like thousands of tons",
+    0.01: "a hundred times too small",
+    0.1: "ten times too small",
+    0.5: "half as large as they should be",
+    1 / 2.2046: "as kilograms are to pounds",
+}
+"""By how much yields are too large in a unit that is not tons, and what they look like."""
+WAY_OUT = "correct them and send them again, or activate the version all the same if they are right"
+
+
+class _Misfit(NamedTuple):
+    """How far rows are off a line.
+
+    ``squares``: their squared errors in units of their variance, by noise and by how far out they lie; one a row is
+    what noise makes. ``unlikely``: the negative logarithm of their likelihood, less what is the same for all slips.
+    """
+
+    squares: float
+    unlikely: float
+
+
+class _Column(NamedTuple):
+    """A crop and its new rows; ``bound``: the error that honest noise stays below, tons."""
+
+    crop: CropModel
+    rows: Moments
+    bound: float
+    misfit: _Misfit
+
+    def surprises(self, misfit: _Misfit) -> bool:
+        """Say whether rows that are so far off are farther off than twice what honest noise stays below."""
+        return math.sqrt(misfit.squares / self.rows.count) * _noise(self.crop) > TWICE * self.bound
+
+    def explains(self, misfit: _Misfit) -> bool:
+        """Say whether a slip that leaves this is what has happened."""
+        return self.misfit.unlikely - misfit.unlikely > LIKELIER and not self.surprises(misfit)
+
+
+def slips(model: LinearModel, new: Mapping[str, Moments], bounds: Mapping[str, float]) -> list[str]:
+    """Return a sentence for each crop whose ``new`` rows are not what the live ``model`` can have missed by noise.
+
+    ``bounds``: by crop, the error that honest noise stays below, tons.
+    """
+    reported = []
+    for crop in model.crops:
+        rows = new.get(crop.crop)
+        if rows is not None and rows.count and _noise(crop) and crop.crop in bounds:
+            reported.append(_Column(crop, rows, bounds[crop.crop], _misfit(rows, crop)))
+    doubtful = [crop for crop in reported if crop.surprises(crop.misfit)]
+    if not doubtful:
+        return []
+    return [*_exchanged_crops(reported, doubtful)] or list(map(_sentence, doubtful))
+
+
+def _noise(crop: CropModel) -> float:
+    return max(crop.residual_sd, crop.resolution) if crop.residual_sd is not None else 0.0
+
+
+def _misfit(rows: Moments, crop: CropModel, scale: float = 1.0, order: list[int] | None = None) -> _Misfit:
+    """Return how far rows are off a crop's line.
+
+    ``scale``: what their yields are divided by; ``order``: the columns that their features are taken from.
+    """
+    moments = rows if order is None else rows.of_columns([*order, len(order)])
+    direction = np.append(-np.array(crop.weights), 1.0 / scale)
+    bias = float(direction @ moments.mean) - crop.intercept
+    error = rows.count * bias**2 + float(np.sum((moments.factor @ direction) ** 2))
+    deviation = _noise(crop) * math.sqrt(1.0 + _mean_leverage(moments, crop))
+    squares = error / deviation**2
+    # Of the yields as they were sent: a larger unit spreads them, and so does weather far out.
+    return _Misfit(squares, squares / 2.0 + rows.count * math.log(deviation * scale))
+
+
+def _mean_leverage(rows: Moments, crop: CropModel) -> float:
+    whitener: Array = np.array(crop.spread.whitener)
+    away = whitener @ (rows.mean[:-1] - np.array(crop.spread.center))
+    around = np.sum((rows.factor[:, :-1] @ whitener.T) ** 2) / rows.count
+    return float(1.0 / crop.spread.rows + away @ away + around)
+
+
+def _exchanged_crops(reported: list[_Column], doubtful: list[_Column]) -> Iterator[str]:
+    for first, second in itertools.combinations(reported, 2):
+        if first not in doubtful and second not in doubtful:
+            continue
+        one, other = _misfit(first.rows, second.crop), _misfit(second.rows, first.crop)
+        gained = first.misfit.unlikely + second.misfit.unlikely - one.unlikely - other.unlikely
+        if gained > LIKELIER and not second.surprises(one) and not first.surprises(other):
+            yield f"{first.crop.crop} and {second.crop.crop} look exchanged: each column fits the other crop; {WAY_OUT}"
+
+
+def _sentence(column: _Column) -> str:
+    name, count = column.crop.crop, column.rows.count
+    misfit, words = min([*_scaled(column), *_reordered(column)], key=lambda slip: slip[0].unlikely)
+    if column.explains(misfit):
+        return f"{name}: {words}; {WAY_OUT}"
+    error = math.sqrt(column.misfit.squares / count) * _noise(column.crop)
+    return (
+        f"{name}: on {count} new row{'s' * (count != 1)} the current model is off by {rounded(error)} tons, and honest "
+        f"noise would stay below {rounded(column.bound)}: more than twice as much; {WAY_OUT}"
+    )
+
+
+def _scaled(column: _Column) -> Iterator[tuple[_Misfit, str]]:
+    count = column.rows.count
+    yields = "its yield looks" if count == 1 else f"all {count} yields look"
+    for factor, words in FACTORS.items():
+        yield _misfit(column.rows, column.crop, scale=factor), f"{yields} {words}"
+
+
+def _reordered(column: _Column) -> Iterator[tuple[_Misfit, str]]:
+    columns = list(range(len(column.crop.weights)))
+    for first, second in itertools.combinations(columns, 2):
+        order = columns.copy()
+        order[first], order[second] = second, first
+        words = f"{FEATURE_NAMES[first]} and {FEATURE_NAMES[second]} look exchanged"
+        yield _misfit(column.rows, column.crop, order=order), words

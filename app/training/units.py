@@ -1,0 +1,100 @@
+"""Whether a column of weather came in another unit: most values are outside the range, and near it if converted."""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.data.tables import Table
+from app.model.linear import Spread
+from app.model.moments import Array
+from app.model.slips import WAY_OUT
+from app.model.weather import WEATHER, Feature
+
+MOST = 0.5
+"""More than this share of the rows must be wrong alike."""
+SLACK = 0.5
+"""By how much of its width the range is wider for converted values: a season may differ from those before."""
+
+
+class UnitCheck:
+    """Looks at parts of a table and counts; ``spread``: of the live model's training rows, None for a first model."""
+
+    def __init__(self, spread: Spread | None) -> None:
+        self._spread = spread
+        self._rows = 0
+        self._found: Counter[str] = Counter()
+
+    def add(self, part: Table) -> None:
+        """Look at some more rows; of most parts the smallest and largest values tell that nothing is outside."""
+        self._rows += len(part)
+        if self._is_inside(part.weather):
+            return
+        for number, feature in enumerate(WEATHER):
+            self._found[feature.name] += self._count(feature, part.weather[:, number], number)
+        if self._spread is not None:
+            for first, second in itertools.combinations(range(len(WEATHER)), 2):
+                self._found[_pair(first, second)] += self._exchanged(part.weather, first, second)
+
+    def sentences(self) -> Iterator[str]:
+        """Say, a sentence each, what most of the rows look like."""
+        for number, feature in enumerate(WEATHER):
+            if self._is_most(feature.name) and feature.mistake is not None:
+                yield (
+                    f"{feature.name}: {self._of_all(feature.name)} {self._outside(feature, number)}, and would not if "
+                    f"they were {feature.mistake.given}: {WAY_OUT}"
+                )
+        if self._spread is not None:
+            for first, second in itertools.combinations(range(len(WEATHER)), 2):
+                if self._is_most(_pair(first, second)):
+                    yield (
+                        f"{_pair(first, second)} look exchanged: {self._of_all(_pair(first, second))} lie outside the "
+                        f"training range, and would not the other way round: {WAY_OUT}"
+                    )
+
+    def _is_inside(self, weather: Array) -> bool:
+        if self._spread is None:
+            least = [-np.inf if feature.plausible is None else feature.plausible for feature in WEATHER]
+            return bool((weather.min(axis=0) >= least).all())
+        low, high = self._spread.minimum, self._spread.maximum
+        return bool((weather.min(axis=0) >= low).all() and (weather.max(axis=0) <= high).all())
+
+    def _is_most(self, what: str) -> bool:
+        return self._found[what] > MOST * self._rows
+
+    def _of_all(self, what: str) -> str:
+        return f"{self._found[what]} of {self._rows} row{'s' * (self._rows != 1)}"
+
+    def _outside(self, feature: Feature, number: int) -> str:
+        if self._spread is None:
+            return f"lie below the {feature.plausible:g} {feature.unit} that a season has at least"
+        low, high = self._spread.minimum[number], self._spread.maximum[number]
+        return f"lie outside the training range, {low:g} to {high:g} {feature.unit}"
+
+    def _count(self, feature: Feature, values: Array, number: int) -> int:
+        """Return how many values are outside what is known, and inside if converted."""
+        if feature.mistake is None:
+            return 0
+        converted = feature.mistake.convert(values)
+        if self._spread is None:
+            if feature.plausible is None:
+                return 0
+            return int(np.sum((values < feature.plausible) & (converted >= feature.plausible)))
+        return int(np.sum(~self._inside(values, number) & self._inside(converted, number, SLACK)))
+
+    def _exchanged(self, weather: Array, first: int, second: int) -> int:
+        one, other = weather[:, first], weather[:, second]
+        as_sent = self._inside(one, first) & self._inside(other, second)
+        return int(np.sum(~as_sent & self._inside(other, first, SLACK) & self._inside(one, second, SLACK)))
+
+    def _inside(self, values: Array, number: int, slack: float = 0.0) -> NDArray[np.bool_]:
+        assert self._spread is not None  # noqa: S101 - asked only where there is one
+        low, high = self._spread.minimum[number], self._spread.maximum[number]
+        beyond = slack * (high - low)
+        return (values >= low - beyond) & (values <= high + beyond)
+
+
+def _pair(first: int, second: int) -> str:
+    return f"{WEATHER[first].name} and {WEATHER[second].name}"

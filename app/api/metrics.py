@@ -129,9 +129,7 @@ class _Now(Collector):
             return
         yield GaugeMetricFamily("orchard_live_version", live_version, float(served.version))
         found = drift(self._services.asked_weather.moments(), served.model.widest_spread)
-        yield GaugeMetricFamily(
-            "orchard_asked_regions", "Regions asked about since the start, as far as drift knows.", float(found.asked)
-        )
+        yield GaugeMetricFamily("orchard_asked_regions", "Regions asked about in the last day.", float(found.asked))
         shift = GaugeMetricFamily(
             "orchard_drift_shift",
             "Mean of a feature asked about less that of training, in training's standard deviations.",
@@ -143,6 +141,8 @@ class _Now(Collector):
         yield shift
         distance = "Mahalanobis distance of the mean weather asked about from that of training."
         yield GaugeMetricFamily("orchard_drift_distance", distance, found.distance or 0.0)
+        different = "1 where the weather asked about is not that of training by a test of 1 in 100, else 0."
+        yield GaugeMetricFamily("orchard_drift_different", different, float(bool(found.reasons)))
 
 
 def _counts(totals: Totals) -> Iterator[Metric]:

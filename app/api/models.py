@@ -15,7 +15,7 @@ from app.api.openapi import examples
 from app.api.openapi.parts import body, documented
 from app.api.services import Services, ServicesDep
 from app.logs import log_write
-from app.serving.drift import drift
+from app.serving.drift import HOURS, drift
 from app.store.line import LogLine
 from app.wire import records
 from app.wire.media_types import JSON
@@ -54,12 +54,20 @@ async def live(services: ServicesDep) -> VersionCard:
 
 @router.get("/live/drift", summary="How far the weather asked about is from training", responses=documented(503))
 async def drift_report(services: ServicesDep) -> DriftReport:
-    """Compare the weather asked about since the start, over all workers, with the weather of training."""
+    """Compare the weather asked about in the last day, over all workers, with the weather of training."""
     served = services.live.current
     await asyncio.to_thread(services.asked_weather.begin_merge())
     found = drift(await asyncio.to_thread(services.asked_weather.moments), served.model.widest_spread)
     features = {name: FeatureDriftEntry(**asdict(feature)) for name, feature in found.features.items()}
-    return DriftReport(model_version=served.version, asked=found.asked, features=features, distance=found.distance)
+    return DriftReport(
+        model_version=served.version,
+        hours=HOURS,
+        asked=found.asked,
+        features=features,
+        distance=found.distance,
+        different=bool(found.reasons),
+        reasons=found.reasons,
+    )
 
 
 @router.get("/log", summary="The activation log, newest first", responses=documented(422, 503))

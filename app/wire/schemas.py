@@ -232,23 +232,32 @@ class VersionCard(Card):
 
 
 class FeatureDriftEntry(BaseModel):
-    """A feature's mean in what was asked and in training, in its unit; ``shift``: in training's standard deviations."""
+    """A feature's mean and standard deviation in what was asked and in training, in its unit.
+
+    ``shift``: the difference of the means in training's standard deviations.
+    """
 
     asked_mean: float
     training_mean: float
     shift: float | None
+    asked_deviation: float
+    training_deviation: float
 
 
 class DriftReport(BaseModel):
-    """How far the weather asked about since the start lies from the live version's training.
+    """How far the weather asked about in the last ``hours`` lies from the live version's training.
 
     ``asked``: regions. ``distance``: Mahalanobis distance of the mean weathers; null where nothing was asked.
+    ``different``: whether chance alone would show as much in less than 1 of 100 cases; ``reasons`` say how.
     """
 
     model_version: str
+    hours: int
     asked: int
     features: dict[str, FeatureDriftEntry]
     distance: float | None
+    different: bool
+    reasons: list[str]
 
 
 class LogPage(BaseModel):

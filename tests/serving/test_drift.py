@@ -6,10 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from app.data.harvest import moments_of
 from app.data.tables import Table
+from app.model.folds import FoldedMoments
 from app.model.linear import Spread
+from app.model.moments import Array
+from app.model.rounding import rounded
 from app.serving.drift import FOLDER, AskedWeather, Usage, drift
 from app.store.objects import Objects
 
@@ -68,3 +72,88 @@ def test_processes_add_up(tmp_path: Path, spread: Spread) -> None:
     found = drift(mine.moments(), spread)
     assert found.asked == 2
     assert found.features["rainfall"].asked_mean == pytest.approx(65.0)
+
+
+def _noted(rows: Array, shared: Objects | None = None) -> AskedWeather:
+    asked = AskedWeather(shared)
+    asked.note_many(Usage(list(rows.T), len(rows), 0))
+    asked.begin_merge()()
+    return asked
+
+
+@pytest.mark.parametrize("shift", [0.0, 2.0, 20.0])
+def test_the_means_are_tested_as_by_hotelling(spread: Spread, tutorial: Table, shift: float) -> None:
+    """T² is that of the two samples, with their pooled covariance, and F's tail is SciPy's."""
+    rows = tutorial.weather[:9] + np.array([0.0, shift, 0.0])
+    away = rows.mean(axis=0) - tutorial.weather.mean(axis=0)
+    scatter = 8 * np.cov(rows.T) + 14 * np.cov(tutorial.weather.T)
+    squared = 9 * 15 / 24 * away @ np.linalg.solve(scatter / 22, away)
+    chance = stats.f.sf(squared * 20 / (3 * 22), 3, 20)
+    told = [sentence for sentence in drift(_noted(rows).moments(), spread).reasons if "Hotelling" in sentence]
+    expected = (
+        f"the mean weather asked about is not that of training (Hotelling's T² {rounded(squared)}, probability by "
+        f"chance {chance:.2g})"
+    )
+    assert told == ([expected] if chance < 0.01 else [])
+
+
+def test_spreads_are_compared(spread: Spread, tutorial: Table) -> None:
+    """Weather whose mean is that of training, and which varies more or less, is different too."""
+    middle = tutorial.weather.mean(axis=0)
+    wide = drift(_noted(middle + (tutorial.weather - middle) * [1.0, 4.0, 1.0]).moments(), spread)
+    assert [sentence.partition(" (")[0] for sentence in wide.reasons] == [
+        "rainfall asked about spreads 4 times as widely as in training"
+    ]
+    assert wide.features["rainfall"].asked_deviation == pytest.approx(4 * wide.features["rainfall"].training_deviation)
+    narrow = drift(_noted(middle + (tutorial.weather - middle) * [0.1, 1.0, 1.0]).moments(), spread)
+    assert [sentence.partition(" (")[0] for sentence in narrow.reasons] == [
+        "temperature asked about spreads 0.1 times as widely as in training"
+    ]
+
+
+@pytest.mark.parametrize(("known", "asked"), [(400, 12), (15, 15), (30, 500)])
+def test_weather_like_that_of_training_is_not_different(tutorial: Table, known: int, asked: int) -> None:
+    """Of 300 worlds with a day's questions about regions like those of training, 1 in 100 are different by a test."""
+    draw = np.random.default_rng(7)
+    root = np.linalg.cholesky(np.cov(tutorial.weather.T))
+    reasons: list[str] = []
+    for _ in range(300):
+        rows = tutorial.weather.mean(axis=0) + draw.normal(size=(known + asked, 3)) @ root.T
+        reasons += drift(_noted(rows[known:]).moments(), Spread.of(_learned(rows[:known]))).reasons
+    means = sum("Hotelling" in reason for reason in reasons)
+    assert means < 10
+    assert len(reasons) - means < 10
+
+
+def _learned(weather: Array) -> FoldedMoments:
+    fold = np.arange(len(weather), dtype=np.uint8) % 5
+    return FoldedMoments.of(weather, np.zeros((len(weather), 1)), fold)[0]
+
+
+def test_a_question_that_is_repeated_is_no_evidence(spread: Spread, tutorial: Table) -> None:
+    """A dashboard that asks for the regions of training ten thousand times is not different."""
+    rows = np.tile(tutorial.weather + np.array([0.3, 0.0, 0.0]), (1_000, 1))
+    assert drift(_noted(rows).moments(), spread).reasons == []
+
+
+@pytest.mark.parametrize("shares", [False, True])
+def test_what_was_asked_a_day_ago_is_forgotten(tmp_path: Path, shares: bool) -> None:
+    """Hour by hour, also by another process that has asked nothing since."""
+    hours = [100.0]
+    shared = Objects(tmp_path) if shares else None
+    asked = AskedWeather(shared, lambda: hours[0] * 3_600)
+    counts = []
+    for hour in (100.0, 100.9, 110.0, 123.9, 124.0, 134.0):
+        hours[0] = hour
+        asked.note((80.0, 60.0, 50.0))
+        asked.begin_merge()()
+        counts.append(asked.moments().count)
+    assert counts == [1, 2, 3, 4, 3, 3]
+    if shares:
+        (tmp_path / FOLDER / f"{os.getpid()}.safetensors").rename(tmp_path / FOLDER / "1.safetensors")
+        other = AskedWeather(shared, lambda: hours[0] * 3_600)
+        assert other.moments().count == 3
+        hours[0] = 147.5
+        assert other.moments().count == 2
+        hours[0] = 158.0
+        assert other.moments().count == 0

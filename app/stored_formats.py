@@ -7,13 +7,13 @@ stored. What an earlier program has stored is read as it is (files) or brought u
 
 Store: 1: version 0.1.0, which wrote no number. 2: lines of the log with a digest, the hash of the line before, and an
 idempotency key. Database: 1: version 0.1.0, which wrote no number. 2: checksums of rows, batches and answers; trainings
-under way; restored batches. 3: who has withdrawn or restored a batch.
+under way; restored batches. 3: who has withdrawn or restored a batch. 4: the rows of a batch by region and season.
 """
 
 from app.errors import StoreTooNew
 
 STORE = 2
-DATABASE = 3
+DATABASE = 4
 
 
 def check_format(number: object, newest: int, what: str) -> None:

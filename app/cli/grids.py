@@ -92,7 +92,7 @@ def fit_lines(card: Card) -> list[str]:
         f"recipe              {card.recipe}",
         *fitting(card.fit),
         *left_out(card.left_out),
-        *(line for crop, part in card.crops.items() for line in _undetermined(crop, part)),
+        *(line for crop, part in card.crops.items() for line in (*_undetermined(crop, part), *_effects(crop, part))),
     ]
 
 
@@ -116,6 +116,18 @@ def _undetermined(crop: str, part: CropCard) -> Iterator[str]:
         yield f"constant            {', '.join(part.constant_features)}, in the rows of {crop}: weight 0"
     if part.collinear_features:
         yield f"collinear           {', '.join(part.collinear_features)}, in the rows of {crop}: minimum-norm weights"
+
+
+def _effects(crop: str, part: CropCard) -> Iterator[str]:
+    """Say how much of what the weather leaves unexplained is the region, and how much the season."""
+    if part.effects is None:
+        return
+    told = [
+        f"{effect.share:.0%} the {name} ({effect.groups} {name}s)"
+        for name, effect in (("region", part.effects.region), ("season", part.effects.season))
+        if effect is not None
+    ]
+    yield f"beyond weather      of what the weather leaves unexplained in {crop}, {', '.join(told)}"
 
 
 def coefficients(card: Card) -> Grid:

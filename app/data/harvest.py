@@ -9,7 +9,9 @@ import numpy as np
 from app.data.table_file import TableFile
 from app.data.tables import NO_YIELD, Mask, Table
 from app.errors import InvalidInput
+from app.model.cells import Cells
 from app.model.folds import FoldedMoments, assign_folds
+from app.model.names import Names
 
 HELD_ROWS = 200_000
 """A file of more rows is learned in passing: its moments are kept, its rows are not."""
@@ -24,7 +26,8 @@ Look = Callable[[Table, int], None]
 class Harvest:
     """``moments`` by crop, each over the rows that report it; ``rows`` with a yield, ``unreported`` without.
 
-    ``digest``: the sha256 of the content. ``table``: the rows; None of a file with more than 200 000.
+    ``digest``: the sha256 of the content. ``table``: the rows; None of a file with more than 200 000. ``cells``: by
+    crop, as ``moments``; None where the rows are not held.
     """
 
     moments: dict[str, FoldedMoments]
@@ -32,6 +35,7 @@ class Harvest:
     unreported: int
     digest: str
     table: Table | None
+    cells: dict[str, Cells] | None
 
     @classmethod
     def of(cls, source: Table | TableFile, look: Look | None = None) -> "Harvest":
@@ -44,7 +48,7 @@ class Harvest:
             return _of_file(source, look)
         if look is not None:
             look(source, 0)
-        return cls(moments_of(source), len(source), source.unreported, source.digest, source)
+        return cls(moments_of(source), len(source), source.unreported, source.digest, source, cells_of(source))
 
     @property
     def left_out(self) -> list[str]:
@@ -69,7 +73,9 @@ def _of_file(file: TableFile, look: Look | None) -> Harvest:
     if before is None or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
         raise InvalidInput(f"{file.path} was changed while it was read")
     table = _joined(sums.held)
-    return Harvest(sums.moments(), sums.rows, sums.unreported, of_file if table is None else table.digest, table)
+    told = of_file if table is None else table.digest
+    cells = cells_of(table) if table is not None else None
+    return Harvest(sums.moments(), sums.rows, sums.unreported, told, table, cells)
 
 
 class _Sums:
@@ -131,6 +137,29 @@ def moments_of(table: Table) -> dict[str, FoldedMoments]:
             raise InvalidInput(f"the yields of {crops} cannot be fitted: {error}") from error
         learned |= zip((table.crops[number] for number in numbers), moments, strict=True)
     return {crop: learned[crop] for crop in table.crops if crop in learned}
+
+
+def cells_of(table: Table) -> dict[str, Cells]:
+    """Return a table's rows by crop, put together by region and season; crops nobody reports are absent.
+
+    Raises:
+        InvalidInput: the numbers are too large to be squared.
+    """
+    regions, seasons = (
+        names if isinstance(names, Names) else Names.of(names) for names in (table.regions, table.seasons)
+    )
+    cells = {}
+    for number, crop in enumerate(table.crops):
+        tons = table.yields[:, number]
+        of = np.flatnonzero(~np.isnan(tons))
+        if not len(of):
+            continue
+        named = Names(regions.names, regions.codes[of]), Names(seasons.names, seasons.codes[of])
+        try:
+            cells[crop] = Cells.of(*named, np.column_stack([table.weather[of], tons[of]]))
+        except OverflowError as error:
+            raise InvalidInput(f"the yields of {crop} cannot be fitted: {error}") from error
+    return cells
 
 
 def _crops_by_rows(table: Table) -> dict[bytes | None, list[int]]:

@@ -29,6 +29,7 @@ from app.data.provenance import Once, Provenance
 from app.data.stored import ANSWERS, BATCHES, OBSERVATIONS, TRAININGS, checksum
 from app.data.tables import Table
 from app.errors import KeyReused, KeyTaken, NotFound, StoreDamaged
+from app.model.cells import Cells
 from app.model.folds import FoldedMoments
 from app.model.moments import Array
 from app.model.weather import FEATURE_NAMES
@@ -147,8 +148,8 @@ class Transaction:
         """Store a harvest as this batch, with its rows where it holds them."""
         learned = _pack(harvest.moments)
         values = {name: getattr(batch, name) for name in stored.ENTRY}
-        digest = hashlib.sha256(learned).hexdigest()
-        entry = sql.insert(BATCHES).values(**values, moments=learned, moments_sha256=digest)
+        values |= {"moments": learned, "moments_sha256": hashlib.sha256(learned).hexdigest()}
+        entry = sql.insert(BATCHES).values(**values, **stored.packed_cells(harvest.cells))
         inserted = self._connection.execute(entry).inserted_primary_key
         sequence = inserted[0] if inserted else None
         self._sum_up(BATCHES.c.sequence == sequence)
@@ -211,6 +212,25 @@ class Transaction:
                 for crop, moments in _checked_moments(row).items():
                     parts.setdefault(crop, []).append(moments)
         return {crop: FoldedMoments.merge(each) for crop, each in parts.items()}
+
+    def cells(self, batches: Iterable[Batch]) -> tuple[dict[str, list[Cells]], int]:
+        """Return the cells of these batches by crop, and how many rows are of batches that have none.
+
+        Raises:
+            StoreDamaged: those of a batch are not what was written.
+        """
+        wanted = [batch.id for batch in batches]
+        columns = (BATCHES.c.id, BATCHES.c.rows, BATCHES.c.cells, BATCHES.c.cells_sha256)
+        query = sql.select(*columns).order_by(BATCHES.c.sequence)
+        found: dict[str, list[Cells]] = {}
+        missing = 0
+        for start in range(0, len(wanted), AT_A_TIME):
+            some = query.where(BATCHES.c.id.in_(wanted[start : start + AT_A_TIME]))
+            for row in self._connection.execute(some):
+                for crop, cells in _checked_cells(row).items():
+                    found.setdefault(crop, []).append(cells)
+                missing += row.rows if row.cells is None else 0
+        return found, missing
 
     def region_means(self, batches: Iterable[Batch]) -> dict[str | None, RegionMean]:
         """Return the mean weather of each region's rows in these batches.
@@ -290,6 +310,7 @@ class Transaction:
         for row in self._connection.execute(sql.select(BATCHES).order_by(BATCHES.c.sequence)).all():
             yield from _faults(lambda row=row: _entry(row))
             yield from _faults(lambda row=row: _checked_moments(row))
+            yield from _faults(lambda row=row: _checked_cells(row))
             yield from self._faults_of_rows(row)
         for row in self._connection.execute(sql.select(ANSWERS)).all():
             yield from _faults(lambda row=row: _answer(row))
@@ -380,6 +401,19 @@ def _checked_moments(row: Any) -> dict[str, FoldedMoments]:
         raise StoreDamaged(f"{damaged}: they are not what was written; withdraw the batch, or restore the database")
     try:
         return _unpack(row.moments)
+    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise StoreDamaged(f"{damaged}: they cannot be read") from error
+
+
+def _checked_cells(row: Any) -> dict[str, Cells]:
+    """Return a batch's cells, none where it has none."""
+    if row.cells is None:
+        return {}
+    damaged = f"the cells of batch {row.id} are damaged in the database"
+    if row.cells_sha256 != hashlib.sha256(row.cells).hexdigest():
+        raise StoreDamaged(f"{damaged}: they are not what was written; withdraw the batch, or restore the database")
+    try:
+        return stored.unpacked_cells(row.cells)
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
         raise StoreDamaged(f"{damaged}: they cannot be read") from error
 

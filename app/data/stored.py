@@ -6,14 +6,19 @@ reported. Rows of version 0.1.0 get theirs when the tables are brought up to dat
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+import safetensors.numpy
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
+from app.data.harvest import cells_of
+from app.data.tables import Table
 from app.errors import StoreDamaged
+from app.model.cells import Cells
 from app.model.weather import FEATURE_NAMES
 from app.stored_formats import DATABASE, check_format
 
@@ -51,6 +56,8 @@ BATCHES = sql.Table(
     sql.Column("checksum", sql.String(16)),
     sql.Column("withdrawn_by", sql.Text),
     sql.Column("restored_by", sql.Text),
+    sql.Column("cells", sql.LargeBinary),
+    sql.Column("cells_sha256", sql.String(64)),
 )
 OBSERVATIONS = sql.Table(
     "observations",
@@ -89,7 +96,8 @@ ENTRY = ("id", "digest", "source", "note", "who", "rows", "created", "withdrawn"
 """What a batch's entry says, besides its sequence, its moments and how it was restored."""
 ENTRY_OF_2 = ("sequence", *ENTRY[:-1], "restored", "restored_why", "moments_sha256")
 """What the checksum of an entry is of in format 2."""
-CHECKED_ENTRY = (*ENTRY_OF_2, "withdrawn_by", "restored_by")
+ENTRY_OF_3 = (*ENTRY_OF_2, "withdrawn_by", "restored_by")
+CHECKED_ENTRY = (*ENTRY_OF_3, "cells_sha256")
 CHECKED_ANSWER = ("key", "digest", "body", "created", "version_sha256")
 
 LOCK = 0x0A7C4A2D
@@ -224,11 +232,69 @@ def _to_3(connection: Connection) -> None:
             connection.execute(sql.update(BATCHES).where(BATCHES.c.sequence == batch.sequence).values(checksum=told))
 
 
+def _to_4(connection: Connection) -> None:
+    """Add the cells of batches whose rows are stored; what is damaged keeps its checksum, and gets no cells."""
+    _add_columns(connection, BATCHES, "cells", "cells_sha256")
+    for batch in connection.execute(sql.select(*(BATCHES.c[name] for name in (*ENTRY_OF_3, "checksum")))).all():
+        entry = [getattr(batch, name) for name in ENTRY_OF_3]
+        if batch.checksum == checksum(entry):
+            told = packed_cells(_cells_of_rows(connection, batch.sequence, batch.id))
+            told["checksum"] = checksum([*entry, told["cells_sha256"]])
+            connection.execute(sql.update(BATCHES).where(BATCHES.c.sequence == batch.sequence).values(**told))
+
+
+def _cells_of_rows(connection: Connection, batch: int, name: str) -> dict[str, Cells] | None:
+    """Return the cells of a batch's stored rows by crop, None where none are stored, or one is damaged."""
+    rows: list[Any] = []
+    for some in chunks(connection, batch):
+        if any(row.checksum not in (None, checksum((*values_of(row), name))) for row in some):
+            return None
+        rows += some
+    if not rows:
+        return None
+    yields = [json.loads(row.yields) for row in rows]
+    crops = tuple(dict.fromkeys(crop for reported in yields for crop in reported))
+    table = Table(
+        [row.region for row in rows],
+        [row.season for row in rows],
+        np.array([[getattr(row, feature) for feature in FEATURE_NAMES] for row in rows]),
+        crops,
+        np.array([[reported.get(crop, np.nan) for crop in crops] for reported in yields]),
+    )
+    return cells_of(table)
+
+
+def packed_cells(cells: Mapping[str, Cells] | None) -> dict[str, Any]:
+    """Return what the columns of a batch's cells hold: safetensors, names and crops in its header, and its hash."""
+    if cells is None:
+        return {"cells": None, "cells_sha256": None}
+    names = next(iter(cells.values()))
+    tensors: dict[str, Any] = {}
+    for number, of in enumerate(cells.values()):
+        tensors |= of.to_arrays(f"{number}/")
+    header = {"crops": list(cells), "regions": list(names.regions), "seasons": list(names.seasons)}
+    content = safetensors.numpy.save(tensors, {name: json.dumps(value) for name, value in header.items()})
+    return {"cells": content, "cells_sha256": hashlib.sha256(content).hexdigest()}
+
+
+def unpacked_cells(content: bytes) -> dict[str, Cells]:
+    """Return the cells that `packed_cells` has packed, by crop.
+
+    Raises:
+        ValueError, KeyError, TypeError, SafetensorError: it is not what was packed.
+    """
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])["__metadata__"]
+    crops, regions, seasons = (json.loads(header[name]) for name in ("crops", "regions", "seasons"))
+    tensors = safetensors.numpy.load(content)
+    return {crop: Cells.from_arrays(f"{number}/", tensors, regions, seasons) for number, crop in enumerate(crops)}
+
+
 def _add_columns(connection: Connection, table: sql.Table, *names: str) -> None:
     for name in names:
         kind = table.c[name].type.compile(connection.dialect)
         connection.execute(sql.text(f"ALTER TABLE {table.name} ADD COLUMN {name} {kind}"))
 
 
-STEPS: dict[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3}
+STEPS: dict[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4}
 """By the format that a step leads to."""

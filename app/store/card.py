@@ -43,10 +43,35 @@ class OutOfFold(_Part):
     r_squared: float | None
 
 
+class Effect(_Part):
+    """What regions, or seasons, have of their own, beyond the weather.
+
+    ``deviation``: the standard deviation of what they add to a yield, tons, and its ``share`` of the variance that the
+    weather leaves unexplained. ``groups``: how many regions, or seasons, it was learned from.
+    """
+
+    groups: int
+    deviation: float
+    share: float
+
+
+class Effects(_Part):
+    """How the yields of a region resemble each other, and those of a season: None where a test does not see that.
+
+    ``noise``: the standard deviation of what is left of each row, tons. ``rows``: those that name their region.
+    """
+
+    rows: int
+    region: Effect | None
+    season: Effect | None
+    noise: float
+
+
 class CropCard(_Part):
     """One crop's line.
 
     ``weights`` in tons per unit of each feature, ``intercept``, ``mean_yield`` and ``residual_sd`` in tons.
+    ``effects``: None where no region and no season shows any, or the rows are not known by region and season.
     """
 
     intercept: float
@@ -63,6 +88,7 @@ class CropCard(_Part):
     collinear_features: list[str]
     largest_leverage: float
     out_of_fold: OutOfFold
+    effects: Effects | None = None
 
 
 class FitCard(_Part):

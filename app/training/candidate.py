@@ -1,6 +1,7 @@
 """A fitted model before it is judged: which rows it was fitted on, the fit, and what its card says of it."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,6 +13,8 @@ from app.data.observations import Batch
 from app.data.tables import Mask, Table
 from app.errors import InvalidInput, TooFewRows
 from app.model import scores
+from app.model.cells import Cells
+from app.model.components import Components
 from app.model.descent import TutorialRecipe, descend, follow_tutorial
 from app.model.design import condition_number, undetermined
 from app.model.fit import Fit
@@ -25,6 +28,8 @@ from app.store.card import (
     Card,
     CropCard,
     CropScores,
+    Effect,
+    Effects,
     EpochLoss,
     FeatureCard,
     FitCard,
@@ -108,9 +113,15 @@ class Candidate:
         return cls(fit, usable, [*harvest.left_out, *left_out, *few], (targets, predictions))
 
     def version(
-        self, order: Order, harvest: Harvest | None, batches: list[Batch], parent: str | None, verdict: scores.Verdict
+        self,
+        order: Order,
+        harvest: Harvest | None,
+        batches: list[Batch],
+        parent: str | None,
+        verdict: scores.Verdict,
+        cells: Mapping[str, Cells],
     ) -> Version:
-        """Return what is stored of it, with the gate's verdict in its card."""
+        """Return what is stored of it, with the gate's verdict in its card; ``cells``: its rows, as far as known."""
         moments = {crop: part.trimmed() for crop, part in self.moments.items()}
         lines = {crop: (line.weights, line.intercept) for crop, line in self.fit.crops.items()}
         model = LinearModel.of(FEATURE_NAMES, lines, moments)
@@ -123,7 +134,10 @@ class Candidate:
             source=order.provenance.source,
             seed=order.recipe.seed,
             features=_feature_cards({crop: part.total for crop, part in moments.items()}),
-            crops={crop.crop: _crop_card(crop, moments[crop.crop], at_hand, self.fit) for crop in model.crops},
+            crops={
+                crop.crop: _crop_card(crop, moments[crop.crop], at_hand, self.fit, cells.get(crop.crop))
+                for crop in model.crops
+            },
             rows=RowCounts(
                 received=harvest.rows if harvest is not None else 0,
                 total=sum(batch.rows for batch in batches),
@@ -258,7 +272,9 @@ def _feature_cards(crops: Mapping[str, Moments]) -> list[FeatureCard]:
     ]
 
 
-def _crop_card(crop: CropModel, moments: FoldedMoments, at_hand: Table | None, fit: Fit) -> CropCard:
+def _crop_card(
+    crop: CropModel, moments: FoldedMoments, at_hand: Table | None, fit: Fit, cells: Cells | None
+) -> CropCard:
     total = moments.total
     constant, collinear = undetermined(total)
     errors = crop.standard_errors if fit.converged else None  # their formula is that of least squares
@@ -281,7 +297,21 @@ def _crop_card(crop: CropModel, moments: FoldedMoments, at_hand: Table | None, f
         collinear_features=[FEATURE_NAMES[column] for column in collinear],
         largest_leverage=crop.spread.largest_leverage,
         out_of_fold=_out_of_fold(crop.crop, moments, at_hand),
+        effects=_effects(cells),
     )
+
+
+def _effects(cells: Cells | None) -> Effects | None:
+    found = Components.of(cells) if cells is not None else None
+    if found is None:
+        return None
+    region, season = (
+        Effect(groups=part.groups, deviation=math.sqrt(part.variance), share=part.variance / found.total)
+        if part.variance
+        else None
+        for part in (found.region, found.season)
+    )
+    return Effects(rows=found.rows, region=region, season=season, noise=math.sqrt(found.noise))
 
 
 def _out_of_fold(crop: str, moments: FoldedMoments, at_hand: Table | None) -> OutOfFold:

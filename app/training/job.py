@@ -14,6 +14,7 @@ from app.data.table_file import TableFile
 from app.data.tables import Table
 from app.errors import NotFound, NotReady, OrchardError, StoreDamaged, Unconfirmed
 from app.model import scores
+from app.model.cells import Cells
 from app.model.folds import FoldedMoments
 from app.model.moments import Array
 from app.model.progress import Progress, Step, no_progress
@@ -215,7 +216,8 @@ class _Stock:
     """The batches to train on: those in use when the training began, and the one that comes with it.
 
     ``new``: that one's entry, if it is to be stored. ``taken_up``: one that is stored already and was withdrawn.
-    ``replaced``: those that the new one is to stand for. ``regions``: mean weather by region, for a dry run.
+    ``replaced``: those that the new one is to stand for. ``cells``: all rows by region and season, by crop;
+    ``no_cells`` rows are not known so. ``regions``: mean weather by region, for a dry run.
     """
 
     batches: list[Batch]
@@ -223,6 +225,8 @@ class _Stock:
     taken_up: Batch | None
     replaced: list[Batch]
     rows: TrainingMoments
+    cells: dict[str, Cells]
+    no_cells: int
     regions: dict[str | None, RegionMean]
 
     @classmethod
@@ -243,8 +247,14 @@ class _Stock:
         unseen = transaction.moments(batch for batch in kept if batch.id not in learned)
         if new is not None and harvest is not None:
             unseen = _merged(unseen, harvest.moments)
+        cells, no_cells = transaction.cells(kept)
+        if new is not None and harvest is not None:
+            no_cells += harvest.rows if harvest.cells is None else 0
+            for crop, those in (harvest.cells or {}).items():
+                cells.setdefault(crop, []).append(those)
+        merged = {crop: Cells.merge(parts) for crop, parts in cells.items()}
         regions = transaction.region_means(kept) if order.dry_run else {}
-        return cls(batches, new, taken_up, replaced, TrainingMoments(old, unseen), regions)
+        return cls(batches, new, taken_up, replaced, TrainingMoments(old, unseen), merged, no_cells, regions)
 
 
 def _merged(first: dict[str, FoldedMoments], second: dict[str, FoldedMoments]) -> dict[str, FoldedMoments]:
@@ -283,7 +293,10 @@ class _Attempt:
         current = live.current() if live is not None else None
         moments = candidate.moments
         verdict = scores.judge(candidate.fit, moments, rows.old, rows.new, current, may_drop=order.alone, noticed=units)
-        version = candidate.version(order, harvest, stock.batches, live.number if live is not None else None, verdict)
+        parent = live.number if live is not None else None
+        # Where some rows are not known by region and season, what can be said of the others would be taken for all.
+        cells = stock.cells if not stock.no_cells else {}
+        version = candidate.version(order, harvest, stock.batches, parent, verdict, cells)
         changes = None
         if order.dry_run:
             before = live.version.model if live is not None else None

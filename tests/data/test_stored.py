@@ -206,3 +206,67 @@ def test_rows_without_their_batch_are_seen_at_the_start(tmp_path: Path) -> None:
         database.execute("UPDATE batches SET sequence = 77 WHERE rows = 15")
         database.commit()
     assert "rows of a batch that is not there" in (database_fault(f"sqlite:///{path}") or "")
+
+
+def test_an_earlier_database_gets_its_cells(observations: Observations) -> None:
+    """Each batch's rows by region and season, as if they were stored today."""
+    with observations.reading() as transaction:
+        batches = transaction.all()
+        found, missing = transaction.cells(batches)
+        rows = transaction.page(1_000, None)
+    assert missing == 0
+    for crop, each in found.items():
+        pairs = [
+            {(row.region, row.season) for row in rows if row.batch == batch.id and crop in row.yields}
+            for batch in batches
+        ]
+        assert [len(cells.count) for cells in each] == [len(names) for names in pairs if names]
+    (first, *_) = found["mango"]
+    of_batch = [row for row in rows if row.batch == batches[0].id]
+    assert set(first.regions) == {row.region for row in of_batch} - {None}
+    assert first.count.sum() == len(of_batch)
+    unnamed = [row.yields["mango"] for row in of_batch if row.region is None]
+    assert first.mean[first.region < 0, -1].tolist() == [pytest.approx(sum(unnamed) / len(unnamed))]
+
+
+def test_a_damaged_batch_gets_no_cells(url: str) -> None:
+    """Neither one whose entry is not what was written, nor one of whose rows one is not; the others do."""
+    engine = sql.create_engine(url)
+    with pytest.MonkeyPatch.context() as patch, engine.begin() as connection:
+        patch.setattr(stored, "DATABASE", 3)
+        stored.bring_up_to_date(connection)
+    engine.dispose()
+    _execute(
+        url,
+        "UPDATE batches SET who = 'otto' WHERE rows = 15",
+        'UPDATE observations SET temperature = 71 WHERE "row" = 0 AND batch = '
+        "(SELECT sequence FROM batches WHERE rows = 2)",
+    )
+    observations = Observations(url)
+    with observations.reading() as transaction:
+        assert len(list(transaction.faults())) == 2
+    observations.close()
+    engine = sql.create_engine(url)
+    with engine.connect() as connection:
+        query = "SELECT rows, cells IS NULL FROM batches ORDER BY sequence"
+        assert [(rows, bool(none)) for rows, none in connection.execute(sql.text(query))] == [
+            (15, True),
+            (3, False),
+            (1, False),
+            (2, True),
+            (3, False),
+        ]
+    engine.dispose()
+
+
+@pytest.mark.parametrize("change", ["cells_sha256 = 'x'", "cells = moments, cells_sha256 = moments_sha256"])
+def test_cells_that_are_not_what_was_written(observations: Observations, url: str, change: str) -> None:
+    """They are told, by the batch's checksum or their own, and not learned from."""
+    with observations.reading() as transaction:
+        batch = transaction.all()[0]
+    _execute(url, f"UPDATE batches SET {change} WHERE rows = 15")  # noqa: S608 - ours
+    with observations.reading() as transaction:
+        told = list(transaction.faults())
+        with pytest.raises(StoreDamaged, match="the cells of batch"):
+            transaction.cells([batch])
+    assert any("cells of batch" in sentence for sentence in told)

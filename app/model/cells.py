@@ -1,0 +1,165 @@
+"""Cells: a crop's rows put together by region and season, which is all that their effects are learned from.
+
+Rows of one region and season share whatever that region and that season have of their own: between cells the means
+tell, within cells only how far the rows scatter. A panel has one row a cell.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.model.moments import Array, triangle
+from app.model.names import Names
+
+Codes = NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Cells:
+    """m cells of rows of k columns, the yield last; a cell for each pair of a region and a season that rows name.
+
+    ``regions`` and ``seasons``: their names. ``region`` and ``season``: each cell's, as a number into the names, -1 for
+    none, shape (m,). ``count``: its rows, shape (m,). ``mean``: their mean, in the columns' own units, shape (m, k).
+    ``within``: shape (2, k, k), the triangular factors of the rows' co-moments about the means of their cells: of rows
+    that name a region, and of those that name none, of which a cell holds those of many regions.
+    """
+
+    regions: Sequence[str]
+    seasons: Sequence[str]
+    region: Codes
+    season: Codes
+    count: Array
+    mean: Array
+    within: Array
+
+    @classmethod
+    def of(cls, regions: Names, seasons: Names, rows: Array) -> Self:
+        """Put ``rows``, shape (n, k), together.
+
+        Raises:
+            OverflowError: the squares of the values leave float64.
+        """
+        nothing = np.zeros((2, rows.shape[1], rows.shape[1]))
+        single = cls(regions.names, seasons.names, regions.codes, seasons.codes, np.ones(len(rows)), rows, nothing)
+        return single._put_together()
+
+    @classmethod
+    def merge(cls, parts: Iterable[Self]) -> Self:
+        """Merge those of disjoint sets of rows, of which there is at least one."""
+        present = list(parts)
+        if len(present) == 1:
+            return present[0]
+        regions, region = _together([(part.regions, part.region) for part in present])
+        seasons, season = _together([(part.seasons, part.season) for part in present])
+        joined = cls(
+            regions,
+            seasons,
+            region,
+            season,
+            np.concatenate([part.count for part in present]),
+            np.concatenate([part.mean for part in present]),
+            np.stack([triangle(np.concatenate([part.within[side] for part in present])) for side in (0, 1)]),
+        )
+        return joined._put_together()
+
+    def _put_together(self) -> Self:
+        """Merge the cells of the same region and season."""
+        key = (self.region.astype(np.int64) + 1) * (len(self.seasons) + 1) + self.season + 1
+        _, first, place = np.unique(key, return_index=True, return_inverse=True)
+        if len(first) == len(key):
+            return self
+        mean, away = centred(place, len(first), self.count, self.mean)
+        named = self.region >= 0
+        shifts = np.sqrt(self.count)[:, None] * away
+        within = [triangle(np.concatenate([self.within[side], shifts[of]])) for side, of in enumerate((named, ~named))]
+        return type(self)(
+            self.regions,
+            self.seasons,
+            self.region[first],
+            self.season[first],
+            np.bincount(place, self.count).astype(np.float64),
+            mean,
+            np.stack(within),
+        )
+
+    def named(self) -> Self:
+        """Return the cells whose rows name their region."""
+        named = self.region >= 0
+        if named.all():
+            return self
+        within = np.stack([self.within[0], np.zeros_like(self.within[1])])
+        return type(self)(
+            self.regions,
+            self.seasons,
+            self.region[named],
+            self.season[named],
+            self.count[named],
+            self.mean[named],
+            within,
+        )
+
+    @property
+    def columns(self) -> int:
+        """How many columns a row has, the yield included."""
+        return int(self.mean.shape[1])
+
+    def to_arrays(self, prefix: str) -> dict[str, NDArray[np.generic]]:
+        """Return named arrays, for a file; the names of regions and seasons are not among them."""
+        return {
+            f"{prefix}region": self.region,
+            f"{prefix}season": self.season,
+            f"{prefix}count": self.count,
+            f"{prefix}mean": np.ascontiguousarray(self.mean),
+            f"{prefix}within": self.within,
+        }
+
+    @classmethod
+    def from_arrays(
+        cls, prefix: str, arrays: Mapping[str, NDArray[np.generic]], regions: Sequence[str], seasons: Sequence[str]
+    ) -> Self:
+        """Read back what `to_arrays` returned.
+
+        Raises:
+            KeyError: an array is missing.
+            ValueError: the arrays do not belong together.
+        """
+        region, season = (np.asarray(arrays[prefix + name], dtype=np.int32) for name in ("region", "season"))
+        count, mean, within = (
+            np.asarray(arrays[prefix + name], dtype=np.float64) for name in ("count", "mean", "within")
+        )
+        columns = mean.shape[1]
+        if not len(region) == len(season) == len(count) == len(mean) or within.shape != (2, columns, columns):
+            raise ValueError("the arrays of the cells do not belong together")
+        if region.max(initial=-1) >= len(regions) or season.max(initial=-1) >= len(seasons):
+            raise ValueError("a cell has a name that is not there")
+        return cls(regions, seasons, region, season, count, mean, within)
+
+
+def centred(place: NDArray[np.integer], groups: int, count: Array, rows: Array) -> tuple[Array, Array]:
+    """Return the mean of each group's ``rows``, shape (groups, k), and the rows less the mean of their group, (n, k).
+
+    ``place``: each row's group, 0 to groups - 1; ``count``: its weight. The mean is corrected by that of what is left,
+    so that it is right to the last digits.
+    """
+    total = np.bincount(place, count, groups)[:, None]
+    mean = _sums(place, groups, count[:, None] * rows) / total
+    away = rows - mean[place]
+    correction = _sums(place, groups, count[:, None] * away) / total
+    return mean + correction, away - correction[place]
+
+
+def _sums(place: NDArray[np.integer], groups: int, rows: Array) -> Array:
+    return np.column_stack([np.bincount(place, column, groups) for column in rows.T])
+
+
+def _together(parts: list[tuple[Sequence[str], Codes]]) -> tuple[Sequence[str], Codes]:
+    """Return the names of all parts, each once, and all their codes as numbers into these."""
+    numbers: dict[str, int] = {}
+    codes = []
+    for names, of in parts:
+        table = np.array([*(numbers.setdefault(name, len(numbers)) for name in names), -1], dtype=np.int32)
+        codes.append(table[of])
+    return tuple(numbers), np.concatenate(codes)

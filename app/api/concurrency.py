@@ -4,6 +4,7 @@ Large bodies have a limit of their own, on the bytes of them all.
 """
 
 import asyncio
+import contextlib
 import time
 from typing import Any
 
@@ -16,6 +17,7 @@ from app.errors import BodyTimeout, Overloaded
 
 KEPT_FREE = 8
 """This share of the bytes that bodies may have together, one in eight, is kept for bodies that fit into it."""
+POLL_S = 0.01
 HELD = "held"
 """In a request's scope: how many bytes it holds of those that bodies may have."""
 
@@ -76,6 +78,13 @@ class Concurrency:
     def stop(self) -> None:
         """Be not ready from now on; what comes all the same is answered."""
         self.stopping_since = self.stopping_since or time.monotonic()
+
+    async def answered(self, within_s: float) -> None:
+        """Wait, at most so long, until every request has its answer: those that were broken off are told why."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self.at_work:  # noqa: ASYNC110 - waited for once, at the end; requests would pay for an event
+                    await asyncio.sleep(POLL_S)
 
     def too_slow(self) -> BodyTimeout:
         """Return the error for a body that did not come in time."""

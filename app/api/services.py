@@ -26,6 +26,9 @@ from app.training.process import Trainer
 if TYPE_CHECKING:
     from app.data.observations import Observations
 
+ANSWERED_S = 3.0
+"""How long requests that were broken off at the end may take to be told so, seconds."""
+
 
 @dataclass(frozen=True)
 class Services:
@@ -82,6 +85,9 @@ class Services:
         since = self.concurrency.stopping_since
         spent = time.monotonic() - since - self.settings.drain_s if since is not None else 0.0
         await self.trainer.close(max(1.0, self.settings.grace_s - spent))
+        await self.concurrency.answered(
+            ANSWERED_S
+        )  # the retrain that was broken off, too, whose store is settled first
         await self.helper.close()
         await self.upload_helper.close()
         self.database_calls.close()

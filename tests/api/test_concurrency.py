@@ -251,3 +251,26 @@ def test_who_fails_leaves_its_place(error: type[BaseException]) -> None:
         with pytest.raises(error):
             _ask(_scope(concurrency), app)
         assert (concurrency.held, concurrency.at_work) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("work_s", "within_s", "is_answered"), [(0.05, 5.0, True), (5.0, 0.05, False), (0.0, 5.0, True)]
+)
+def test_the_end_waits_for_answers(work_s: float, within_s: float, is_answered: bool) -> None:
+    """Until the last request has its answer, or the time is over."""
+
+    async def end() -> bool:
+        concurrency = Concurrency(10, 1.0)
+
+        async def request() -> None:
+            concurrency.at_work += 1
+            await asyncio.sleep(work_s)
+            concurrency.at_work -= 1
+
+        task = asyncio.create_task(request())
+        await asyncio.sleep(0)
+        await concurrency.answered(within_s)
+        task.cancel()
+        return not concurrency.at_work
+
+    assert asyncio.run(end()) == is_answered

@@ -139,7 +139,7 @@ class Gate:
     def accepts(self, rows: Table) -> bool:
         """Say whether new rows are accepted."""
         units = UnitCheck(self.model.widest_spread)
-        units.add(rows)
+        units.add(rows.weather)
         new = moments_of(rows)
         together = {crop: FoldedMoments.merge([self._old[crop], new[crop]]) for crop in new}
         verdict = judge(

@@ -29,7 +29,7 @@ class Hosts:
 
     def __init__(self, settings: Settings) -> None:
         self._all = "*" in settings.hosts or not (settings.hosts or _is_loopback(settings.host))
-        self._names = {LOCAL, *settings.hosts}
+        self._names = {LOCAL, settings.host.lower(), *settings.hosts}
         self.accepted: set[bytes] = set()
         """Values that need no second look: they are few, and come with every request."""
 
@@ -63,6 +63,8 @@ def _is_address(name: str) -> bool:
 
 def _is_loopback(address: str) -> bool:
     """Say whether only this machine reaches an address to listen on, however it is written: 127.1 is one, too."""
+    if address.lower() == LOCAL:
+        return True
     try:
         found = {str(place[0]).partition("%")[0] for *_, place in socket.getaddrinfo(address, None)}
     except (OSError, UnicodeError):

@@ -128,7 +128,7 @@ class _Now(Collector):
             yield GaugeMetricFamily("orchard_live_version", live_version, 0.0)
             return
         yield GaugeMetricFamily("orchard_live_version", live_version, float(served.version))
-        found = drift(self._services.asked_weather.moments(), served.model.widest_spread)
+        found = drift(self._services.asked_weather.lately(), served.model.widest_spread)
         yield GaugeMetricFamily("orchard_asked_regions", "Regions asked about in the last day.", float(found.asked))
         shift = GaugeMetricFamily(
             "orchard_drift_shift",

@@ -57,7 +57,7 @@ async def drift_report(services: ServicesDep) -> DriftReport:
     """Compare the weather asked about in the last day, over all workers, with the weather of training."""
     served = services.live.current
     await asyncio.to_thread(services.asked_weather.begin_merge())
-    found = drift(await asyncio.to_thread(services.asked_weather.moments), served.model.widest_spread)
+    found = drift(await asyncio.to_thread(services.asked_weather.lately), served.model.widest_spread)
     features = {name: FeatureDriftEntry(**asdict(feature)) for name, feature in found.features.items()}
     return DriftReport(
         model_version=served.version,

@@ -29,6 +29,8 @@ def database_fault(url: str, *, wholly: bool = False) -> str | None:
         return None if "malformed" not in str(error) else f"the observations' database is damaged: {error}"
     except sqlite3.DatabaseError as error:
         return f"the observations' database is damaged: {error}"
+    except UnicodeDecodeError:  # SQLite says what it has read, which is no text
+        return "the observations' database is damaged: its tables are not what they were"
     if orphan is not None:
         return "the observations' database is damaged: there are rows of a batch that is not there"
     return None if isinstance(answer, int) or answer == "ok" else f"the observations' database is damaged: {answer}"
@@ -48,7 +50,7 @@ def has_trainings(url: str) -> bool:
     try:
         with _opened(path) as connection:
             return connection.execute("SELECT 1 FROM trainings").fetchone() is not None
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         return False
 
 

@@ -232,6 +232,15 @@ class Transaction:
                 missing += row.rows if row.cells is None else 0
         return found, missing
 
+    def weather(self, batches: Iterable[Batch]) -> Iterator[Array]:
+        """Yield the weather of these batches' stored rows, some at a time, shape (n, 3)."""
+        columns = [OBSERVATIONS.c[name] for name in FEATURE_NAMES]
+        for batch in batches:
+            place = OBSERVATIONS.c.batch == BATCHES.c.sequence
+            query = sql.select(*columns).join(BATCHES, place).where(BATCHES.c.id == batch.id)
+            for rows in self._connection.execute(query).partitions(stored.CHUNK):
+                yield np.array([tuple(row) for row in rows], dtype=np.float64)
+
     def region_means(self, batches: Iterable[Batch]) -> dict[str | None, RegionMean]:
         """Return the mean weather of each region's rows in these batches.
 
@@ -407,10 +416,10 @@ def _checked_moments(row: Any) -> dict[str, FoldedMoments]:
 
 def _checked_cells(row: Any) -> dict[str, Cells]:
     """Return a batch's cells, none where it has none."""
-    if row.cells is None:
+    if row.cells is None and row.cells_sha256 is None:
         return {}
     damaged = f"the cells of batch {row.id} are damaged in the database"
-    if row.cells_sha256 != hashlib.sha256(row.cells).hexdigest():
+    if row.cells is None or row.cells_sha256 != hashlib.sha256(row.cells).hexdigest():
         raise StoreDamaged(f"{damaged}: they are not what was written; withdraw the batch, or restore the database")
     try:
         return stored.unpacked_cells(row.cells)

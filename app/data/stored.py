@@ -238,19 +238,19 @@ def _to_4(connection: Connection) -> None:
     for batch in connection.execute(sql.select(*(BATCHES.c[name] for name in (*ENTRY_OF_3, "checksum")))).all():
         entry = [getattr(batch, name) for name in ENTRY_OF_3]
         if batch.checksum == checksum(entry):
-            told = packed_cells(_cells_of_rows(connection, batch.sequence, batch.id))
+            told = packed_cells(_cells_of_rows(connection, batch))
             told["checksum"] = checksum([*entry, told["cells_sha256"]])
             connection.execute(sql.update(BATCHES).where(BATCHES.c.sequence == batch.sequence).values(**told))
 
 
-def _cells_of_rows(connection: Connection, batch: int, name: str) -> dict[str, Cells] | None:
-    """Return the cells of a batch's stored rows by crop, None where none are stored, or one is damaged."""
+def _cells_of_rows(connection: Connection, batch: Any) -> dict[str, Cells] | None:
+    """Return the cells of a batch's stored rows by crop, None where they are not stored, or one is damaged."""
     rows: list[Any] = []
-    for some in chunks(connection, batch):
-        if any(row.checksum not in (None, checksum((*values_of(row), name))) for row in some):
+    for some in chunks(connection, batch.sequence):
+        if any(row.checksum not in (None, checksum((*values_of(row), batch.id))) for row in some):
             return None
         rows += some
-    if not rows:
+    if not rows or len(rows) != batch.rows:
         return None
     yields = [json.loads(row.yields) for row in rows]
     crops = tuple(dict.fromkeys(crop for reported in yields for crop in reported))
@@ -265,15 +265,18 @@ def _cells_of_rows(connection: Connection, batch: int, name: str) -> dict[str, C
 
 
 def packed_cells(cells: Mapping[str, Cells] | None) -> dict[str, Any]:
-    """Return what the columns of a batch's cells hold: safetensors, names and crops in its header, and its hash."""
-    if cells is None:
+    """Return what the columns of a batch's cells hold: safetensors, the names among the tensors, and its hash."""
+    if not cells:
         return {"cells": None, "cells_sha256": None}
     names = next(iter(cells.values()))
-    tensors: dict[str, Any] = {}
+    texts = {"crops": list(cells), "regions": list(names.regions), "seasons": list(names.seasons)}
+    # Not in the header, which has a limit that a hundred thousand long names exceed.
+    tensors: dict[str, Any] = {
+        name: np.frombuffer(json.dumps(value, ensure_ascii=False).encode(), np.uint8) for name, value in texts.items()
+    }
     for number, of in enumerate(cells.values()):
         tensors |= of.to_arrays(f"{number}/")
-    header = {"crops": list(cells), "regions": list(names.regions), "seasons": list(names.seasons)}
-    content = safetensors.numpy.save(tensors, {name: json.dumps(value) for name, value in header.items()})
+    content = safetensors.numpy.save(tensors)
     return {"cells": content, "cells_sha256": hashlib.sha256(content).hexdigest()}
 
 
@@ -283,10 +286,8 @@ def unpacked_cells(content: bytes) -> dict[str, Cells]:
     Raises:
         ValueError, KeyError, TypeError, SafetensorError: it is not what was packed.
     """
-    length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])["__metadata__"]
-    crops, regions, seasons = (json.loads(header[name]) for name in ("crops", "regions", "seasons"))
     tensors = safetensors.numpy.load(content)
+    crops, regions, seasons = (json.loads(tensors[name].tobytes()) for name in ("crops", "regions", "seasons"))
     return {crop: Cells.from_arrays(f"{number}/", tensors, regions, seasons) for number, crop in enumerate(crops)}
 
 

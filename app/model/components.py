@@ -109,8 +109,9 @@ class _Sums:
         self._cells = cells
         self.rows = float(np.sum(cells.count))
         self.region = _numbered(cells.region)
-        self.season = _numbered(cells.season)
         self._nothing = _Grouping(np.zeros_like(self.region.place), 1)
+        # Rows without a season are of many: beside others that have one they cannot be told from these.
+        self.season = _numbered(cells.season) if (cells.season >= 0).all() else self._nothing
 
     @cached_property
     def common(self) -> _Left:

@@ -10,12 +10,13 @@ import os
 import threading
 import time
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import safetensors.numpy
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from app.model.fisher import f_tail
@@ -29,6 +30,8 @@ FOLDER, SUFFIX = "asked", ".safetensors"
 HOUR_S = 3_600
 HOURS = 24
 """What was asked about this long ago is forgotten, hours."""
+MOST_SEEN = 512
+"""Different weathers that are remembered of an hour: a test needs no more."""
 LEVEL = 0.01
 """The weather is called different where chance alone would show as much in this share of all cases."""
 
@@ -78,6 +81,53 @@ class Usage:
         return Usage, (moments, self.regions, self.extrapolated)
 
 
+Hashes = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Asked:
+    """What was asked about: ``moments``, of 3 columns, of all of it.
+
+    ``seen``: hashes of the different weathers, as far as they are remembered. ``grid``: the regions of the largest
+    request that another process has worked on, of which only moments are known.
+    """
+
+    moments: Moments
+    seen: Hashes
+    grid: int
+
+    @classmethod
+    def merge(cls, parts: Iterable["Asked"], most: int | None = None) -> "Asked":
+        """Merge several, with ``most`` hashes at most."""
+        present = list(parts)
+        seen = [np.empty(0, np.uint64), *(part.seen for part in present)]
+        return cls(
+            Moments.merge([part.moments for part in present], len(FEATURE_NAMES)),
+            np.unique(np.concatenate(seen))[:most],
+            max((part.grid for part in present), default=0),
+        )
+
+    @classmethod
+    def of(cls, weather: Array | Moments) -> "Asked":
+        """Take it from rows, shape (n, 3), or from their moments."""
+        if isinstance(weather, Moments):
+            return cls(weather, np.empty(0, np.uint64), weather.count)
+        return cls(Moments.of(weather), np.unique(_hashes(weather))[:MOST_SEEN], 0)
+
+    @property
+    def different(self) -> int:
+        """How many different weathers there are, at least."""
+        return len(self.seen) + self.grid
+
+
+def _hashes(weather: Array) -> Hashes:
+    mixed = np.zeros(len(weather), dtype=np.uint64)
+    for column in weather.T:
+        mixed = (mixed ^ np.ascontiguousarray(column).view(np.uint64)) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed ^= mixed >> np.uint64(31)
+    return mixed
+
+
 class AskedWeather:
     """The weather asked about in this process, and, where ``shared`` is a folder, in those that share it."""
 
@@ -87,7 +137,7 @@ class AskedWeather:
         self._pending = array("d")
         self._pending_columns: list[Sequence[Array]] = []
         self._pending_moments: list[Moments] = []
-        self._hours: dict[int, Moments] = {}
+        self._hours: dict[int, Asked] = {}
         self._merging = threading.Lock()
 
     def note(self, weather: Sequence[float]) -> None:
@@ -109,43 +159,44 @@ class AskedWeather:
         return partial(self._merge, rows, columns, moments)
 
     def _merge(self, rows: "array[float]", columns: list[Sequence[Array]], moments: list[Moments]) -> None:
-        parts = moments + [Moments.of(np.column_stack(list(weather))) for weather in columns]
+        parts = [*map(Asked.of, moments), *(Asked.of(np.column_stack(list(weather))) for weather in columns)]
         if rows:
-            parts.append(Moments.of(np.frombuffer(rows).reshape(-1, len(FEATURE_NAMES))))
+            parts.append(Asked.of(np.frombuffer(rows).reshape(-1, len(FEATURE_NAMES))))
         if not parts:
             return
         with self._merging:
             hour = self._hour()
             known = [self._hours[hour]] if hour in self._hours else []
-            self._hours = dict(self._recent(self._hours)) | {hour: Moments.merge([*known, *parts], len(FEATURE_NAMES))}
+            self._hours = dict(self._recent(self._hours)) | {hour: Asked.merge([*known, *parts], MOST_SEEN)}
             if self._shared is not None:
                 self._shared.replace(f"{FOLDER}/{os.getpid()}{SUFFIX}", _pack(self._hours))
 
     def _hour(self) -> int:
         return int(self._clock() // HOUR_S)
 
-    def _recent(self, hours: Mapping[int, Moments]) -> Iterator[tuple[int, Moments]]:
+    def _recent(self, hours: Mapping[int, Asked]) -> Iterator[tuple[int, Asked]]:
         first = self._hour() - HOURS
-        return ((hour, moments) for hour, moments in hours.items() if hour > first)
+        return ((hour, asked) for hour, asked in hours.items() if hour > first)
 
-    def moments(self) -> Moments:
-        """Return the moments, of 3 columns, of the weather asked about lately in all processes that share theirs."""
+    def lately(self) -> Asked:
+        """Return what was asked about in the last day, in all processes that share theirs."""
         known = [self._hours]
         if self._shared is not None:
             others = (number for number in self._shared.numbers(FOLDER, SUFFIX) if number != os.getpid())
             known += [_unpack(self._shared.read(f"{FOLDER}/{number}{SUFFIX}")) for number in others]
-        recent = [moments for hours in known for _, moments in self._recent(hours)]
-        return Moments.merge(recent, len(FEATURE_NAMES))
+        return Asked.merge(asked for hours in known for _, asked in self._recent(hours))
 
 
-def drift(asked: Moments, training: Spread) -> Drift:
+def drift(lately: Asked, training: Spread) -> Drift:
     """Compare what was asked about with the rows of training.
 
     A feature's shift is the difference of the means in training's standard deviations; the distance is
     √((m - x̄)ᵀ Σ⁻¹ (m - x̄)) with Σ = S / n (Mahalanobis 1936). Both are None where nothing was asked. The means are
-    called different by Hotelling's T² (Hotelling 1931), a feature's spread by an F test of the two variances. Questions
-    are repeated, by dashboards every minute: they count for no more rows than training has.
+    called different by Hotelling's T² (Hotelling 1931), a spread that is wider than training's by an F test of the two
+    variances. Questions are repeated, by dashboards every minute: they count for as many rows as there are different
+    ones, and for no more than training has.
     """
+    asked, rows = lately.moments, min(lately.different, training.rows)
     if not asked.count:
         return Drift(0, {}, None, [])
     away = asked.mean - np.array(training.center)
@@ -159,12 +210,12 @@ def drift(asked: Moments, training: Spread) -> Drift:
     }
     standard = math.sqrt(training.rows) * np.array(training.whitener)  # to coordinates of covariance 1 in training
     distance = float(np.linalg.norm(standard @ away))
-    reasons = [*_other_mean(asked, training, standard, standard @ away), *_other_spreads(asked, training, features)]
+    reasons = [*_other_mean(asked, rows, training, standard, standard @ away), *_wider(rows, training.rows, features)]
     return Drift(asked.count, features, distance, reasons)
 
 
-def _other_mean(asked: Moments, training: Spread, standard: Array, away: Array) -> Iterator[str]:
-    rows, known, rank = min(asked.count, training.rows), training.rows, training.rank
+def _other_mean(asked: Moments, rows: int, training: Spread, standard: Array, away: Array) -> Iterator[str]:
+    known, rank = training.rows, training.rank
     degrees = rows + known - rank - 1
     if degrees < 1 or not rank:
         return
@@ -179,14 +230,13 @@ def _other_mean(asked: Moments, training: Spread, standard: Array, away: Array) 
         )
 
 
-def _other_spreads(asked: Moments, training: Spread, features: Mapping[str, FeatureDrift]) -> Iterator[str]:
-    rows, known = min(asked.count, training.rows), training.rows
+def _wider(rows: int, known: int, features: Mapping[str, FeatureDrift]) -> Iterator[str]:
+    """Say which features spread more widely; those who ask about few places are not told that these are few."""
     for name, feature in features.items():
         if rows < 2 or known < 2 or not feature.training_deviation:  # noqa: PLR2004 - one row has no spread
             continue
         ratio = (feature.asked_deviation**2 * rows / (rows - 1)) / (feature.training_deviation**2 * known / (known - 1))
-        above = f_tail(ratio, rows - 1, known - 1)
-        chance = 2.0 * len(features) * min(above, 1.0 - above)
+        chance = len(features) * f_tail(ratio, rows - 1, known - 1)
         if chance < LEVEL:
             yield (
                 f"{name} asked about spreads {rounded(math.sqrt(ratio))} times as widely as in training "
@@ -194,11 +244,14 @@ def _other_spreads(asked: Moments, training: Spread, features: Mapping[str, Feat
             )
 
 
-def _pack(hours: Mapping[int, Moments]) -> bytes:
+def _pack(hours: Mapping[int, Asked]) -> bytes:
     arrays = {
         "hour": np.array(list(hours), dtype=np.int64),
-        "count": np.array([moments.count for moments in hours.values()], dtype=np.float64),
-        **{name: np.stack([getattr(moments, name) for moments in hours.values()]) for name in _PARTS},
+        "count": np.array([asked.moments.count for asked in hours.values()], dtype=np.float64),
+        "grid": np.array([asked.grid for asked in hours.values()], dtype=np.int64),
+        "hashes": np.array([len(asked.seen) for asked in hours.values()], dtype=np.int64),
+        "seen": np.concatenate([asked.seen for asked in hours.values()]),
+        **{name: np.stack([getattr(asked.moments, name) for asked in hours.values()]) for name in _PARTS},
     }
     return safetensors.numpy.save(arrays)
 
@@ -206,10 +259,14 @@ def _pack(hours: Mapping[int, Moments]) -> bytes:
 _PARTS = ("mean", "factor", "minimum", "maximum")
 
 
-def _unpack(content: bytes) -> dict[int, Moments]:
+def _unpack(content: bytes) -> dict[int, Asked]:
+    """Return what `_pack` has packed; nothing of what is damaged, or was written by an earlier version."""
     try:
         arrays = safetensors.numpy.load(content)
-    except SafetensorError:
+        numbers = (arrays[name].tolist() for name in ("hour", "count", "grid"))
+        seen = np.split(arrays["seen"], np.cumsum(arrays["hashes"])[:-1])
+        parts = (arrays[name] for name in _PARTS)
+    except (SafetensorError, KeyError):
         return {}
-    rows = zip(arrays["hour"].tolist(), arrays["count"].tolist(), *(arrays[name] for name in _PARTS), strict=True)
-    return {hour: Moments(int(count), *parts) for hour, count, *parts in rows}
+    rows = zip(*numbers, seen, *parts, strict=True)
+    return {hour: Asked(Moments(int(count), *each), those, grid) for hour, count, grid, those, *each in rows}

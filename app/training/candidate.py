@@ -297,7 +297,7 @@ def _crop_card(
         collinear_features=[FEATURE_NAMES[column] for column in collinear],
         largest_leverage=crop.spread.largest_leverage,
         out_of_fold=_out_of_fold(crop.crop, moments, at_hand),
-        effects=_effects(cells),
+        effects=_effects(cells) if not crop.is_exact else None,
     )
 
 

@@ -111,6 +111,8 @@ class Job:
         harvest, found, units = _read(order, live, progress)
         with self._observations.reading() as transaction:
             stock = _Stock.of(order, harvest, transaction, live)
+            for weather in transaction.weather(stock.unlearned):
+                units.add(weather)
         attempt = _Attempt.of(order, harvest, found, units, stock, live, progress)
         if order.dry_run:
             return attempt.outcome(None)
@@ -187,28 +189,28 @@ class _Live:
 
 def _read(
     order: Order, live: _Live | None, progress: Progress
-) -> tuple[Harvest | None, list[SuspiciousYield], list[str]]:
+) -> tuple[Harvest | None, list[SuspiciousYield], UnitCheck]:
     """Take in what comes with an order, before the database is looked at.
 
     Returns:
-        The harvest, its suspicious rows, and what is to be said of its units.
+        The harvest, its suspicious rows, and what has looked at its units.
     """
-    if order.table is None:
-        return None, [], []
-    source = order.table.unpacked() if isinstance(order.table, PackedTable) else order.table
-    found: list[SuspiciousYield] = []
     # Rows that stand for all before may be of another climate: they are compared with what is possible at all.
     units = UnitCheck(live.version.model.widest_spread if live is not None and not order.alone else None)
+    if order.table is None:
+        return None, [], units
+    source = order.table.unpacked() if isinstance(order.table, PackedTable) else order.table
+    found: list[SuspiciousYield] = []
 
     def look(part: Table, first_row: int) -> None:
-        units.add(part)
+        units.add(part.weather)
         if isinstance(source, TableFile):
             progress(Step("reading", first_row))
         if live is not None and len(found) < review.MOST_LISTED:
             found.extend(review.suspicious(part, live.version.model, first_row))
 
     harvest = Harvest.of(source, look)
-    return harvest, found[: review.MOST_LISTED], list(units.sentences())
+    return harvest, found[: review.MOST_LISTED], units
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -217,7 +219,8 @@ class _Stock:
 
     ``new``: that one's entry, if it is to be stored. ``taken_up``: one that is stored already and was withdrawn.
     ``replaced``: those that the new one is to stand for. ``cells``: all rows by region and season, by crop;
-    ``no_cells`` rows are not known so. ``regions``: mean weather by region, for a dry run.
+    ``no_cells`` rows are not known so. ``unlearned``: stored batches that the live version has not learned.
+    ``regions``: mean weather by region, for a dry run.
     """
 
     batches: list[Batch]
@@ -227,6 +230,7 @@ class _Stock:
     rows: TrainingMoments
     cells: dict[str, Cells]
     no_cells: int
+    unlearned: list[Batch]
     regions: dict[str | None, RegionMean]
 
     @classmethod
@@ -244,7 +248,8 @@ class _Stock:
         taken_up = known if known is not None and known.withdrawn is not None else None
         learned = set(live.version.card.batches) if live is not None else set()
         old = transaction.moments(batch for batch in kept if batch.id in learned)
-        unseen = transaction.moments(batch for batch in kept if batch.id not in learned)
+        unlearned = [batch for batch in kept if batch.id not in learned]
+        unseen = transaction.moments(unlearned)
         if new is not None and harvest is not None:
             unseen = _merged(unseen, harvest.moments)
         cells, no_cells = transaction.cells(kept)
@@ -254,7 +259,17 @@ class _Stock:
                 cells.setdefault(crop, []).append(those)
         merged = {crop: Cells.merge(parts) for crop, parts in cells.items()}
         regions = transaction.region_means(kept) if order.dry_run else {}
-        return cls(batches, new, taken_up, replaced, TrainingMoments(old, unseen), merged, no_cells, regions)
+        return cls(
+            batches,
+            new,
+            taken_up,
+            replaced,
+            TrainingMoments(old, unseen),
+            merged,
+            no_cells,
+            [] if order.alone else unlearned,
+            regions,
+        )
 
 
 def _merged(first: dict[str, FoldedMoments], second: dict[str, FoldedMoments]) -> dict[str, FoldedMoments]:
@@ -281,7 +296,7 @@ class _Attempt:
         order: Order,
         harvest: Harvest | None,
         found: list[SuspiciousYield],
-        units: list[str],
+        units: UnitCheck,
         stock: _Stock,
         live: _Live | None,
         progress: Progress,
@@ -292,7 +307,9 @@ class _Attempt:
         progress(Step("scoring"))
         current = live.current() if live is not None else None
         moments = candidate.moments
-        verdict = scores.judge(candidate.fit, moments, rows.old, rows.new, current, may_drop=order.alone, noticed=units)
+        verdict = scores.judge(
+            candidate.fit, moments, rows.old, rows.new, current, may_drop=order.alone, noticed=units.sentences()
+        )
         parent = live.number if live is not None else None
         # Where some rows are not known by region and season, what can be said of the others would be taken for all.
         cells = stock.cells if not stock.no_cells else {}

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from app.data.tables import Table
 from app.model.linear import Spread
 from app.model.moments import Array
 from app.model.slips import WAY_OUT
@@ -27,31 +26,31 @@ class UnitCheck:
         self._rows = 0
         self._found: Counter[str] = Counter()
 
-    def add(self, part: Table) -> None:
-        """Look at some more rows; of most parts the smallest and largest values tell that nothing is outside."""
-        self._rows += len(part)
-        if self._is_inside(part.weather):
+    def add(self, weather: Array) -> None:
+        """Look at some more rows, shape (n, 3); of most parts the extremes tell that nothing is outside."""
+        self._rows += len(weather)
+        if not len(weather) or self._is_inside(weather):
             return
         for number, feature in enumerate(WEATHER):
-            self._found[feature.name] += self._count(feature, part.weather[:, number], number)
+            self._found[feature.name] += self._count(feature, weather[:, number], number)
         if self._spread is not None:
             for first, second in itertools.combinations(range(len(WEATHER)), 2):
-                self._found[_pair(first, second)] += self._exchanged(part.weather, first, second)
+                self._found[_pair(first, second)] += self._exchanged(weather, first, second)
 
     def sentences(self) -> Iterator[str]:
         """Say, a sentence each, what most of the rows look like."""
         for number, feature in enumerate(WEATHER):
             if self._is_most(feature.name) and feature.mistake is not None:
                 yield (
-                    f"{feature.name}: {self._of_all(feature.name)} {self._outside(feature, number)}, and would not if "
-                    f"they were {feature.mistake.given}: {WAY_OUT}"
+                    f"{feature.name}: {self._of_all(feature.name)} {self._outside(feature, number)} if they are "
+                    f"{feature.mistake.given}: {WAY_OUT}"
                 )
         if self._spread is not None:
             for first, second in itertools.combinations(range(len(WEATHER)), 2):
                 if self._is_most(_pair(first, second)):
                     yield (
-                        f"{_pair(first, second)} look exchanged: {self._of_all(_pair(first, second))} lie outside the "
-                        f"training range, and would not the other way round: {WAY_OUT}"
+                        f"{_pair(first, second)} look exchanged: {self._of_all(_pair(first, second))} lie far outside "
+                        f"the training range, and in it or near it the other way round: {WAY_OUT}"
                     )
 
     def _is_inside(self, weather: Array) -> bool:
@@ -69,9 +68,9 @@ class UnitCheck:
 
     def _outside(self, feature: Feature, number: int) -> str:
         if self._spread is None:
-            return f"lie below the {feature.plausible:g} {feature.unit} that a season has at least"
+            return f"lie below the {feature.plausible:g} {feature.unit} that a season has at least, and above it"
         low, high = self._spread.minimum[number], self._spread.maximum[number]
-        return f"lie outside the training range, {low:g} to {high:g} {feature.unit}"
+        return f"lie outside the training range, {low:g} to {high:g} {feature.unit}, and in it or near it"
 
     def _count(self, feature: Feature, values: Array, number: int) -> int:
         """Return how many values are outside what is known, and inside if converted."""
@@ -86,7 +85,8 @@ class UnitCheck:
 
     def _exchanged(self, weather: Array, first: int, second: int) -> int:
         one, other = weather[:, first], weather[:, second]
-        as_sent = self._inside(one, first) & self._inside(other, second)
+        # Ranges of different features overlap: a value just outside its own is no sign of an exchange.
+        as_sent = self._inside(one, first, SLACK) & self._inside(other, second, SLACK)
         return int(np.sum(~as_sent & self._inside(other, first, SLACK) & self._inside(one, second, SLACK)))
 
     def _inside(self, values: Array, number: int, slack: float = 0.0) -> NDArray[np.bool_]:

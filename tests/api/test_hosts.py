@@ -245,3 +245,8 @@ def test_pages_that_are_named_may_send_it_too(named: str, origin: str, status: i
 def test_loopback_however_it_is_written(host: str) -> None:
     """Where only this machine can ask, names that others could lead here are not admitted."""
     assert not _hosts(host=host).admits(b"evil.example")
+
+
+def test_the_name_that_is_listened_on_is_ours() -> None:
+    """The operator's own name may lead to a loopback address here: it is what the service was told to be."""
+    assert _hosts(host="LocalHost.localdomain").admits(b"localhost.localdomain:8000")

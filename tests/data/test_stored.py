@@ -6,14 +6,17 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sqlalchemy as sql
 
 from app.data import stored
-from app.data.integrity import database_fault
+from app.data.integrity import database_fault, has_trainings
 from app.data.observations import Observations
 from app.data.provenance import Once
 from app.errors import StoreDamaged, StoreTooNew
+from app.model.cells import Cells
+from app.model.names import Names
 from app.stored_formats import DATABASE
 from tests.conftest import ROOT
 from tests.postgresql import Cluster
@@ -270,3 +273,43 @@ def test_cells_that_are_not_what_was_written(observations: Observations, url: st
         with pytest.raises(StoreDamaged, match="the cells of batch"):
             transaction.cells([batch])
     assert any("cells of batch" in sentence for sentence in told)
+
+
+def test_a_table_whose_definition_is_no_text(tmp_path: Path) -> None:
+    """What SQLite says of it cannot be decoded: it is damage all the same."""
+    path = tmp_path / "observations.db"
+    path.write_bytes((GOLDEN / "sqlite" / "observations.db").read_bytes())
+    url = f"sqlite:///{path}"
+    observations = Observations(url)
+    with observations.reading() as transaction:
+        assert transaction.all()
+    observations.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute("PRAGMA journal_mode=DELETE")
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE orchard_format", b"CREATE TABLE\xa0orchard_format"))
+    assert database_fault(url) == "the observations' database is damaged: its tables are not what they were"
+    assert not has_trainings(url)
+    damaged = Observations(url)
+    with pytest.raises(StoreDamaged), damaged.reading():
+        """It is not read."""
+    damaged.close()
+
+
+def test_cells_that_are_gone_are_told(observations: Observations, url: str) -> None:
+    """A batch that had cells and has none now is damaged."""
+    with observations.reading() as transaction:
+        batch = transaction.all()[0]
+    _execute(url, "UPDATE batches SET cells = NULL WHERE rows = 15")
+    with observations.reading() as transaction, pytest.raises(StoreDamaged, match="the cells of batch"):
+        transaction.cells([batch])
+
+
+def test_cells_may_have_many_long_names() -> None:
+    """More than a header of safetensors holds: 40 000 names of 200 characters."""
+    names = Names.of(f"{number:0199}é" for number in range(40_000))
+    cells = {"corn": Cells.of(names, Names.of([None] * 40_000), np.ones((40_000, 4)))}
+    packed = stored.packed_cells(cells)
+    found = stored.unpacked_cells(packed["cells"])["corn"]
+    assert list(found.regions) == list(names.names)
+    assert stored.packed_cells({}) == stored.packed_cells(None) == {"cells": None, "cells_sha256": None}

@@ -94,6 +94,16 @@ def test_regions_alone() -> None:
     assert found.noise == pytest.approx(1.0, rel=0.3)
 
 
+def test_rows_without_a_season_beside_others() -> None:
+    """They are of many seasons, and no season of their own: regions are told alone."""
+    draw = np.random.default_rng(5)
+    region, season = np.divmod(np.arange(200), 5)
+    rows = np.column_stack([draw.normal(size=200), 3 * draw.normal(size=40)[region] + 9.0 * season])
+    seasons = [None if number < 2 else str(number) for number in season]
+    found = Components.of(Cells.of(Names.of(map(str, region)), Names.of(seasons), rows))
+    assert found is None or found.season == (0.0, 1)
+
+
 def test_what_tells_nothing() -> None:
     """No names, or a row a region: nothing can be seen, and nothing is said."""
     draw = np.random.default_rng(6)

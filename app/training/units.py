@@ -47,7 +47,8 @@ class UnitCheck:
                 )
         if self._spread is not None:
             for first, second in itertools.combinations(range(len(WEATHER)), 2):
-                if self._is_most(_pair(first, second)):
+                is_explained = self._is_most(WEATHER[first].name) or self._is_most(WEATHER[second].name)
+                if self._is_most(_pair(first, second)) and not is_explained:
                     yield (
                         f"{_pair(first, second)} look exchanged: {self._of_all(_pair(first, second))} lie far outside "
                         f"the training range, and in it or near it the other way round: {WAY_OUT}"

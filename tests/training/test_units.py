@@ -208,3 +208,15 @@ def test_rows_that_were_stored_before_are_looked_at(settings: Settings, known: T
         assert job.run(Order(Provenance("retrain", "test", ""))).report.decision == "accepted"
     observations.close()
     job.close()
+
+
+def test_one_cause_is_told_for_a_column(tutorial: Table) -> None:
+    """Temperatures in °C that would be rainfalls, too, are told as what they are, once."""
+    spread = Spread.of(moments_of(tutorial)["mango"])
+    weather = np.array([[22.8, 67, 43], [32.8, 88, 64], [30.5, 134, 58]])
+    check = UnitCheck(spread)
+    check.add(weather)
+    (said,) = check.sentences()
+    assert said.startswith(
+        "temperature: 3 of 3 rows lie outside the training range, 68 to 103 °F, and in it or near it"
+    )

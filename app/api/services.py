@@ -85,9 +85,8 @@ class Services:
         since = self.concurrency.stopping_since
         spent = time.monotonic() - since - self.settings.drain_s if since is not None else 0.0
         await self.trainer.close(max(1.0, self.settings.grace_s - spent))
-        await self.concurrency.answered(
-            ANSWERED_S
-        )  # the retrain that was broken off, too, whose store is settled first
+        # The retrain that was broken off has its answer only once its store is settled.
+        await self.concurrency.answered(ANSWERED_S)
         await self.helper.close()
         await self.upload_helper.close()
         self.database_calls.close()

@@ -101,11 +101,6 @@ class Cells:
             within,
         )
 
-    @property
-    def columns(self) -> int:
-        """How many columns a row has, the yield included."""
-        return int(self.mean.shape[1])
-
     def to_arrays(self, prefix: str) -> dict[str, NDArray[np.generic]]:
         """Return named arrays, for a file; the names of regions and seasons are not among them."""
         return {
@@ -145,13 +140,14 @@ def centred(place: NDArray[np.integer], groups: int, count: Array, rows: Array) 
     so that it is right to the last digits.
     """
     total = np.bincount(place, count, groups)[:, None]
-    mean = _sums(place, groups, count[:, None] * rows) / total
+    mean = group_sums(place, groups, count[:, None] * rows) / total
     away = rows - mean[place]
-    correction = _sums(place, groups, count[:, None] * away) / total
+    correction = group_sums(place, groups, count[:, None] * away) / total
     return mean + correction, away - correction[place]
 
 
-def _sums(place: NDArray[np.integer], groups: int, rows: Array) -> Array:
+def group_sums(place: NDArray[np.integer], groups: int, rows: Array) -> Array:
+    """Return the sum of each group's ``rows``, shape (groups, k); ``place``: each row's group."""
     return np.column_stack([np.bincount(place, column, groups) for column in rows.T])
 
 

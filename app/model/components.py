@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from app.model.cells import Cells, centred
+from app.model.cells import Cells, centred, group_sums
 from app.model.fisher import f_tail
 from app.model.moments import Array, triangle
 
@@ -175,7 +175,7 @@ class _Sums:
         in_other = np.bincount(others.place, count, others.many)
         features = self._cells.mean[:, :-1]
         _, away = centred(others.place, others.many, count, features)
-        by_group = np.column_stack([np.bincount(grouping.place, count * column, grouping.many) for column in away.T])
+        by_group = group_sums(grouping.place, grouping.many, count[:, None] * away)
         explained = by_group @ np.linalg.pinv(coarse.factor[:-1, :-1], rcond=TOLERANCE)
         return float(self.rows - np.sum(in_pair**2 / in_other[pairs % others.many]) - np.sum(explained**2))
 
@@ -190,9 +190,7 @@ class _Sums:
         count = self._cells.count
         _, away = centred(self.region.place, self.region.many, count, self._cells.mean)
         system = self._season_system()
-        wanted = np.column_stack(
-            [np.bincount(self.season.place, count * column, self.season.many) for column in away.T]
-        )
+        wanted = group_sums(self.season.place, self.season.many, count[:, None] * away)
         seasons, _, rank, _ = np.linalg.lstsq(system, wanted, rcond=TOLERANCE)
         _, away = centred(self.region.place, self.region.many, count, self._cells.mean - seasons[self.season.place])
         return self._left(away, self.region.many + int(rank))

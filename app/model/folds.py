@@ -41,13 +41,18 @@ def _fold_of_name(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") % FOLDS
 
 
-def _folds_of_weather(weather: Array) -> NDArray[np.uint8]:
-    """Mix the numbers' bits: each step is one of SplitMix64's (Steele, Lea and Flood 2014)."""
+def hashes(weather: Array) -> NDArray[np.uint64]:
+    """Mix the bits of each row's numbers, shape (n, k): steps are those of SplitMix64 (Steele, Lea and Flood 2014)."""
     mixed = np.zeros(len(weather), dtype=np.uint64)
     for column in weather.T:
         mixed ^= (column + 0.0).view(np.uint64)  # + 0.0: -0 and 0 are one number
         mixed *= np.uint64(0xBF58476D1CE4E5B9)
         mixed ^= mixed >> np.uint64(31)
+    return mixed
+
+
+def _folds_of_weather(weather: Array) -> NDArray[np.uint8]:
+    mixed = hashes(weather)
     mixed *= np.uint64(0x94D049BB133111EB)
     return ((mixed >> np.uint64(32)) % np.uint64(FOLDS)).astype(np.uint8)
 

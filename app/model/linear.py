@@ -128,6 +128,11 @@ class CropModel:
         """How far off the line an honest yield lies by being rounded alone, tons."""
         return RESOLUTION * abs(self.mean)
 
+    @cached_property
+    def noise(self) -> float:
+        """The deviation that honest yields have from the line at least, tons; 0 where nothing can be said of it."""
+        return max(self.residual_sd, self.resolution) if self.residual_sd is not None else 0.0
+
     def tons(self, weather: Sequence[Number]) -> Number:
         """Return intercept + Σ weight · value, not clipped: ``weather`` holds one float or one array per feature."""
         total: Number = self.intercept + self.weights[0] * weather[0]

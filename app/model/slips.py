@@ -59,7 +59,7 @@ class _Column(NamedTuple):
 
     def surprises(self, misfit: _Misfit) -> bool:
         """Say whether rows that are so far off are farther off than twice what honest noise stays below."""
-        return math.sqrt(misfit.squares / self.rows.count) * _noise(self.crop) > TWICE * self.bound
+        return math.sqrt(misfit.squares / self.rows.count) * self.crop.noise > TWICE * self.bound
 
     def explains(self, misfit: _Misfit) -> bool:
         """Say whether a slip that leaves this is what has happened."""
@@ -74,16 +74,12 @@ def slips(model: LinearModel, new: Mapping[str, Moments], bounds: Mapping[str, f
     reported = []
     for crop in model.crops:
         rows = new.get(crop.crop)
-        if rows is not None and rows.count and _noise(crop) and crop.crop in bounds:
+        if rows is not None and rows.count and crop.noise and crop.crop in bounds:
             reported.append(_Column(crop, rows, bounds[crop.crop], _misfit(rows, crop)))
     doubtful = [crop for crop in reported if crop.surprises(crop.misfit)]
     if not doubtful:
         return []
     return [*_exchanged_crops(reported, doubtful)] or list(map(_sentence, doubtful))
-
-
-def _noise(crop: CropModel) -> float:
-    return max(crop.residual_sd, crop.resolution) if crop.residual_sd is not None else 0.0
 
 
 def _misfit(rows: Moments, crop: CropModel, scale: float = 1.0, order: list[int] | None = None) -> _Misfit:
@@ -92,10 +88,8 @@ def _misfit(rows: Moments, crop: CropModel, scale: float = 1.0, order: list[int]
     ``scale``: what their yields are divided by; ``order``: the columns that their features are taken from.
     """
     moments = rows if order is None else rows.of_columns([*order, len(order)])
-    direction = np.append(-np.array(crop.weights), 1.0 / scale)
-    bias = float(direction @ moments.mean) - crop.intercept
-    error = rows.count * bias**2 + float(np.sum((moments.factor @ direction) ** 2))
-    deviation = _noise(crop) * math.sqrt(1.0 + _mean_leverage(moments, crop))
+    error = moments.squared_error(scale * np.array(crop.weights), scale * crop.intercept) / scale**2
+    deviation = crop.noise * math.sqrt(1.0 + _mean_leverage(moments, crop))
     squares = error / deviation**2
     # Of the yields as they were sent: a larger unit spreads them, and so does weather far out.
     return _Misfit(squares, squares / 2.0 + rows.count * math.log(deviation * scale))
@@ -123,7 +117,7 @@ def _sentence(column: _Column) -> str:
     misfit, words = min([*_scaled(column), *_reordered(column)], key=lambda slip: slip[0].unlikely)
     if column.explains(misfit):
         return f"{name}: {words}; {WAY_OUT}"
-    error = math.sqrt(column.misfit.squares / count) * _noise(column.crop)
+    error = math.sqrt(column.misfit.squares / count) * column.crop.noise
     return (
         f"{name}: on {count} new row{'s' * (count != 1)} the current model is off by {rounded(error)} tons, and honest "
         f"noise would stay below {rounded(column.bound)}: more than twice as much; {WAY_OUT}"

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from app.model.fisher import f_tail
+from app.model.folds import hashes
 from app.model.linear import Spread
 from app.model.moments import Array, Moments
 from app.model.rounding import rounded
@@ -112,20 +113,12 @@ class Asked:
         """Take it from rows, shape (n, 3), or from their moments."""
         if isinstance(weather, Moments):
             return cls(weather, np.empty(0, np.uint64), weather.count)
-        return cls(Moments.of(weather), np.unique(_hashes(weather))[:MOST_SEEN], 0)
+        return cls(Moments.of(weather), np.unique(hashes(weather))[:MOST_SEEN], 0)
 
     @property
     def different(self) -> int:
         """How many different weathers there are, at least."""
         return len(self.seen) + self.grid
-
-
-def _hashes(weather: Array) -> Hashes:
-    mixed = np.zeros(len(weather), dtype=np.uint64)
-    for column in weather.T:
-        mixed = (mixed ^ np.ascontiguousarray(column).view(np.uint64)) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed ^= mixed >> np.uint64(31)
-    return mixed
 
 
 class AskedWeather:

@@ -26,12 +26,11 @@ def suspicious(table: Table, model: LinearModel, first_row: int = 0) -> list[Sus
     found: list[SuspiciousYield] = []
     weather = list(table.weather.T)
     for crop in model.crops:
-        noise = max(crop.residual_sd, crop.resolution) if crop.residual_sd is not None else 0.0
-        if crop.crop not in table.crops or not noise:
+        if crop.crop not in table.crops or not crop.noise:
             continue
         tons = table.yields[:, table.crops.index(crop.crop)]
         predicted = crop.tons(weather)
-        away = np.abs(tons - predicted) / (noise * np.sqrt(1.0 + crop.spread.leverage(weather)))
+        away = np.abs(tons - predicted) / (crop.noise * np.sqrt(1.0 + crop.spread.leverage(weather)))
         found += [
             SuspiciousYield(
                 row=first_row + row,

@@ -6,6 +6,7 @@ Casella and McCulloch 1992, "Variance Components", 5.6): by how much less is lef
 with what taking it out would do by chance alone. A grouping that an F test does not see is left out.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -45,13 +46,14 @@ class Part(NamedTuple):
 class Components:
     """The variances of a yield's deviations from its line, tons²: by region, by season, and the ``noise`` of each row.
 
-    ``rows``: those that name their region, from which this was learned.
+    ``rows``: those that name their region, from which this was learned; ``degrees``: of freedom, that the noise has.
     """
 
     rows: int
     region: Part
     season: Part
     noise: float
+    degrees: int
 
     @property
     def total(self) -> float:
@@ -72,11 +74,13 @@ class Components:
                 region, season = (region, 0.0) if region >= season else (0.0, season)
         if not region and not season:
             return None
-        noise = max(sums.noise(bool(region), bool(season)), LEAST_NOISE * sums.common.mean_square)
-        return cls(int(sums.rows), Part(region, sums.region.many), Part(season, sums.season.many), noise)
+        left = sums.without(bool(region), bool(season))
+        noise = max(left.mean_square, LEAST_NOISE * sums.common.mean_square)
+        parts = Part(region, sums.region.many), Part(season, sums.season.many)
+        return cls(int(sums.rows), *parts, noise, left.degrees)
 
 
-class _Grouping(NamedTuple):
+class Grouping(NamedTuple):
     """The cells' groups, numbered from 0, and how ``many`` there are."""
 
     place: Groups
@@ -108,10 +112,10 @@ class _Sums:
     def __init__(self, cells: Cells) -> None:
         self._cells = cells
         self.rows = float(np.sum(cells.count))
-        self.region = _numbered(cells.region)
-        self._nothing = _Grouping(np.zeros_like(self.region.place), 1)
+        self.region = numbered(cells.region)
+        self._nothing = Grouping(np.zeros_like(self.region.place), 1)
         # Rows without a season are of many: beside others that have one they cannot be told from these.
-        self.season = _numbered(cells.season) if (cells.season >= 0).all() else self._nothing
+        self.season = numbered(cells.season) if (cells.season >= 0).all() else self._nothing
 
     @cached_property
     def common(self) -> _Left:
@@ -123,15 +127,11 @@ class _Sums:
         """The deviations of the features, times √n."""
         return np.asarray(np.linalg.norm(self.common.factor[:, :-1], axis=0))
 
-    def noise(self, region: bool, season: bool) -> float:
-        """Return the variance that neither of the groupings explains."""
-        match region, season:
-            case True, True:
-                return self._crossed.mean_square
-            case True, False:
-                return self._without(self.region).mean_square
-            case _:
-                return self._without(self.season).mean_square
+    def without(self, region: bool, season: bool) -> _Left:
+        """Return what is left once these groupings are taken out."""
+        if region and season:
+            return self._crossed
+        return self._without(self.region if region else self.season)
 
     def both(self) -> tuple[float, float] | None:
         """Return the variances by region and by season, each beside the other; None where they cannot be told apart."""
@@ -147,14 +147,14 @@ class _Sums:
         # What is not seen is not taken out either.
         return (self.alone(self.region), 0.0) if region else (0.0, self.alone(self.season) if season else 0.0)
 
-    def alone(self, grouping: _Grouping) -> float:
+    def alone(self, grouping: Grouping) -> float:
         """Return the variance by one grouping, with nothing else taken out; 0 where nothing is seen."""
         if grouping.many < LEAST_GROUPS:
             return 0.0
         fine = self._without(grouping)
         return self._variance(grouping, self._nothing, fine) if fine.degrees >= 1 else 0.0
 
-    def _variance(self, grouping: _Grouping, others: _Grouping, fine: _Left) -> float:
+    def _variance(self, grouping: Grouping, others: Grouping, fine: _Left) -> float:
         """Return a grouping's variance, 0 where the test does not see it.
 
         ``others``: what is taken out besides; ``fine``: what is left without both.
@@ -167,7 +167,7 @@ class _Sums:
         weight = self._weight(grouping, others, coarse)
         return (gained - degrees * fine.mean_square) / weight if weight > 0 else 0.0
 
-    def _weight(self, grouping: _Grouping, others: _Grouping, coarse: _Left) -> float:
+    def _weight(self, grouping: Grouping, others: Grouping, coarse: _Left) -> float:
         """Return what a grouping's variance adds to the squares left without ``others``: tr(Zᵀ M Z)."""
         count = self._cells.count
         pairs, place = np.unique(grouping.place.astype(np.int64) * others.many + others.place, return_inverse=True)
@@ -179,7 +179,7 @@ class _Sums:
         explained = by_group @ np.linalg.pinv(coarse.factor[:-1, :-1], rcond=TOLERANCE)
         return float(self.rows - np.sum(in_pair**2 / in_other[pairs % others.many]) - np.sum(explained**2))
 
-    def _without(self, grouping: _Grouping) -> _Left:
+    def _without(self, grouping: Grouping) -> _Left:
         """Return what is left once each group's mean is taken out."""
         _, away = centred(grouping.place, grouping.many, self._cells.count, self._cells.mean)
         return self._left(away, grouping.many, is_common=grouping is self._nothing)
@@ -189,27 +189,11 @@ class _Sums:
         """Return what is left once regions and seasons are taken out: regions by elimination, then the seasons."""
         count = self._cells.count
         _, away = centred(self.region.place, self.region.many, count, self._cells.mean)
-        system = self._season_system()
+        system = season_system(self.region, self.season, count, 0.0)
         wanted = group_sums(self.season.place, self.season.many, count[:, None] * away)
         seasons, _, rank, _ = np.linalg.lstsq(system, wanted, rcond=TOLERANCE)
         _, away = centred(self.region.place, self.region.many, count, self._cells.mean - seasons[self.season.place])
         return self._left(away, self.region.many + int(rank))
-
-    def _season_system(self) -> Array:
-        """Return diag(n_s) - Nᵀ diag(1 / n_r) N, shape (seasons, seasons), N the rows by region and season."""
-        count, region, season = self._cells.count, self.region.place, self.season.place
-        system: Array = np.diag(np.bincount(season, count, self.season.many).astype(np.float64))
-        order = np.argsort(region, kind="stable")
-        ends = np.searchsorted(region[order], np.arange(0, self.region.many + AT_A_TIME, AT_A_TIME))
-        for start, end in pairwise(ends.tolist()):
-            of = order[start:end]
-            if not len(of):
-                continue
-            first = int(region[of[0]])
-            rows = np.zeros((int(region[of[-1]]) - first + 1, self.season.many))
-            np.add.at(rows, (region[of] - first, season[of]), count[of])
-            system -= rows.T @ (rows / rows.sum(axis=1, keepdims=True))
-        return system
 
     def _left(self, away: Array, fitted: int, *, is_common: bool = False) -> _Left:
         factor = triangle(np.concatenate([self._cells.within[0], np.sqrt(self._cells.count)[:, None] * away]))
@@ -218,9 +202,33 @@ class _Sums:
         return _Left(factor, int(self.rows) - fitted - rank)
 
 
-def _numbered(codes: NDArray[np.int32]) -> _Grouping:
+def season_system(region: Grouping, season: Grouping, count: Array, shrinkage: float) -> Array:
+    """Return diag(n_s) - Nᵀ diag(1 / (n_r + shrinkage)) N, shape (seasons, seasons), N the rows by region and season.
+
+    That is what normal equations leave to the seasons once the regions are eliminated. ``count``: each cell's rows.
+    """
+    system: Array = np.diag(np.bincount(season.place, count, season.many).astype(np.float64))
+    for _, rows in rows_by_season(region, season, count):
+        system -= rows.T @ (rows / (rows.sum(axis=1, keepdims=True) + shrinkage))
+    return system
+
+
+def rows_by_season(region: Grouping, season: Grouping, count: Array) -> Iterator[tuple[slice, Array]]:
+    """Yield the regions, some at a time, and how many rows each has in each season, shape (some, seasons)."""
+    order = np.argsort(region.place, kind="stable")
+    starts = np.arange(0, region.many + AT_A_TIME, AT_A_TIME).clip(max=region.many)
+    ends = np.searchsorted(region.place[order], starts)
+    for (first, last), (start, end) in zip(pairwise(starts.tolist()), pairwise(ends.tolist()), strict=True):
+        of = order[start:end]
+        rows = np.zeros((last - first, season.many))
+        np.add.at(rows, (region.place[of] - first, season.place[of]), count[of])
+        yield slice(first, last), rows
+
+
+def numbered(codes: NDArray[np.int32]) -> Grouping:
+    """Number the groups that there are cells of, in the order of their codes."""
     groups, place = np.unique(codes, return_inverse=True)
-    return _Grouping(place, len(groups))
+    return Grouping(place, len(groups))
 
 
 def is_seen(gained: float, noise: float, degrees: int, noise_degrees: int) -> bool:

@@ -14,8 +14,8 @@ _SERIES_FROM = 1_000
 
 
 @lru_cache(maxsize=4096)
-def t_quantile(level: float, degrees_of_freedom: int) -> float:
-    """Return t with P(-t <= T <= t) = ``level`` (0 to 1, exclusive) for ``degrees_of_freedom`` >= 1.
+def t_quantile(level: float, degrees_of_freedom: float) -> float:
+    """Return t with P(-t <= T <= t) = ``level`` (0 to 1, exclusive) for ``degrees_of_freedom`` >= 1, whole or not.
 
     Relative error below 1e-12 for levels from 0.5 to 0.9999 (tested against SciPy).
 
@@ -32,7 +32,7 @@ def t_quantile(level: float, degrees_of_freedom: int) -> float:
     return start if degrees_of_freedom >= _SERIES_FROM else _refined(start, level, degrees_of_freedom)
 
 
-def _series(z: float, df: int) -> float:
+def _series(z: float, df: float) -> float:
     """Return Abramowitz and Stegun 26.7.5: the t quantile around the normal quantile ``z``, in powers of 1/df."""
     s = z * z
     g1 = (s + 1.0) / 4.0
@@ -42,7 +42,7 @@ def _series(z: float, df: int) -> float:
     return z * (1.0 + (g1 + (g2 + (g3 + g4 / df) / df) / df) / df)
 
 
-def _refined(t: float, level: float, df: int) -> float:
+def _refined(t: float, level: float, df: float) -> float:
     """Refine by Newton's method, on P(|T| > t) = I_y(df/2, 1/2) at y = df / (df + t²), which is convex."""
     scale = math.exp(math.lgamma((df + 1) / 2.0) - math.lgamma(df / 2.0)) / math.sqrt(df * math.pi)
     for _ in range(_STEPS):

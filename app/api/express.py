@@ -12,6 +12,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,6 +20,7 @@ from app.api.headers import NO_SNIFFING
 from app.api.hosts import Hosts
 from app.api.request_id import request_id
 from app.api.services import Services
+from app.model.effects import Effects
 from app.model.linear import LEVERAGE_SLACK, CropModel, LinearModel, Spread
 from app.model.student import t_quantile
 from app.model.warning_texts import warnings_for
@@ -37,6 +39,8 @@ VALIDATE = TypeAdapter(RegionWeather).validator.validate_json
 
 Answering = Callable[[str | None, tuple[float, float, float]], dict[str, Any]]
 """Of a region's name and weather."""
+Regional = Callable[[float, float, float, int], tuple[float, float]]
+"""Of a region's weather and its place in the effects: tons, and half the width of the interval."""
 
 
 class Express:
@@ -168,28 +172,36 @@ def answering(version: str, model: LinearModel) -> Answering:
     """
     spreads = {spread: number for number, spread in enumerate(model.spreads)}
     leverages = tuple(_leverage(spread) for spread in spreads)
-    lines = [
-        (crop.crop, crop.intercept, *_three(crop.weights), spreads[crop.spread], _scale(crop)) for crop in model.crops
+    lines: list[tuple[str, float, float, float, float, int, float | None, Regional | None]] = [
+        (crop.crop, crop.intercept, *_three(crop.weights), spreads[crop.spread], _scale(crop), _regional(crop.effects))
+        for crop in model.crops
     ]
     root = math.sqrt
     never_sure = any(crop.is_exact for crop in model.crops)
+    find, unseen = model.index.get, len(model.regions)
+    not_learned = frozenset(np.flatnonzero(model.not_learned).tolist())
 
     def answer(region: str | None, weather: tuple[float, float, float]) -> dict[str, Any]:
         x0, x1, x2 = weather
-        outside, doubtful = False, never_sure
+        place = find(region, unseen) if region else unseen
+        outside, doubtful = False, never_sure or (place in not_learned and bool(region))
         widths = []
         for leverage in leverages:
             distance, beyond = leverage(x0, x1, x2)
             outside = outside or beyond
             widths.append(root(1.0 + distance))
         yields = {}
-        for crop, intercept, w0, w1, w2, spread, scale in lines:
-            tons = intercept + w0 * x0 + w1 * x1 + w2 * x2
-            if scale is None:
+        margin: float | None
+        for crop, intercept, w0, w1, w2, spread, scale, regional in lines:
+            if regional is not None:
+                tons, margin = regional(x0, x1, x2, place)
+            else:
+                tons = intercept + w0 * x0 + w1 * x1 + w2 * x2
+                margin = None if scale is None else scale * widths[spread]
+            if margin is None:
                 low = high = None
                 doubtful = True
             else:
-                margin = scale * widths[spread]
                 low, high = tons - margin, tons + margin
                 if low < 0.0:
                     doubtful = True
@@ -201,7 +213,7 @@ def answering(version: str, model: LinearModel) -> Answering:
             "region": region,
             "yields": yields,
             "extrapolated": outside,
-            "warnings": warnings_for(model, weather, LEVEL) if outside or doubtful else [],
+            "warnings": warnings_for(model, weather, LEVEL, region) if outside or doubtful else [],
         }
 
     return answer
@@ -211,6 +223,28 @@ def _scale(crop: CropModel) -> float | None:
     if crop.residual_sd is None:
         return None
     return t_quantile(LEVEL, crop.degrees_of_freedom) * crop.residual_sd
+
+
+def _regional(effects: Effects | None) -> Regional | None:
+    """Return the function of a region's weather and place that gives its prediction and half its interval's width."""
+    if effects is None:
+        return None
+    w0, w1, w2 = _three(tuple(effects.weights.tolist()))
+    intercept, root = effects.intercept, math.sqrt
+    (t00, t01, t02), (t10, t11, t12), (t20, t21, t22) = effects.whitener.tolist()
+    columns = (effects.offset, *effects.center.T, effects.base, effects.beyond_by_place, effects.scale(LEVEL))
+    by_place = list(zip(*(column.tolist() for column in columns), strict=True))
+
+    def regional(x0: float, x1: float, x2: float, place: int) -> tuple[float, float]:
+        offset, c0, c1, c2, base, beyond, scale = by_place[place]
+        a0, a1, a2 = x0 - c0, x1 - c1, x2 - c2
+        first = t00 * a0 + t01 * a1 + t02 * a2
+        second = t10 * a0 + t11 * a1 + t12 * a2
+        third = t20 * a0 + t21 * a1 + t22 * a2
+        width = root(beyond + (base + (first * first + second * second + third * third)))
+        return intercept + (w0 * x0 + w1 * x1 + w2 * x2) + offset, scale * width
+
+    return regional
 
 
 def _three(values: tuple[float, ...]) -> tuple[float, float, float]:

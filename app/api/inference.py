@@ -173,8 +173,9 @@ async def predict(request: Request, services: ServicesDep, served: Live) -> Resp
     """Predict with the live version.
 
     Inputs: `input`, [n, 3], of temperature (°F), rainfall (mm) and humidity (%); or these three by name, each [n] or
-    [n, 1]; any number type. Outputs: each crop's tons, FP64 [n]; by name also `<crop>_low`, `<crop>_high` and
-    `extrapolated`. With the header `Inference-Header-Content-Length` tensors' bytes follow the JSON.
+    [n, 1]; any number type. `region`, BYTES, [n], may name the regions. Outputs: each crop's tons, FP64 [n]; by name
+    also `<crop>_low`, `<crop>_high` and `extrapolated`. With the header `Inference-Header-Content-Length` tensors'
+    bytes follow the JSON.
     """
     return await _predict(request, services, served)
 

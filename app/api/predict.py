@@ -16,13 +16,17 @@ from app.api.services import ServicesDep
 from app.serving.live import LEVEL
 from app.wire.formats import FORMATS, PredictOptions, reply, reply_here
 from app.wire.media_types import ARROW, JSON
-from app.wire.schemas import OnePrediction, PredictionColumns, SeveralPredictions
+from app.wire.schemas import EffectsAsked, OnePrediction, PredictionColumns, SeveralPredictions
 
 router = APIRouter(tags=["predict"])
 
 Level = Annotated[float, Query(ge=0.5, le=0.999, description="The share of harvests that an interval should cover.")]
 Explain = Annotated[bool, Query(description="Add each crop's baseline and the weather's contributions to it, in tons.")]
 Version = Annotated[str | None, Query(description="Predict with this version; without it, with the live one.")]
+WithEffects = Annotated[
+    EffectsAsked,
+    Query(description="`none`: predict by the common line, without what the region and the season have of their own."),
+]
 
 OTHERS = [media_type for media_type in FORMATS if media_type != JSON]
 
@@ -36,15 +40,24 @@ OTHERS = [media_type for media_type in FORMATS if media_type != JSON]
     openapi_extra=body("PredictRequest", examples.PREDICT, *OTHERS),
 )
 async def predict(
-    request: Request, services: ServicesDep, level: Level = LEVEL, explain: Explain = False, version: Version = None
+    request: Request,
+    services: ServicesDep,
+    level: Level = LEVEL,
+    explain: Explain = False,
+    version: Version = None,
+    effects: WithEffects = "all",
 ) -> Response:
-    """Predict each crop's yield in tons, with a prediction interval and a warning wherever it deserves less trust."""
+    """Predict each crop's yield in tons, with a prediction interval and a warning wherever it deserves less trust.
+
+    Where the model has learned what regions have of their own, the name of a region that it knows is used.
+    """
     sent = body_type(request, tuple(FORMATS))
     wanted = answer_type(request, (sent, *(other for other in FORMATS if other != sent)))
     content = await read_body(request, services)
     served = services.live.current if version is None else services.live.version(version)
-    options = PredictOptions(sent, wanted, services.settings.max_rows, served.version, served.model, level, explain)
-    crops = len(served.model.crops)
+    model = served.model if effects == "all" else served.model.common
+    options = PredictOptions(sent, wanted, services.settings.max_rows, served.version, model, level, explain)
+    crops = len(model.crops)
     answer, usage = await services.helper.run(
         reply, content, options, asker=request, crops=crops, in_thread=_in_thread(content, options)
     )

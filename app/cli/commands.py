@@ -30,6 +30,7 @@ from app.settings import Settings
 if TYPE_CHECKING:
     from app.cli.local import Local
     from app.client import Orchard
+    from app.wire.schemas import EffectsAsked
 
 CLI = typer.Typer(
     name="orchard",
@@ -113,6 +114,10 @@ def predict(
     level: Annotated[float, typer.Option(min=0.5, max=0.999, help="The share of harvests to cover.")] = 0.95,
     explain: Annotated[bool, typer.Option("--explain", help="Add what the weather contributes.")] = False,
     version: Annotated[str | None, typer.Option(show_default=False, help="Another version than the live one.")] = None,
+    effects: Annotated[
+        Literal["all", "none"] | None,
+        typer.Option(show_default=False, help="none: by the common line, whatever the region."),
+    ] = None,
     url: Url = None,
     as_json: AsJson = None,
 ) -> None:
@@ -123,8 +128,8 @@ def predict(
     with backend(url, as_json) as orchard:
         if table is not None:
             if explain or region is not None or any(value is not None for value in weather.values()):
-                raise InvalidInput("a table takes the options --level, --version, --url and --json only")
-            _predict_table(orchard, table, level, version, as_json=bool(as_json))
+                raise InvalidInput("a table takes the options --level, --version, --effects, --url and --json only")
+            _predict_table(orchard, table, level, version, effects, as_json=bool(as_json))
             return
         if temperature is None or rainfall is None or humidity is None:
             missing = [name for name, value in weather.items() if value is None]
@@ -137,12 +142,19 @@ def predict(
             level=level,
             explain=explain,
             version=version,
+            effects=effects,
         )
         console.print_json(answer) if as_json else console.print_prediction(answer, level)
 
 
 def _predict_table(
-    orchard: "Orchard | Local", table: Path, level: float, version: str | None, *, as_json: bool
+    orchard: "Orchard | Local",
+    table: Path,
+    level: float,
+    version: str | None,
+    effects: "EffectsAsked | None",
+    *,
+    as_json: bool,
 ) -> None:
     from app.cli import console
     from app.data.tables import parse_regions
@@ -150,14 +162,14 @@ def _predict_table(
 
     content = _content(table)
     if not as_json:
-        console.print_table(orchard.predict_csv(content, level=level, version=version))
+        console.print_table(orchard.predict_csv(content, level=level, version=version, effects=effects))
         return
     read, _ = parse_regions(content)
     regions = [
         {"region": region, **dict(zip(FEATURE_NAMES, weather, strict=True))}
         for region, weather in zip(read.regions, read.weather.tolist(), strict=True)
     ]
-    console.print_json(orchard.predict_many(regions, level=level, version=version))
+    console.print_json(orchard.predict_many(regions, level=level, version=version, effects=effects))
 
 
 def _content(table: Path) -> bytes:

@@ -34,6 +34,7 @@ from app.wire.schemas import (
     BatchRestored,
     BatchStored,
     BatchWithdrawn,
+    EffectsAsked,
     LogPage,
     ObservationEntry,
     ObservationPage,
@@ -77,10 +78,11 @@ class Local:
         level: float | None = None,
         explain: bool = False,
         version: str | None = None,
+        effects: EffectsAsked | None = None,
     ) -> OnePrediction:
         """Predict one region's yields, tons."""
         weather = {"region": region, "temperature": temperature, "rainfall": rainfall, "humidity": humidity}
-        answer = self._replied(_json(weather), JSON, level, version, explain=explain)
+        answer = self._replied(_json(weather), JSON, level, version, effects, explain=explain)
         return OnePrediction.model_validate_json(answer)
 
     def predict_many(
@@ -90,21 +92,36 @@ class Local:
         level: float | None = None,
         explain: bool = False,
         version: str | None = None,
+        effects: EffectsAsked | None = None,
     ) -> SeveralPredictions:
         """Predict several regions, answered in their order."""
-        answer = self._replied(_json({"regions": list(regions)}), JSON, level, version, explain=explain)
+        answer = self._replied(_json({"regions": list(regions)}), JSON, level, version, effects, explain=explain)
         return SeveralPredictions.model_validate_json(answer)
 
-    def predict_csv(self, table: bytes, *, level: float | None = None, version: str | None = None) -> str:
+    def predict_csv(
+        self,
+        table: bytes,
+        *,
+        level: float | None = None,
+        version: str | None = None,
+        effects: EffectsAsked | None = None,
+    ) -> str:
         """Predict the regions of a table, and return it with the yields added."""
-        return self._replied(table, CSV, level, version, explain=False).decode()
+        return self._replied(table, CSV, level, version, effects, explain=False).decode()
 
     def location(self, version: str | None) -> str:
         """Return the path of a version's file; nothing for none."""
         return "" if version is None else str(self._registry.path(version))
 
     def _replied(
-        self, body: bytes, media_type: str, level: float | None, version: str | None, *, explain: bool
+        self,
+        body: bytes,
+        media_type: str,
+        level: float | None,
+        version: str | None,
+        effects: EffectsAsked | None,
+        *,
+        explain: bool,
     ) -> bytes:
         served = self._live.current if version is None else self._live.version(version)
         options = PredictOptions(
@@ -112,7 +129,7 @@ class Local:
             wanted=media_type,
             max_rows=self._settings.max_rows,
             version=served.version,
-            model=served.model,
+            model=served.model.common if effects == "none" else served.model,
             level=LEVEL if level is None else level,
             explain=explain,
         )

@@ -28,6 +28,7 @@ from app.wire.schemas import (
     BatchStored,
     BatchWithdrawn,
     DriftReport,
+    EffectsAsked,
     LogPage,
     ObservationPage,
     OnePrediction,
@@ -149,22 +150,30 @@ class Calls:
         level: float | None = None,
         explain: bool = False,
         version: str | None = None,
+        effects: EffectsAsked | None = None,
     ) -> Call[OnePrediction]:
         """Predict one region's yields, tons.
 
         ``temperature`` in °F, ``rainfall`` in mm, ``humidity`` in %. ``level``: the share of harvests that an interval
         should cover, 0.95 if none is given. ``explain`` adds the weather's contributions. ``version``: the live one if
-        none is given.
+        none is given. ``effects``: "none" predicts by the line that all regions have in common.
         """
         weather = {"region": region, "temperature": temperature, "rainfall": rainfall, "humidity": humidity}
-        return _predict(reading(OnePrediction), weather, level, explain, version)
+        return _predict(reading(OnePrediction), weather, _options(level, version, effects, explain=explain))
 
     @call
     def predict_many(
-        self, regions: Regions, *, level: float | None = None, explain: bool = False, version: str | None = None
+        self,
+        regions: Regions,
+        *,
+        level: float | None = None,
+        explain: bool = False,
+        version: str | None = None,
+        effects: EffectsAsked | None = None,
     ) -> Call[SeveralPredictions]:
         """Predict several regions, answered in their order; options as in `predict`."""
-        return _predict(reading(SeveralPredictions), {"regions": list(regions)}, level, explain, version)
+        options = _options(level, version, effects, explain=explain)
+        return _predict(reading(SeveralPredictions), {"regions": list(regions)}, options)
 
     @call
     def predict_columns(
@@ -177,6 +186,7 @@ class Calls:
         level: float | None = None,
         explain: bool = False,
         version: str | None = None,
+        effects: EffectsAsked | None = None,
     ) -> Call[PredictionColumns]:
         """Predict several regions, given and answered as columns of equal length: the quickest for many."""
         columns: dict[str, Any] = {
@@ -186,16 +196,23 @@ class Calls:
         }
         if region is not None:
             columns["region"] = list(region)
-        return _predict(reading(PredictionColumns), columns, level, explain, version)
+        return _predict(reading(PredictionColumns), columns, _options(level, version, effects, explain=explain))
 
     @call
-    def predict_csv(self, table: TableContent, *, level: float | None = None, version: str | None = None) -> Call[str]:
+    def predict_csv(
+        self,
+        table: TableContent,
+        *,
+        level: float | None = None,
+        version: str | None = None,
+        effects: EffectsAsked | None = None,
+    ) -> Call[str]:
         """Predict the regions of a table with the weather columns, and return it as CSV with the yields added."""
         return Call(
             "POST",
             "/predict",
             bytes.decode,
-            {"level": level, "version": version},
+            _options(level, version, effects),
             {"Content-Type": CSV, "Accept": CSV},
             content_of(table),
         )
@@ -289,11 +306,15 @@ def retrain(
     return Call("POST", "/retrain", reading(Report), query, headers, content, patience_s=RETRAIN_TIMEOUT_S)
 
 
-def _predict(
-    read: Callable[[bytes], Shape], body: Mapping[str, Any], level: float | None, explain: bool, version: str | None
-) -> Call[Shape]:
-    query = {"level": level, "explain": explain or None, "version": version}
-    return Call("POST", "/predict", read, query, {"Content-Type": JSON}, to_bytes(body))
+def _predict(read: Callable[[bytes], Shape], body: Mapping[str, Any], options: Mapping[str, Any]) -> Call[Shape]:
+    return Call("POST", "/predict", read, options, {"Content-Type": JSON}, to_bytes(body))
+
+
+def _options(
+    level: float | None, version: str | None, effects: EffectsAsked | None, *, explain: bool = False
+) -> dict[str, Any]:
+    """Return the query of a prediction."""
+    return {"level": level, "explain": explain or None, "version": version, "effects": effects}
 
 
 def _sent(

@@ -110,7 +110,7 @@ class _Elimination:
         undated = 1.0 / self._by_season
         alone = np.where(named, 0.0, 1.0 / self._by_region) + np.where(dated, 0.0, undated)
         self._weight = cells.count / (1.0 + alone)
-        self.in_region = np.bincount(self._region.place, cells.count, self._region.many)[:-1]
+        self.in_region: Array = np.bincount(self._region.place, cells.count, self._region.many)[:-1].astype(np.float64)
         self.shrunk = self.in_region / (self.in_region + self._by_region)
         self._rows = np.column_stack([np.ones(len(cells.count)), cells.mean - middle])
         self._system = self._season_system()
@@ -120,11 +120,12 @@ class _Elimination:
     def region_means(self, rows: Array) -> Array:
         """Return the mean of each region's ``rows``, shape (R + 1, k + 1), zero in the last place."""
         total = np.append(self.in_region, 1.0)[:, None]
-        means = group_sums(self._region.place, self._region.many, self._cells.count[:, None] * rows) / total
+        means: Array = group_sums(self._region.place, self._region.many, self._cells.count[:, None] * rows) / total
         means[-1] = 0.0
         return means
 
     def _season_system(self) -> Array:
+        """Return what normal equations leave to the seasons beside the regions, shape (S, S)."""
         seasons = self._season.many - 1
         if not seasons:
             return np.zeros((0, 0))
@@ -163,7 +164,10 @@ class _Elimination:
         variance = 1.0 / (self.in_region + self._by_region)
         if self._season.many > 1:
             of = self._dated & self._named
-            some = Grouping(self._region.place[of], len(self.codes)), Grouping(self._season.place[of], self._season.many - 1)
+            some = (
+                Grouping(self._region.place[of], len(self.codes)),
+                Grouping(self._season.place[of], self._season.many - 1),
+            )
             lower = np.linalg.cholesky(self._system)
             for regions, rows in rows_by_season(*some, self._cells.count[of]):
                 shares = np.linalg.solve(lower, (rows / (self.in_region[regions] + self._by_region)[:, None]).T)

@@ -1,14 +1,14 @@
 """One crop's line with what its regions have of their own, and how far a season to come may be off it, as served.
 
 A yield is y = b + w·x + u_region + v_season + e (`app.model.components`). Of a region that training knows, u is
-predicted; a season to come is one that nobody knows. Every formula works on one region (a number into the regions, plain
-floats) and on many (arrays) alike, operation by operation in the same order, so that both give the same bits.
+predicted; a season to come is one that nobody knows. Every formula works on one region (its number, plain floats) and
+on many (arrays) alike, operation by operation in the same order, so that both give the same bits.
 """
 
 import functools
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from app.model.moments import Array
 from app.model.student import t_quantile
 
 Place = int | NDArray[np.intp]
-"""A region's number, or those of many, shape (n,); the last number stands for all regions that training has not seen."""
+"""A region's number, or those of many, shape (n,); the last one stands for all regions that training has not seen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +64,13 @@ class Effects:
         return np.where(self.rows > 0, known, unseen)
 
     @functools.cached_property
-    def _beyond(self) -> Array:
+    def beyond_by_place(self) -> Array:
+        """The same of each place, shape (R + 1,)."""
         return self._by_place(self.beyond)
+
+    def scale(self, level: float) -> Array:
+        """Return t(level, degrees) · √noise of each place, tons, shape (R + 1,)."""
+        return self._by_place(self.scales(level))
 
     def tons(self, weather: Sequence[Any], place: Place) -> Any:
         """Return intercept + Σ weight · value + the region's offset, tons, not clipped."""
@@ -81,7 +86,7 @@ class Effects:
 
     def width(self, weather: Sequence[Any], place: Place) -> Any:
         """Return the standard error of prediction over the noise's deviation, √(beyond + h)."""
-        return np.sqrt(self._beyond[place] + self.leverage(weather, place))
+        return np.sqrt(self.beyond_by_place[place] + self.leverage(weather, place))
 
     def scales(self, level: float) -> tuple[float, float]:
         """Return t(level, degrees) · √noise, tons, of known and of unseen regions."""
@@ -90,7 +95,7 @@ class Effects:
 
     def margin(self, weather: Sequence[Any], place: Place, level: float) -> Any:
         """Return half the width of the prediction interval, tons."""
-        return self._by_place(self.scales(level))[place] * self.width(weather, place)
+        return self.scale(level)[place] * self.width(weather, place)
 
     def standard_errors(self, mean_variance: float) -> tuple[float, ...]:
         """Return those of the intercept and of each weight, in their units.
@@ -107,9 +112,7 @@ class Effects:
         center = np.tile(self.center[-1], (regions + 1, 1))
         for mine, theirs in ((rows, self.rows), (offset, self.offset), (center, self.center), (base, self.base)):
             mine[places] = theirs[:-1]
-        line = (self.weights, self.intercept)
-        spread = (self.whitener, self.noise, self.by_region, self.by_season, self.degrees)
-        return Effects(*line, rows, offset, center, base, *spread)
+        return replace(self, rows=rows, offset=offset, center=center, base=base)
 
     def to_arrays(self, prefix: str) -> dict[str, Array]:
         """Return named float64 arrays, for a file; the regions' names are not among them."""

@@ -8,16 +8,20 @@ import functools
 import math
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.model.design import design, leverages, whitener
+from app.model.effects import Effects, Place
 from app.model.folds import FoldedMoments
 from app.model.moments import Array, Moments
+from app.model.names import Names
 from app.model.student import t_quantile
+from app.model.weather import FEATURE_NAMES
 
 Number = TypeVar("Number", float, Array)
 
@@ -86,11 +90,11 @@ def clipped(tons: Array) -> Array:
 
 @dataclass(frozen=True)
 class CropModel:
-    """One crop's line.
+    """One crop's common line, of all rows alike, and what its regions and seasons have of their own, if that is seen.
 
     ``weights`` in tons per unit, ``intercept`` in tons, ``squared_error`` in tons² over its training rows.
 
-    ``mean``: the mean yield in training, tons.
+    ``mean``: the mean yield in training, tons. ``effects``: predictions are theirs, where there are any.
     """
 
     crop: str
@@ -99,12 +103,15 @@ class CropModel:
     mean: float
     squared_error: float
     spread: Spread
+    effects: Effects | None = None
 
     @classmethod
-    def of(cls, crop: str, weights: Array, intercept: float, moments: Moments, spread: Spread) -> Self:
+    def of(
+        cls, crop: str, weights: Array, intercept: float, moments: Moments, spread: Spread, effects: Effects | None
+    ) -> Self:
         """Build it from a fit's numbers and the moments of the rows it was fitted on."""
         error = moments.squared_error(weights, intercept)
-        return cls(crop, float(intercept), tuple(weights.tolist()), float(moments.mean[-1]), error, spread)
+        return cls(crop, float(intercept), tuple(weights.tolist()), float(moments.mean[-1]), error, spread, effects)
 
     @cached_property
     def degrees_of_freedom(self) -> int:
@@ -149,13 +156,37 @@ class CropModel:
             return None
         return (t_quantile(level, self.degrees_of_freedom) * self.residual_sd) * width
 
-    def contributions(self, weather: Sequence[Number]) -> list[Number]:
-        """Return weight · (value - its training mean) per feature, tons.
+    def predicted(self, weather: Sequence[Any], width: Any, place: Place | None, level: float) -> tuple[Any, Any]:
+        """Return the prediction and half the width of its interval, tons, not clipped; None without degrees of freedom.
+
+        ``width``: √(1 + h), of the weather's leverage h among the training rows. ``place``: that of the region in the
+        effects, `LinearModel.places`.
+        """
+        if self.effects is None or place is None:
+            return self.tons(weather), self.margin(width, level)
+        return self.effects.tons(weather, place), self.effects.margin(weather, place, level)
+
+    def expected(self, weather: Sequence[Array], places: NDArray[np.intp] | None) -> tuple[Array, Array]:
+        """Return the predictions for n regions and their standard errors, tons, shape (n,).
+
+        They are at least what rounding a yield to three digits makes; `noise` is not 0.
+        """
+        if self.effects is None or places is None:
+            return self.tons(weather), self.noise * np.sqrt(1.0 + self.spread.leverage(weather))
+        least = max(math.sqrt(self.effects.noise), self.resolution)
+        return self.effects.tons(weather, places), least * self.effects.width(weather, places)
+
+    def contributions(self, weather: Sequence[Any], place: Place | None = None) -> dict[str, Any]:
+        """Return weight · (value - its training mean) by feature, and what the region adds, tons.
 
         Added to ``baseline`` they are the prediction.
         """
-        triples = zip(self.weights, weather, self.spread.center, strict=True)
-        return [weight * (value - middle) for weight, value, middle in triples]
+        weights = self.weights if self.effects is None else self.effects.weights.tolist()
+        triples = zip(FEATURE_NAMES, weights, weather, self.spread.center, strict=True)
+        parts = {name: weight * (value - middle) for name, weight, value, middle in triples}
+        if self.effects is not None and self.effects.by_region:
+            parts["region"] = self.effects.offset[place]
+        return parts
 
     @cached_property
     def standard_errors(self) -> tuple[float, ...] | None:
@@ -172,8 +203,13 @@ class CropModel:
 
     @cached_property
     def baseline(self) -> float:
-        """The prediction at the mean weather of training, tons: the mean yield, for a least-squares fit."""
-        return self.tons(self.spread.center)
+        """The prediction at the mean weather of training, tons: the mean yield, for a least-squares fit.
+
+        Where regions have effects, that of a region never seen.
+        """
+        if self.effects is None:
+            return self.tons(self.spread.center)
+        return float(self.effects.tons(self.spread.center, self.effects.unseen))
 
 
 def _product(row: Sequence[float], values: Sequence[Number]) -> Number:
@@ -182,10 +218,14 @@ def _product(row: Sequence[float], values: Sequence[Number]) -> Number:
 
 @dataclass(frozen=True)
 class LinearModel:
-    """All crops' lines over the same ``features``, in order."""
+    """All crops' lines over the same ``features``, in order.
+
+    ``regions``: those that the crops' effects are of, in their order.
+    """
 
     features: tuple[str, ...]
     crops: tuple[CropModel, ...]
+    regions: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -193,8 +233,10 @@ class LinearModel:
         features: Sequence[str],
         lines: Mapping[str, tuple[Array, float]],
         moments: Mapping[str, FoldedMoments],
+        effects: Mapping[str, Effects] = {},
+        regions: Sequence[str] = (),
     ) -> Self:
-        """Build it from each crop's (weights, intercept) and moments.
+        """Build it from each crop's (weights, intercept) and moments, and the effects of crops that have any.
 
         Crops reported by the same rows share their spread.
         """
@@ -206,8 +248,48 @@ class LinearModel:
             if spread is None:
                 spread = Spread.of(folded)
                 found.append((folded, spread))
-            crops.append(CropModel.of(crop, weights, intercept, folded.total, spread))
-        return cls(tuple(features), tuple(crops))
+            crops.append(CropModel.of(crop, weights, intercept, folded.total, spread, effects.get(crop)))
+        return cls(tuple(features), tuple(crops), tuple(regions))
+
+    def __reduce__(self) -> tuple[type["LinearModel"], tuple[Any, ...]]:
+        """Cross to another process without what is computed from it."""
+        return type(self), (self.features, self.crops, self.regions)
+
+    @cached_property
+    def common(self) -> "LinearModel":
+        """The same without effects: each crop's common line."""
+        if not self.has_effects:
+            return self
+        return type(self)(self.features, tuple(replace(crop, effects=None) for crop in self.crops))
+
+    @cached_property
+    def has_effects(self) -> bool:
+        """Whether any crop has."""
+        return any(crop.effects is not None for crop in self.crops)
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """The place of each region that training knows."""
+        return {region: place for place, region in enumerate(self.regions)}
+
+    @cached_property
+    def not_learned(self) -> NDArray[np.bool_]:
+        """Which places no row of some crop is known of, though its regions differ, shape (regions + 1,)."""
+        found = np.zeros(len(self.regions) + 1, dtype=np.bool_)
+        for crop in self.crops:
+            if crop.effects is not None and crop.effects.by_region:
+                found |= crop.effects.rows == 0
+        return found
+
+    def places(self, regions: Sequence[str | None]) -> NDArray[np.intp] | None:
+        """Return the places of regions in the crops' effects, shape (n,); None where no crop has any."""
+        if not self.has_effects:
+            return None
+        find, unseen = self.index.get, len(self.regions)
+        if isinstance(regions, Names):
+            table = np.array([*(find(name, unseen) for name in regions.names), unseen], dtype=np.intp)
+            return table[regions.codes]
+        return np.fromiter((find(region or "", unseen) for region in regions), np.intp, len(regions))
 
     @cached_property
     def spreads(self) -> tuple[Spread, ...]:
@@ -222,11 +304,13 @@ class LinearModel:
     def prepare(self, level: float) -> None:
         """Compute what all intervals of ``level`` need, so that the first prediction does not wait for it."""
         for crop in self.crops:
-            if crop.residual_sd is not None:
+            if crop.effects is not None:
+                crop.effects.scales(level)
+            elif crop.residual_sd is not None:
                 t_quantile(level, crop.degrees_of_freedom)
 
-    def yields(self, weather: Sequence[Array], level: float) -> "Yields":
-        """Predict for n regions: ``weather`` holds one array, shape (n,), per feature."""
+    def yields(self, weather: Sequence[Array], level: float, regions: Sequence[str | None] = ()) -> "Yields":
+        """Predict for n regions: ``weather`` holds one array, shape (n,), per feature; ``regions`` their names."""
         leverage = {spread: spread.leverage(weather) for spread in self.spreads}
         outside = np.zeros(len(weather[0]), dtype=np.bool_)
         for spread, values in leverage.items():
@@ -234,10 +318,12 @@ class LinearModel:
             for value, low, high in zip(weather, spread.minimum, spread.maximum, strict=True):
                 if value.min() < low or value.max() > high:  # of most grids no value is
                     outside |= (value < low) | (value > high)
-        tons = {crop.crop: crop.tons(weather) for crop in self.crops}
+        places = self.places(regions or (None,) * len(outside)) if self.has_effects else None
         widths = {spread: np.sqrt(1.0 + values) for spread, values in leverage.items()}
-        margins = {crop.crop: crop.margin(widths[crop.spread], level) for crop in self.crops}
-        return Yields(leverage, tons, margins, outside)
+        found = {crop.crop: crop.predicted(weather, widths[crop.spread], places, level) for crop in self.crops}
+        tons = {crop: middle for crop, (middle, _) in found.items()}
+        margins = {crop: margin for crop, (_, margin) in found.items()}
+        return Yields(leverage, tons, margins, outside, places)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -247,10 +333,11 @@ class Yields:
     ``leverages``, ``tons`` and the interval's half width ``margins``, shape (n,).
 
     A margin is None where a crop has no degrees of freedom. ``extrapolated``: shape (n,), outside what training has
-    seen.
+    seen. ``places``: of the regions in the crops' effects, shape (n,), None without effects.
     """
 
     leverages: dict[Spread, Array]
     tons: dict[str, Array]
     margins: dict[str, Array | None]
     extrapolated: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    places: NDArray[np.intp] | None

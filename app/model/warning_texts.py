@@ -14,16 +14,22 @@ from app.model.rounding import rounded, told_apart
 from app.model.weather import WEATHER, Feature
 
 
-def warnings_for(model: LinearModel, weather: Sequence[float], level: float) -> list[str]:
+def warnings_for(model: LinearModel, weather: Sequence[float], level: float, region: str | None = None) -> list[str]:
     """Return all the sentences about one region, whose intervals are of ``level``."""
     leverage = {spread: spread.leverage(weather) for spread in model.spreads}
-    tons = {crop.crop: crop.tons(weather) for crop in model.crops}
-    margins = {crop.crop: crop.margin(math.sqrt(1.0 + leverage[crop.spread]), level) for crop in model.crops}
-    lows = {crop: None if margin is None else tons[crop] - margin for crop, margin in margins.items()}
-    return [*weather_warnings(model, weather, list(leverage.values())), *yield_warnings(model, tons, lows)]
+    place = model.index.get(region or "", len(model.regions)) if model.has_effects else None
+    found = {
+        crop.crop: crop.predicted(weather, math.sqrt(1.0 + leverage[crop.spread]), place, level) for crop in model.crops
+    }
+    tons = {crop: float(middle) for crop, (middle, _) in found.items()}
+    lows = {crop: None if margin is None else float(middle - margin) for crop, (middle, margin) in found.items()}
+    about_weather = weather_warnings(model, weather, list(leverage.values()))
+    return [*about_weather, *region_warnings(model, region, place), *yield_warnings(model, tons, lows)]
 
 
-def warnings_for_many(model: LinearModel, weather: Sequence[Array], yields: Yields) -> list[list[str]]:
+def warnings_for_many(
+    model: LinearModel, weather: Sequence[Array], yields: Yields, regions: Sequence[str | None] = ()
+) -> list[list[str]]:
     """Return the sentences about each of n regions, as `warnings_for` does: ``weather`` holds one array per feature.
 
     Most regions have none: only those that have are looked at one by one.
@@ -39,6 +45,9 @@ def warnings_for_many(model: LinearModel, weather: Sequence[Array], yields: Yiel
     columns = [column[outside].tolist() for column in (*weather, *yields.leverages.values())]
     for row, *values in zip(outside.tolist(), *columns, strict=True):
         sentences[row] = weather_warnings(model, values[: len(weather)], values[len(weather) :])
+    if yields.places is not None:
+        for row in np.flatnonzero(model.not_learned[yields.places]).tolist():
+            sentences[row] = sentences[row] + region_warnings(model, regions[row], int(yields.places[row]))
     for row in np.flatnonzero(below).tolist():
         tons = {crop: float(middle[row]) for crop, middle in yields.tons.items()}
         low_here = {crop: None if low is None else float(low[row]) for crop, low in lows.items()}
@@ -70,9 +79,26 @@ def weather_warnings(model: LinearModel, weather: Sequence[float], leverages: Se
 
 
 def _crops(model: LinearModel, spread: Spread) -> str:
-    if len(model.spreads) == 1:
-        return ""
-    return ", ".join(crop.crop for crop in model.crops if crop.spread == spread) + ": "
+    return _about(model, [crop.crop for crop in model.crops if crop.spread == spread])
+
+
+def _about(model: LinearModel, crops: Sequence[str]) -> str:
+    """Return the beginning of a sentence about some crops; nothing where it is about all."""
+    return ", ".join(crops) + ": " if len(crops) < len(model.crops) else ""
+
+
+def region_warnings(model: LinearModel, region: str | None, place: int | None) -> list[str]:
+    """Say that a region is not known, where regions differ; a region without a name is none that could be known."""
+    if not region or place is None:
+        return []
+    crops = [
+        crop.crop
+        for crop in model.crops
+        if crop.effects is not None and crop.effects.by_region and not crop.effects.rows[place]
+    ]
+    if not crops:
+        return []
+    return [f"{_about(model, crops)}no season of {region} has been learned: what regions differ by is in the interval"]
 
 
 def _range_sentence(feature: Feature, value: float, low: float, high: float) -> str:

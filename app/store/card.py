@@ -55,22 +55,31 @@ class Effect(_Part):
     share: float
 
 
-class Effects(_Part):
+class EffectsCard(_Part):
     """How the yields of a region resemble each other, and those of a season: None where a test does not see that.
 
     ``noise``: the standard deviation of what is left of each row, tons. ``rows``: those that name their region.
+    ``weights`` and ``intercept``: of the line that regions and seasons lie about, fitted together with them, in tons
+    per unit of each feature and in tons. ``degrees_of_freedom``: of the intervals of regions that are known, and
+    ``degrees_of_freedom_unseen`` of the others. None in cards from before regions were predicted.
     """
 
     rows: int
     region: Effect | None
     season: Effect | None
     noise: float
+    intercept: float | None = None
+    weights: dict[str, float] | None = None
+    standard_errors: StandardErrors | None = None
+    degrees_of_freedom: float | None = None
+    degrees_of_freedom_unseen: float | None = None
 
 
 class CropCard(_Part):
     """One crop's line.
 
-    ``weights`` in tons per unit of each feature, ``intercept``, ``mean_yield`` and ``residual_sd`` in tons.
+    ``weights`` in tons per unit of each feature, ``intercept``, ``mean_yield`` and ``residual_sd`` in tons: the common
+    line, of all rows alike, which is what ``effects=none`` predicts.
     ``effects``: None where no region and no season shows any, or the rows are not known by region and season.
     """
 
@@ -88,7 +97,7 @@ class CropCard(_Part):
     collinear_features: list[str]
     largest_leverage: float
     out_of_fold: OutOfFold
-    effects: Effects | None = None
+    effects: EffectsCard | None = None
 
 
 class FitCard(_Part):

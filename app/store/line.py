@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.errors import StoreDamaged
-from app.stored_formats import STORE, check_format
+from app.stored_formats import LINE, check_format
 
 _DIGEST = b',"digest":"'
 """What stands before the digest, the last field; a quote within a text has a backslash before it."""
@@ -35,7 +35,7 @@ class StoredLine(LogLine):
     idempotency key that it was written under.
     """
 
-    format: int = STORE
+    format: int = LINE
     before: str | None = None
     key: str | None = None
 
@@ -60,7 +60,7 @@ class StoredLine(LogLine):
         damaged = f"line {number} of the log is damaged"
         try:
             stored = json.loads(content)
-            check_format(stored.get("format", 1), STORE, f"line {number} of the log")
+            check_format(stored.get("format", 1), LINE, f"line {number} of the log")
             if "format" in stored and not _is_whole(content):
                 raise StoreDamaged(f"{damaged}: the checksum is wrong")
             line = cls.model_validate_json(content, extra="ignore")

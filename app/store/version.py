@@ -8,21 +8,26 @@ The format is safetensors, which executes nothing when it is read.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
+from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from app.errors import StoreDamaged
+from app.model.effects import Effects
 from app.model.folds import FoldedMoments
 from app.model.linear import LinearModel
 from app.model.moments import Array
 from app.store.card import Card
-from app.stored_formats import STORE, check_format
+from app.stored_formats import VERSION, VERSION_WITHOUT_EFFECTS, check_format
 
+REGIONS = "regions"
+"""The tensor that holds the regions' names, as JSON."""
 LENGTH_BYTES = 8
 """A safetensors file starts with the header's length, little-endian."""
 
@@ -31,13 +36,16 @@ LENGTH_BYTES = 8
 class Version:
     """What is stored under a version's number.
 
-    ``weights`` of shape (crops, features), ``intercepts`` of shape (crops,).
+    ``weights`` of shape (crops, features), ``intercepts`` of shape (crops,): the crops' common lines. ``effects``: of
+    the crops that have any, over the same ``regions``.
     """
 
     card: Card
     weights: Array
     intercepts: Array
     moments: dict[str, FoldedMoments]
+    effects: dict[str, Effects] = field(default_factory=dict)
+    regions: tuple[str, ...] = ()
 
     @cached_property
     def model(self) -> LinearModel:
@@ -45,15 +53,21 @@ class Version:
         lines = {
             crop: (self.weights[number], float(self.intercepts[number])) for number, crop in enumerate(self.card.crops)
         }
-        return LinearModel.of([feature.name for feature in self.card.features], lines, self.moments)
+        features = [feature.name for feature in self.card.features]
+        return LinearModel.of(features, lines, self.moments, self.effects, self.regions)
 
     def to_bytes(self) -> bytes:
         """Return the file's content."""
-        tensors = {"weights": self.weights, "intercepts": self.intercepts}
+        tensors: dict[str, NDArray[Any]] = {"weights": self.weights, "intercepts": self.intercepts}
         for number, crop in enumerate(self.card.crops):
             tensors |= self.moments[crop].to_arrays(f"moments/{number}/")
+            if crop in self.effects:
+                tensors |= self.effects[crop].to_arrays(f"effects/{number}/")
+        if self.effects:
+            tensors[REGIONS] = np.frombuffer(json.dumps(self.regions).encode(), dtype=np.uint8)
         card = self.card.model_dump_json()
-        metadata = {"format": str(STORE), "card": card, "sha256": _checksum(card, tensors)}
+        written = VERSION if self.effects else VERSION_WITHOUT_EFFECTS
+        metadata = {"format": str(written), "card": card, "sha256": _checksum(card, tensors)}
         return safetensors.numpy.save(tensors, metadata)
 
     @classmethod
@@ -67,7 +81,7 @@ class Version:
         try:
             length = int.from_bytes(content[:LENGTH_BYTES], "little")
             metadata = json.loads(content[LENGTH_BYTES : LENGTH_BYTES + length])["__metadata__"]
-            check_format(int(metadata.get("format", "1")), STORE, "the version")
+            check_format(int(metadata.get("format", "1")), VERSION, "the version")
             tensors = safetensors.numpy.load(content)
             card = Card.model_validate_json(metadata["card"], extra="ignore")
             if not verified and _checksum(metadata["card"], tensors) != metadata["sha256"]:
@@ -75,12 +89,24 @@ class Version:
             moments = {
                 crop: FoldedMoments.from_arrays(f"moments/{number}/", tensors) for number, crop in enumerate(card.crops)
             }
-            return cls(card, tensors["weights"], tensors["intercepts"], moments)
+            return cls(card, tensors["weights"], tensors["intercepts"], moments, *_effects(card, tensors))
         except (ValueError, KeyError, TypeError, SafetensorError, ValidationError) as error:
             raise StoreDamaged(f"it cannot be read ({type(error).__name__})") from error
 
 
-def _checksum(card: str, tensors: Mapping[str, Array]) -> str:
+def _effects(card: Card, tensors: Mapping[str, NDArray[Any]]) -> tuple[dict[str, Effects], tuple[str, ...]]:
+    if REGIONS not in tensors:
+        return {}, ()
+    regions = tuple(json.loads(tensors[REGIONS].tobytes()))
+    having = [(f"effects/{number}/", crop) for number, crop in enumerate(card.crops)]
+    return {
+        crop: Effects.from_arrays(prefix, tensors, len(regions))
+        for prefix, crop in having
+        if f"{prefix}numbers" in tensors
+    }, regions
+
+
+def _checksum(card: str, tensors: Mapping[str, NDArray[Any]]) -> str:
     digest = hashlib.sha256(card.encode())
     for name in sorted(tensors):
         array = np.ascontiguousarray(tensors[name])

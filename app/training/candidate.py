@@ -15,13 +15,15 @@ from app.errors import InvalidInput, TooFewRows
 from app.model import scores
 from app.model.cells import Cells
 from app.model.components import Components
+from app.model.crossed import Crossed
 from app.model.descent import TutorialRecipe, descend, follow_tutorial
 from app.model.design import condition_number, undetermined
-from app.model.fit import Fit
+from app.model.effects import Effects
+from app.model.fit import Fit, least_squares
 from app.model.folds import FoldedMoments, assign_folds
-from app.model.linear import CropModel, LinearModel
+from app.model.linear import EXACT, CropModel, LinearModel
 from app.model.moments import Array, Moments
-from app.model.progress import Progress
+from app.model.progress import Progress, no_progress
 from app.model.rounding import told_apart
 from app.model.weather import FEATURE_NAMES, WEATHER, YIELD, Feature
 from app.store.card import (
@@ -29,7 +31,7 @@ from app.store.card import (
     CropCard,
     CropScores,
     Effect,
-    Effects,
+    EffectsCard,
     EpochLoss,
     FeatureCard,
     FitCard,
@@ -66,20 +68,39 @@ class TrainingMoments:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class CropEffects:
+    """What regions and seasons of one crop have of their own: as served, of ``regions``, and in the card."""
+
+    served: Effects
+    regions: list[str]
+    card: EffectsCard
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Candidate:
-    """A fit on ``moments``, by crop.
+    """A fit on ``moments``, by crop; ``effects`` of those crops where any are seen.
 
     ``predictions`` are the tutorial recipe's targets and predictions, (n, crops) tons.
     """
 
     fit: Fit
     moments: dict[str, FoldedMoments]
+    effects: dict[str, CropEffects]
     left_out: list[str]
     predictions: tuple[Array, Array] | None
 
     @classmethod
-    def of(cls, order: Order, harvest: Harvest | None, rows: TrainingMoments, progress: Progress) -> "Candidate":
-        """Fit the crops that have rows enough, by the order's recipe; ``harvest`` is what came with it.
+    def of(
+        cls,
+        order: Order,
+        harvest: Harvest | None,
+        rows: TrainingMoments,
+        cells: Mapping[str, Cells],
+        progress: Progress,
+    ) -> "Candidate":
+        """Fit the crops that have rows enough, by the order's recipe.
+
+        ``harvest`` is what came with it; ``cells``: all rows by region and season, as far as known, by crop.
 
         Raises:
             TooFewRows: no crop has.
@@ -94,9 +115,10 @@ class Candidate:
             if harvest is not None:
                 left_out += harvest.left_out
             fit = _descend(order.recipe, {crop: part.total for crop, part in usable.items()}, progress)
+            effects = _crossed(order.recipe, fit, {crop: cells[crop] for crop in usable if crop in cells})
         except OverflowError as error:
             raise InvalidInput(f"the rows cannot be fitted: {error}") from error
-        return cls(fit, usable, left_out, None)
+        return cls(fit, usable, effects, left_out, None)
 
     @classmethod
     def _by_tutorial(cls, order: Order, harvest: Harvest | None, progress: Progress) -> "Candidate":
@@ -110,7 +132,7 @@ class Candidate:
         totals = {crop: moments.total for crop, moments in usable.items()}
         recipe = _tutorial(order.recipe)
         fit, predictions = follow_tutorial(complete.weather, targets, totals, recipe, progress)
-        return cls(fit, usable, [*harvest.left_out, *left_out, *few], (targets, predictions))
+        return cls(fit, usable, {}, [*harvest.left_out, *left_out, *few], (targets, predictions))
 
     def version(
         self,
@@ -119,9 +141,8 @@ class Candidate:
         batches: list[Batch],
         parent: str | None,
         verdict: scores.Verdict,
-        cells: Mapping[str, Cells],
     ) -> Version:
-        """Return what is stored of it, with the gate's verdict in its card; ``cells``: its rows, as far as known."""
+        """Return what is stored of it, with the gate's verdict in its card."""
         moments = {crop: part.trimmed() for crop, part in self.moments.items()}
         lines = {crop: (line.weights, line.intercept) for crop, line in self.fit.crops.items()}
         model = LinearModel.of(FEATURE_NAMES, lines, moments)
@@ -135,7 +156,7 @@ class Candidate:
             seed=order.recipe.seed,
             features=_feature_cards({crop: part.total for crop, part in moments.items()}),
             crops={
-                crop.crop: _crop_card(crop, moments[crop.crop], at_hand, self.fit, cells.get(crop.crop))
+                crop.crop: _crop_card(crop, moments[crop.crop], at_hand, self.fit, self.effects.get(crop.crop))
                 for crop in model.crops
             },
             rows=RowCounts(
@@ -155,7 +176,64 @@ class Candidate:
         )
         weights = np.stack([weights for weights, _ in lines.values()])
         intercepts = np.array([intercept for _, intercept in lines.values()])
-        return Version(card, weights, intercepts, moments)
+        return Version(card, weights, intercepts, moments, *self._placed_effects())
+
+    def _placed_effects(self) -> tuple[dict[str, Effects], tuple[str, ...]]:
+        """Return the effects of all crops over the same regions."""
+        places: dict[str, int] = {}
+        for crop in self.effects.values():
+            for region in crop.regions:
+                places.setdefault(region, len(places))
+        return {
+            name: crop.served.placed(np.array([places[region] for region in crop.regions], dtype=np.intp), len(places))
+            for name, crop in self.effects.items()
+        }, tuple(places)
+
+
+def _crossed(recipe: Recipe, fit: Fit, cells: Mapping[str, Cells]) -> dict[str, CropEffects]:
+    """Fit, by the same recipe, the lines of the crops of which regions or seasons show something of their own."""
+    crossed = {}
+    for crop, those in cells.items():
+        common = fit.crops[crop].moments
+        found = Components.of(those) if not _is_exact(common) else None
+        if found is not None:
+            crossed[crop] = Crossed.of(those, found, common)
+    if not crossed:
+        return {}
+    lines = _descend(recipe, {crop: part.moments for crop, part in crossed.items()}, no_progress).crops
+    return {
+        crop: _crop_effects(part, cells[crop], lines[crop].weights, lines[crop].intercept)
+        for crop, part in crossed.items()
+    }
+
+
+def _is_exact(moments: Moments) -> bool:
+    """Say whether a line passes through all the rows, so that nothing is left for regions and seasons to explain."""
+    return math.sqrt(least_squares(moments).least_squares_loss) <= EXACT * abs(float(moments.mean[-1]))
+
+
+def _crop_effects(crossed: Crossed, cells: Cells, weights: Array, intercept: float) -> CropEffects:
+    served = crossed.effects(weights, intercept)
+    parts = crossed.components
+    region, season = (
+        Effect(groups=part.groups, deviation=math.sqrt(part.variance), share=part.variance / parts.total)
+        if part.variance
+        else None
+        for part in (parts.region, parts.season)
+    )
+    errors = served.standard_errors(crossed.mean_variance)
+    card = EffectsCard(
+        rows=parts.rows,
+        region=region,
+        season=season,
+        noise=math.sqrt(parts.noise),
+        intercept=served.intercept,
+        weights=dict(zip(FEATURE_NAMES, served.weights.tolist(), strict=True)),
+        standard_errors=StandardErrors(intercept=errors[0], weights=dict(zip(FEATURE_NAMES, errors[1:], strict=True))),
+        degrees_of_freedom=served.degrees[0],
+        degrees_of_freedom_unseen=served.degrees[1],
+    )
+    return CropEffects(served, [cells.regions[code] for code in crossed.regions.tolist()], card)
 
 
 def _usable(moments: Mapping[str, FoldedMoments]) -> tuple[dict[str, FoldedMoments], list[str]]:
@@ -273,7 +351,7 @@ def _feature_cards(crops: Mapping[str, Moments]) -> list[FeatureCard]:
 
 
 def _crop_card(
-    crop: CropModel, moments: FoldedMoments, at_hand: Table | None, fit: Fit, cells: Cells | None
+    crop: CropModel, moments: FoldedMoments, at_hand: Table | None, fit: Fit, effects: CropEffects | None
 ) -> CropCard:
     total = moments.total
     constant, collinear = undetermined(total)
@@ -297,21 +375,8 @@ def _crop_card(
         collinear_features=[FEATURE_NAMES[column] for column in collinear],
         largest_leverage=crop.spread.largest_leverage,
         out_of_fold=_out_of_fold(crop.crop, moments, at_hand),
-        effects=_effects(cells) if not crop.is_exact else None,
+        effects=effects.card if effects is not None else None,
     )
-
-
-def _effects(cells: Cells | None) -> Effects | None:
-    found = Components.of(cells) if cells is not None else None
-    if found is None:
-        return None
-    region, season = (
-        Effect(groups=part.groups, deviation=math.sqrt(part.variance), share=part.variance / found.total)
-        if part.variance
-        else None
-        for part in (found.region, found.season)
-    )
-    return Effects(rows=found.rows, region=region, season=season, noise=math.sqrt(found.noise))
 
 
 def _out_of_fold(crop: str, moments: FoldedMoments, at_hand: Table | None) -> OutOfFold:

@@ -303,7 +303,9 @@ class _Attempt:
     ) -> "_Attempt":
         """Fit and judge a candidate."""
         rows = stock.rows
-        candidate = Candidate.of(order, harvest, rows, progress)
+        # Where some rows are not known by region and season, what can be said of the others would be taken for all.
+        cells = stock.cells if not stock.no_cells else {}
+        candidate = Candidate.of(order, harvest, rows, cells, progress)
         progress(Step("scoring"))
         current = live.current() if live is not None else None
         moments = candidate.moments
@@ -311,9 +313,7 @@ class _Attempt:
             candidate.fit, moments, rows.old, rows.new, current, may_drop=order.alone, noticed=units.sentences()
         )
         parent = live.number if live is not None else None
-        # Where some rows are not known by region and season, what can be said of the others would be taken for all.
-        cells = stock.cells if not stock.no_cells else {}
-        version = candidate.version(order, harvest, stock.batches, parent, verdict, cells)
+        version = candidate.version(order, harvest, stock.batches, parent, verdict)
         changes = None
         if order.dry_run:
             before = live.version.model if live is not None else None

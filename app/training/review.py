@@ -18,19 +18,19 @@ MOST_LISTED = 1_000
 
 
 def suspicious(table: Table, model: LinearModel, first_row: int = 0) -> list[SuspiciousYield]:
-    """Return the observations that lie more than 6 standard errors of prediction, s · √(1 + h), off the live model.
+    """Return the observations that lie more than 6 standard errors of prediction off the live model.
 
-    s is at least what rounding a yield to three digits makes.
     ``first_row``: how many rows were sent before the table's.
     """
     found: list[SuspiciousYield] = []
     weather = list(table.weather.T)
+    places = model.places(table.regions)
     for crop in model.crops:
         if crop.crop not in table.crops or not crop.noise:
             continue
         tons = table.yields[:, table.crops.index(crop.crop)]
-        predicted = crop.tons(weather)
-        away = np.abs(tons - predicted) / (crop.noise * np.sqrt(1.0 + crop.spread.leverage(weather)))
+        predicted, error = crop.expected(weather, places)
+        away = np.abs(tons - predicted) / error
         found += [
             SuspiciousYield(
                 row=first_row + row,

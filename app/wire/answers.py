@@ -23,7 +23,7 @@ class Answer:
         self.question = question
         self.version = version
         self.model = model
-        self._yields: Yields = model.yields(question.weather, level)
+        self._yields: Yields = model.yields(question.weather, level, question.regions)
         self._explain = explain
 
     def usage(self) -> Usage:
@@ -32,7 +32,7 @@ class Answer:
 
     def warnings(self) -> list[list[str]]:
         """Return each region's sentences."""
-        return warnings_for_many(self.model, self.question.weather, self._yields)
+        return warnings_for_many(self.model, self.question.weather, self._yields, self.question.regions)
 
     @property
     def extrapolated(self) -> NDArray[np.bool_]:
@@ -59,7 +59,7 @@ class Answer:
         return {
             crop.crop: {
                 "baseline": crop.baseline,
-                "contributions": dict(zip(FEATURE_NAMES, crop.contributions(self.question.weather), strict=True)),
+                "contributions": crop.contributions(self.question.weather, self._yields.places),
             }
             for crop in self.model.crops
         }

@@ -161,10 +161,11 @@ def _cells(columns: dict[str, Array | None], explanation: dict[str, Any], rows: 
         {"tons": tons, "low": low, "high": high} for tons, low, high in zip(*lists, strict=True)
     ]
     if explanation:
-        parts = zip(*(column.tolist() for column in explanation["contributions"].values()), strict=True)
+        contributions = explanation["contributions"]
+        parts = zip(*(column.tolist() for column in contributions.values()), strict=True)
         for cell, part in zip(cells, parts, strict=True):
             cell["baseline"] = explanation["baseline"]
-            cell["contributions"] = dict(zip(FEATURE_NAMES, part, strict=True))
+            cell["contributions"] = dict(zip(contributions, part, strict=True))
     return cells
 
 

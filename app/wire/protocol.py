@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from app.wire.schemas import EffectsAsked
+
 MODEL = "yield"
 """The name of the one model there is."""
 NAME_LENGTH = 256
@@ -59,13 +61,20 @@ class RequestedOutput(_Message):
 
 
 class RequestParameters(_Message):
-    """``binary_data_output``: send the bytes of all outputs behind the JSON that say nothing themselves."""
+    """``binary_data_output``: send the bytes of all outputs behind the JSON that say nothing themselves.
+
+    ``effects``: "none" predicts by the common line, without what a region and a season have of their own.
+    """
 
     binary_data_output: bool = False
+    effects: EffectsAsked = "all"
 
 
 class InferRequest(_Message):
-    """What is asked: one input `input`, or `temperature`, `rainfall` and `humidity`; which outputs, else all crops."""
+    """What is asked: one input `input`, or `temperature`, `rainfall` and `humidity`; which outputs, else all crops.
+
+    An input `region`, of BYTES, may name the regions.
+    """
 
     id: Identity = ""
     parameters: RequestParameters = RequestParameters()

@@ -4,7 +4,7 @@ Numbers are strict: no strings, no booleans, finite; unknown fields are refused 
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -143,6 +143,10 @@ class ActivateRequest(_Request):
     """Why a version is made live."""
 
     note: Note = ""
+
+
+EffectsAsked = Literal["all", "none"]
+"""Whether what a region and a season have of their own is in a prediction, or only what all rows have in common."""
 
 
 class CropYield(BaseModel):

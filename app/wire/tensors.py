@@ -20,9 +20,11 @@ from app.wire.parts import MOST_HERE, Parts, check_size
 from app.wire.protocol import MODEL, InferRequest, InputTensor
 from app.wire.questions import Question
 from app.wire.strict_json import parse_json
+from app.wire.texts import BYTES, names
 from app.wire.validation import validated
 
 INPUT = "input"
+REGION = "region"
 TYPES = {
     "FP64": "<f8",
     "FP32": "<f4",
@@ -67,9 +69,10 @@ def infer(body: bytes, options: InferOptions) -> tuple[bytes | Parts, Inferred]:
         MalformedInput, InvalidInput, TooLarge: a tensor's name, shape, datatype, size or value is wrong; it says which.
     """
     request, raw = _request(body, options)
-    weather = _weather(request, raw, options.max_rows)
+    weather, regions = _asked(request, raw, options.max_rows)
     _check_size(_wanted(request, options.model), len(weather[0]))
-    answer = Answer(Question("columns", None, weather), options.version, options.model, LEVEL, explain=False)
+    model = options.model if request.parameters.effects == "all" else options.model.common
+    answer = Answer(Question("columns", regions, weather), options.version, model, LEVEL, explain=False)
     content, size = _written(request, answer, options)
     return content, Inferred(size, answer.usage())
 
@@ -91,48 +94,60 @@ def infer_here(body: bytes, options: InferOptions) -> tuple[bytes | Parts, Infer
     return infer(body, options) if is_bytes and rows * len(options.model.crops) <= MOST_HERE else None
 
 
-def _weather(request: InferRequest, raw: memoryview, max_rows: int) -> list[Array]:
-    """Return an array, shape (n,), per feature."""
+def _asked(request: InferRequest, raw: memoryview, max_rows: int) -> tuple[list[Array], list[str] | None]:
+    """Return an array, shape (n,), per feature, and the regions' names where they are given."""
     given = [tensor.name for tensor in request.inputs]
-    if sorted(given) not in ([INPUT], sorted(FEATURE_NAMES)):
+    if sorted(name for name in given if name != REGION) not in ([INPUT], sorted(FEATURE_NAMES)) or (
+        given.count(REGION) > 1
+    ):
         raise InvalidInput(
-            f"inputs are {INPUT!r}, or {', '.join(map(repr, FEATURE_NAMES))}, not {', '.join(map(repr, given))}"
+            f"inputs are {INPUT!r}, or {', '.join(map(repr, FEATURE_NAMES))}, and {REGION!r} if regions are named, not "
+            f"{', '.join(map(repr, given))}"
         )
-    arrays = dict(_arrays(request.inputs, raw, max_rows))
+    arrays: dict[str, Array] = {}
+    regions: list[str] | None = None
+    for tensor, part in _parts(request.inputs, raw, max_rows):
+        if tensor.name == REGION:
+            regions = names(tensor, part)
+        else:
+            arrays[tensor.name] = _numbers(tensor, part)
     if INPUT in arrays:
         columns = {name: np.ascontiguousarray(arrays[INPUT][:, place]) for place, name in enumerate(FEATURE_NAMES)}
     else:
         columns = {name: arrays[name].reshape(-1) for name in FEATURE_NAMES}
     rows = {name: len(column) for name, column in columns.items()}
+    rows |= {REGION: len(regions)} if regions is not None else {}
     if len(set(rows.values())) > 1:
         raise InvalidInput("inputs differ in their rows: " + ", ".join(f"{name} has {n}" for name, n in rows.items()))
     if not rows[FEATURE_NAMES[0]]:
         raise InvalidInput("the inputs have no rows")
     _check_bounds(columns, INPUT in arrays)
-    return list(columns.values())
+    return list(columns.values()), regions
 
 
-def _arrays(tensors: list[InputTensor], raw: memoryview, max_rows: int) -> Iterator[tuple[str, Array]]:
-    """Yield each input as float64, in its shape."""
+def _numbers(tensor: InputTensor, raw: memoryview) -> Array:
+    """Return an input as float64, in its shape."""
+    numbers = _from_json(tensor) if tensor.data is not None else _from_bytes(tensor, raw)
+    with np.errstate(invalid="ignore"):  # NaN of any kind is told as what it is
+        return np.asarray(numbers.astype(np.float64).reshape(tensor.shape))
+
+
+def _parts(tensors: list[InputTensor], raw: memoryview, max_rows: int) -> Iterator[tuple[InputTensor, memoryview]]:
+    """Yield each input with its bytes, of those behind the JSON."""
     start = 0
     for tensor in tensors:
         _check_shape(tensor, max_rows)
-        size = tensor.parameters.binary_data_size
-        if size is None:
-            numbers = _from_json(tensor)
-        else:
-            numbers = _from_bytes(tensor, raw[start : start + size])
-            start += size
-        with np.errstate(invalid="ignore"):  # NaN of any kind is told as what it is
-            numbers = numbers.astype(np.float64)
-        yield tensor.name, numbers.reshape(tensor.shape)
+        size = tensor.parameters.binary_data_size or 0
+        yield tensor, raw[start : start + size]
+        start += size
     if start != len(raw):
         raise InvalidInput(f"{len(raw)} bytes are behind the JSON, and inputs have {start} by their binary_data_size")
 
 
 def _check_shape(tensor: InputTensor, max_rows: int) -> None:
-    if tensor.datatype not in TYPES and tensor.datatype != BF16:
-        known = ", ".join([*TYPES, BF16])
+    types = [BYTES] if tensor.name == REGION else [*TYPES, BF16]
+    if tensor.datatype not in types:
+        known = ", ".join(types)
         raise InvalidInput(f"input {tensor.name!r}: the datatype {tensor.datatype!r} is not one of {known}")
     wanted = "[n, 3]" if tensor.name == INPUT else "[n] or [n, 1]"
     widths = ([3],) if tensor.name == INPUT else ([], [1])

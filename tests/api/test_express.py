@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,13 +18,13 @@ from app.training.order import Order
 from tests.asking import Service
 
 
-@pytest.fixture(scope="module", params=["tutorial", "two spreads"])
+@pytest.fixture(scope="module", params=["tutorial", "two spreads", "effects"])
 def service(
     request: pytest.FixtureRequest, tutorial: Table, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    """Return services whose crops have the same rows, and different rows."""
+    """Return services whose crops have the same rows, and different rows, and regions that differ."""
     store = Settings(model_store=tmp_path_factory.mktemp("store"))
-    table = tutorial if request.param == "tutorial" else _two_spreads()
+    table = {"tutorial": tutorial, "two spreads": _two_spreads(), "effects": _with_effects()}[request.param]
     job = Job(store)
     job.run(Order(Provenance("test", "test"), table, alone=True))
     job.close()
@@ -40,6 +41,19 @@ def _two_spreads() -> Table:
     return parse_observations("\n".join(",".join(row) for row in rows).encode())
 
 
+def _with_effects() -> Table:
+    """Return regions A to I in five seasons: mango differs by region, orange by season too, and pear by none."""
+    draw = np.random.default_rng(1)
+    region, season = np.divmod(np.arange(45), 5)
+    weather = draw.normal([80.0, 70.0, 50.0], [8.0, 25.0, 9.0], (45, 3))
+    line = weather @ [0.4, 0.6, -0.2] + draw.normal(0, 2, 45)
+    mango = line + draw.normal(0, 12, 9)[region]
+    orange = line + draw.normal(0, 8, 9)[region] + draw.normal(0, 9, 5)[season]
+    orange[region == 8] = np.nan  # region I: mango only
+    names, seasons = tuple("ABCDEFGHI"[number] for number in region), tuple(str(2_000 + number) for number in season)
+    return Table(names, seasons, weather, ("mango", "orange", "pear"), np.column_stack([mango, orange, line]))
+
+
 HEADERS = {"content-type": "application/json", "x-request-id": "same"}
 number = st.one_of(
     st.floats(-200, 200), st.floats(), st.integers(-40_000, 40_000), st.booleans(), st.text(max_size=3), st.none()
@@ -50,6 +64,7 @@ inside = {"temperature": st.floats(66, 105), "rainfall": st.floats(0, 140), "hum
 bodies = st.one_of(
     st.fixed_dictionaries(likely, optional={"region": st.text(max_size=200)}),
     st.fixed_dictionaries(inside, optional={"region": st.text(max_size=20)}),
+    st.fixed_dictionaries(inside, optional={"region": st.sampled_from(["A", "I", "Z", ""])}),
     st.fixed_dictionaries({}, optional=dict.fromkeys(likely, number) | {"region": region, "extra": number}),
 )
 

@@ -82,11 +82,9 @@ def test_one_and_many_get_the_same_bits(model: LinearModel, weather: tuple[float
         margins = crop.margin(np.sqrt(1.0 + many), level)
         assert margins is not None
         assert margins[1] == crop.margin(math.sqrt(1.0 + leverage), level)
-        parts = [part[1] for part in crop.contributions(columns)]
+        parts = {name: part[1] for name, part in crop.contributions(columns).items()}
         assert parts == crop.contributions(weather)
-        assert crop.baseline + sum(crop.contributions(weather)) == pytest.approx(
-            crop.tons(weather), rel=1e-12, abs=1e-9
-        )
+        assert crop.baseline + sum(parts.values()) == pytest.approx(crop.tons(weather), rel=1e-12, abs=1e-9)
 
 
 def test_without_degrees_of_freedom_there_is_no_interval(tutorial: Table) -> None:

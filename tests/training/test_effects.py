@@ -11,7 +11,7 @@ from app.data.provenance import Provenance
 from app.data.table_file import TableFile
 from app.data.tables import Table
 from app.settings import Settings
-from app.store.card import Effects
+from app.store.card import EffectsCard
 from app.training.job import Job
 from app.training.order import Order
 
@@ -36,7 +36,7 @@ def _panel(region_sd: float, season_sd: float, *, named: bool = True) -> Table:
     return Table(names, tuple(str(2_000 + number) for number in season), weather, ("corn",), tons[:, None])
 
 
-def _effects(job: Job, *tables: Table | TableFile) -> Effects | None:
+def _effects(job: Job, *tables: Table | TableFile) -> EffectsCard | None:
     for table in tables:
         outcome = job.run(Order(Provenance("test", "test", ""), table, activate="always"))
     return outcome.version.card.crops["corn"].effects

@@ -169,7 +169,10 @@ def test_the_answer_names_model_version_and_request(sent: dict[str, Any], return
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        ([_tensor(name="Input")], "inputs are 'input', or 'temperature', 'rainfall', 'humidity', not 'Input'"),
+        (
+            [_tensor(name="Input")],
+            "inputs are 'input', or 'temperature', 'rainfall', 'humidity', and 'region' if regions are named, not 'Inp",
+        ),
         (_three()[:2], "not 'temperature', 'rainfall'"),
         ([*_three(), _tensor()], "not 'temperature', 'rainfall', 'humidity', 'input'"),
         ([_tensor(), _tensor()], "not 'input', 'input'"),

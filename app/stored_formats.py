@@ -5,19 +5,22 @@ So a field that is added with a default needs no new number: it goes up where an
 stored. What an earlier program has stored is read as it is (files) or brought up to date (the database, step by step:
 `app.data.stored`).
 
-Versions: 1: version 0.1.0, which wrote no number. 2: as 1. 3: with effects of regions and seasons, which earlier
-programs would predict without; a version that has none is still written as 2. Lines of the log: 1: version 0.1.0. 2:
-with a digest, the hash of the line before, and an idempotency key. Database: 1: version 0.1.0, which wrote no number.
-2: checksums of rows, batches and answers; trainings under way; restored batches. 3: who has withdrawn or restored a
-batch. 4: the rows of a batch by region and season.
+Versions: 1: version 0.1.0, which wrote no number. 2: as 1. 3: with effects of regions and seasons, or a record, which
+earlier programs would predict without; a version that has none is still written as 2.
+
+Lines of the log: 1: version 0.1.0. 2: with a digest, the hash of the line before, and an idempotency key.
+
+Database: 1: version 0.1.0, which wrote no number. 2: checksums of rows, batches and answers; trainings under way;
+restored batches. 3: who has withdrawn or restored a batch. 4: the rows of a batch by region and season. 5: what a
+batch's yields were predicted as before they were known.
 """
 
 from app.errors import StoreTooNew
 
 VERSION = 3
-VERSION_WITHOUT_EFFECTS = 2
+PLAIN_VERSION = 2
 LINE = 2
-DATABASE = 4
+DATABASE = 5
 
 
 def check_format(number: object, newest: int, what: str) -> None:

@@ -20,10 +20,8 @@ from app.api.headers import NO_SNIFFING
 from app.api.hosts import Hosts
 from app.api.request_id import request_id
 from app.api.services import Services
-from app.model.effects import Effects
 from app.model.linear import LEVERAGE_SLACK, CropModel, LinearModel, Spread
-from app.model.student import t_quantile
-from app.model.warning_texts import warnings_for
+from app.model.warning_texts import record_warnings, warnings_for
 from app.serving.live import LEVEL, Served
 from app.wire.json_body import to_bytes
 from app.wire.schemas import RegionWeather
@@ -173,12 +171,13 @@ def answering(version: str, model: LinearModel) -> Answering:
     spreads = {spread: number for number, spread in enumerate(model.spreads)}
     leverages = tuple(_leverage(spread) for spread in spreads)
     lines: list[tuple[str, float, float, float, float, int, float | None, Regional | None]] = [
-        (crop.crop, crop.intercept, *_three(crop.weights), spreads[crop.spread], _scale(crop), _regional(crop.effects))
+        (crop.crop, crop.intercept, *_three(crop.weights), spreads[crop.spread], crop.scale(LEVEL), _regional(crop))
         for crop in model.crops
     ]
     root = math.sqrt
     never_sure = any(crop.is_exact for crop in model.crops)
     find, unseen = model.index.get, len(model.regions)
+    always = record_warnings(model, LEVEL)
     not_learned = frozenset(np.flatnonzero(model.not_learned).tolist())
 
     def answer(region: str | None, weather: tuple[float, float, float]) -> dict[str, Any]:
@@ -213,26 +212,21 @@ def answering(version: str, model: LinearModel) -> Answering:
             "region": region,
             "yields": yields,
             "extrapolated": outside,
-            "warnings": warnings_for(model, weather, LEVEL, region) if outside or doubtful else [],
+            "warnings": warnings_for(model, weather, LEVEL, region) if outside or doubtful else always,
         }
 
     return answer
 
 
-def _scale(crop: CropModel) -> float | None:
-    if crop.residual_sd is None:
-        return None
-    return t_quantile(LEVEL, crop.degrees_of_freedom) * crop.residual_sd
-
-
-def _regional(effects: Effects | None) -> Regional | None:
+def _regional(crop: CropModel) -> Regional | None:
     """Return the function of a region's weather and place that gives its prediction and half its interval's width."""
+    effects = crop.effects
     if effects is None:
         return None
     w0, w1, w2 = _three(tuple(effects.weights.tolist()))
     intercept, root = effects.intercept, math.sqrt
     (t00, t01, t02), (t10, t11, t12), (t20, t21, t22) = effects.whitener.tolist()
-    columns = (effects.offset, *effects.center.T, effects.base, effects.beyond_by_place, effects.scale(LEVEL))
+    columns = (effects.offset, *effects.center.T, effects.base, effects.beyond_by_place, crop.scales(LEVEL))
     by_place = list(zip(*(column.tolist() for column in columns), strict=True))
 
     def regional(x0: float, x1: float, x2: float, place: int) -> tuple[float, float]:

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from app.api.openapi.parts import documented
 from app.api.services import ServicesDep
 from app.errors import NotReady
+from app.serving.live import Served
 from app.settings import Settings
 from app.wire.schemas import Liveness, Readiness
 
@@ -27,7 +28,7 @@ async def ready(services: ServicesDep) -> Readiness:
     """Return 200 and the live version, or 503 with the reason; after SIGTERM, too.
 
     Details name what is damaged, where the newest version that can be read is served, and a database that is out of
-    reach, while predictions go on.
+    reach, while predictions go on; and crops whose last seasons all came out on one side of what was predicted.
     """
     if services.concurrency.stopping_since is not None:
         raise NotReady("the service is shutting down")
@@ -36,8 +37,19 @@ async def ready(services: ServicesDep) -> Readiness:
     return Readiness(
         status="ready",
         model_version=live.current.version,
-        details=[*live.damage, *_unseen(live.unseen_s, services.settings), *services.condition.details, *database],
+        details=[
+            *live.damage,
+            *_unseen(live.unseen_s, services.settings),
+            *services.condition.details,
+            *database,
+            *_leans(live.current),
+        ],
     )
+
+
+def _leans(served: Served) -> list[str]:
+    leans = ((crop.crop, crop.record.lean()) for crop in served.model.crops if crop.record is not None)
+    return [f"{crop}: {lean.sentence()}" for crop, lean in leans if lean is not None]
 
 
 def _unseen(seconds: float, settings: Settings) -> list[str]:

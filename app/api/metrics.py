@@ -15,6 +15,8 @@ from starlette.responses import Response
 from app.api.openapi.parts import documented
 from app.api.services import Services, ServicesDep
 from app.errors import NotReady
+from app.model.linear import LinearModel
+from app.model.record import INNER, OUTER
 from app.serving.drift import drift
 from app.serving.tally import BOUNDS_S, Count, Duration, Durations, Key, Totals
 
@@ -141,8 +143,37 @@ class _Now(Collector):
         yield shift
         distance = "Mahalanobis distance of the mean weather asked about from that of training."
         yield GaugeMetricFamily("orchard_drift_distance", distance, found.distance or 0.0)
+        yield from _record(served.model)
         different = "1 where the weather asked about is not that of training by a test of 1 in 100, else 0."
         yield GaugeMetricFamily("orchard_drift_different", different, float(bool(found.reasons)))
+
+
+def _record(model: LinearModel) -> Iterator[Metric]:
+    """Yield how well intervals held, of crops of which yields were reported after they could be predicted."""
+    crops = [(crop, crop.record) for crop in model.crops if crop.record is not None]
+    rows = GaugeMetricFamily("orchard_record_rows", "Yields reported after they could be predicted.", labels=["crop"])
+    held = GaugeMetricFamily(
+        "orchard_record_inside",
+        "Those that lay inside the interval that the rows of training alone would give.",
+        labels=["crop", "level"],
+    )
+    wider = GaugeMetricFamily(
+        "orchard_record_widening", "How many times as wide intervals are made, at least 1.", labels=["crop", "level"]
+    )
+    season = GaugeMetricFamily(
+        "orchard_record_season",
+        "By season, the mean of (reported - predicted) / its standard error.",
+        labels=["crop", "season"],
+    )
+    for crop, record in crops:
+        rows.add_metric([crop.crop], float(record.rows))
+        for level in (INNER, OUTER):
+            held.add_metric([crop.crop, f"{level:g}"], float(record.inside(level, crop.degrees)))
+            wider.add_metric([crop.crop, f"{level:g}"], crop.widening(level))
+        sketch = record.sketch
+        for name, mean in zip(sketch.seasons, (sketch.total / sketch.count).tolist(), strict=True):
+            season.add_metric([crop.crop, name or ""], mean)
+    yield from (rows, held, wider, season)
 
 
 def _counts(totals: Totals) -> Iterator[Metric]:

@@ -30,6 +30,11 @@ WithEffects = Annotated[
 
 OTHERS = [media_type for media_type in FORMATS if media_type != JSON]
 
+Exact = Annotated[
+    bool,
+    Query(description="Intervals as wide as the rows of training alone would have them, whatever the record says."),
+]
+
 
 @router.post(
     "/predict",
@@ -46,6 +51,7 @@ async def predict(
     explain: Explain = False,
     version: Version = None,
     effects: WithEffects = "all",
+    exact: Exact = False,
 ) -> Response:
     """Predict each crop's yield in tons, with a prediction interval and a warning wherever it deserves less trust.
 
@@ -55,7 +61,7 @@ async def predict(
     wanted = answer_type(request, (sent, *(other for other in FORMATS if other != sent)))
     content = await read_body(request, services)
     served = services.live.current if version is None else services.live.version(version)
-    model = served.model if effects == "all" else served.model.common
+    model = served.model.asked(effects=effects == "all", exact=exact)
     options = PredictOptions(sent, wanted, services.settings.max_rows, served.version, model, level, explain)
     crops = len(model.crops)
     answer, usage = await services.helper.run(

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -30,7 +30,6 @@ from app.settings import Settings
 if TYPE_CHECKING:
     from app.cli.local import Local
     from app.client import Orchard
-    from app.wire.schemas import EffectsAsked
 
 CLI = typer.Typer(
     name="orchard",
@@ -118,6 +117,9 @@ def predict(
         Literal["all", "none"] | None,
         typer.Option(show_default=False, help="none: by the common line, whatever the region."),
     ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Intervals as the rows alone have them, whatever the record says.")
+    ] = False,
     url: Url = None,
     as_json: AsJson = None,
 ) -> None:
@@ -128,8 +130,11 @@ def predict(
     with backend(url, as_json) as orchard:
         if table is not None:
             if explain or region is not None or any(value is not None for value in weather.values()):
-                raise InvalidInput("a table takes the options --level, --version, --effects, --url and --json only")
-            _predict_table(orchard, table, level, version, effects, as_json=bool(as_json))
+                raise InvalidInput(
+                    "a table takes the options --level, --version, --effects, --exact, --url and --json only"
+                )
+            options: dict[str, Any] = {"level": level, "version": version, "effects": effects, "exact": exact}
+            _predict_table(orchard, table, options, as_json=bool(as_json))
             return
         if temperature is None or rainfall is None or humidity is None:
             missing = [name for name, value in weather.items() if value is None]
@@ -143,33 +148,26 @@ def predict(
             explain=explain,
             version=version,
             effects=effects,
+            exact=exact,
         )
         console.print_json(answer) if as_json else console.print_prediction(answer, level)
 
 
-def _predict_table(
-    orchard: "Orchard | Local",
-    table: Path,
-    level: float,
-    version: str | None,
-    effects: "EffectsAsked | None",
-    *,
-    as_json: bool,
-) -> None:
+def _predict_table(orchard: "Orchard | Local", table: Path, options: dict[str, Any], *, as_json: bool) -> None:
     from app.cli import console
     from app.data.tables import parse_regions
     from app.model.weather import FEATURE_NAMES
 
     content = _content(table)
     if not as_json:
-        console.print_table(orchard.predict_csv(content, level=level, version=version, effects=effects))
+        console.print_table(orchard.predict_csv(content, **options))
         return
     read, _ = parse_regions(content)
     regions = [
         {"region": region, **dict(zip(FEATURE_NAMES, weather, strict=True))}
         for region, weather in zip(read.regions, read.weather.tolist(), strict=True)
     ]
-    console.print_json(orchard.predict_many(regions, level=level, version=version, effects=effects))
+    console.print_json(orchard.predict_many(regions, **options))
 
 
 def _content(table: Path) -> bytes:

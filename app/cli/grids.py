@@ -93,6 +93,7 @@ def fit_lines(card: Card) -> list[str]:
         *fitting(card.fit),
         *left_out(card.left_out),
         *(line for crop, part in card.crops.items() for line in (*_undetermined(crop, part), *_effects(crop, part))),
+        *_record_lines(card),
     ]
 
 
@@ -128,6 +129,12 @@ def _effects(crop: str, part: CropCard) -> Iterator[str]:
         if effect is not None
     ]
     yield f"beyond weather      of what the weather leaves unexplained in {crop}, {', '.join(told)}"
+
+
+def _record_lines(card: Card) -> list[str]:
+    """Return how well intervals held, a line a sentence; nothing where no crop's yield has been asked yet."""
+    asked = {crop: record for crop, record in card.record.items() if record.rows}
+    return [f"record              {crop}: {said}" for crop, record in asked.items() for said in record.said]
 
 
 def coefficients(card: Card) -> Grid:

@@ -79,10 +79,11 @@ class Local:
         explain: bool = False,
         version: str | None = None,
         effects: EffectsAsked | None = None,
+        exact: bool = False,
     ) -> OnePrediction:
         """Predict one region's yields, tons."""
         weather = {"region": region, "temperature": temperature, "rainfall": rainfall, "humidity": humidity}
-        answer = self._replied(_json(weather), JSON, level, version, effects, explain=explain)
+        answer = self._replied(_json(weather), JSON, level, version, effects, exact, explain=explain)
         return OnePrediction.model_validate_json(answer)
 
     def predict_many(
@@ -93,9 +94,10 @@ class Local:
         explain: bool = False,
         version: str | None = None,
         effects: EffectsAsked | None = None,
+        exact: bool = False,
     ) -> SeveralPredictions:
         """Predict several regions, answered in their order."""
-        answer = self._replied(_json({"regions": list(regions)}), JSON, level, version, effects, explain=explain)
+        answer = self._replied(_json({"regions": list(regions)}), JSON, level, version, effects, exact, explain=explain)
         return SeveralPredictions.model_validate_json(answer)
 
     def predict_csv(
@@ -105,9 +107,10 @@ class Local:
         level: float | None = None,
         version: str | None = None,
         effects: EffectsAsked | None = None,
+        exact: bool = False,
     ) -> str:
         """Predict the regions of a table, and return it with the yields added."""
-        return self._replied(table, CSV, level, version, effects, explain=False).decode()
+        return self._replied(table, CSV, level, version, effects, exact, explain=False).decode()
 
     def location(self, version: str | None) -> str:
         """Return the path of a version's file; nothing for none."""
@@ -120,6 +123,7 @@ class Local:
         level: float | None,
         version: str | None,
         effects: EffectsAsked | None,
+        exact: bool,
         *,
         explain: bool,
     ) -> bytes:
@@ -129,7 +133,7 @@ class Local:
             wanted=media_type,
             max_rows=self._settings.max_rows,
             version=served.version,
-            model=served.model.common if effects == "none" else served.model,
+            model=served.model.asked(effects=effects != "none", exact=exact),
             level=LEVEL if level is None else level,
             explain=explain,
         )

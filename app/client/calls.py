@@ -151,15 +151,17 @@ class Calls:
         explain: bool = False,
         version: str | None = None,
         effects: EffectsAsked | None = None,
+        exact: bool = False,
     ) -> Call[OnePrediction]:
         """Predict one region's yields, tons.
 
         ``temperature`` in °F, ``rainfall`` in mm, ``humidity`` in %. ``level``: the share of harvests that an interval
         should cover, 0.95 if none is given. ``explain`` adds the weather's contributions. ``version``: the live one if
-        none is given. ``effects``: "none" predicts by the line that all regions have in common.
+        none is given. ``effects``: "none" predicts by the line that all regions have in common. ``exact``: intervals as
+        wide as the rows of training alone would have them, whatever the record of earlier intervals says.
         """
         weather = {"region": region, "temperature": temperature, "rainfall": rainfall, "humidity": humidity}
-        return _predict(reading(OnePrediction), weather, _options(level, version, effects, explain=explain))
+        return _predict(reading(OnePrediction), weather, _options(level, version, effects, exact, explain=explain))
 
     @call
     def predict_many(
@@ -170,9 +172,10 @@ class Calls:
         explain: bool = False,
         version: str | None = None,
         effects: EffectsAsked | None = None,
+        exact: bool = False,
     ) -> Call[SeveralPredictions]:
         """Predict several regions, answered in their order; options as in `predict`."""
-        options = _options(level, version, effects, explain=explain)
+        options = _options(level, version, effects, exact, explain=explain)
         return _predict(reading(SeveralPredictions), {"regions": list(regions)}, options)
 
     @call
@@ -187,6 +190,7 @@ class Calls:
         explain: bool = False,
         version: str | None = None,
         effects: EffectsAsked | None = None,
+        exact: bool = False,
     ) -> Call[PredictionColumns]:
         """Predict several regions, given and answered as columns of equal length: the quickest for many."""
         columns: dict[str, Any] = {
@@ -196,7 +200,7 @@ class Calls:
         }
         if region is not None:
             columns["region"] = list(region)
-        return _predict(reading(PredictionColumns), columns, _options(level, version, effects, explain=explain))
+        return _predict(reading(PredictionColumns), columns, _options(level, version, effects, exact, explain=explain))
 
     @call
     def predict_csv(
@@ -206,13 +210,14 @@ class Calls:
         level: float | None = None,
         version: str | None = None,
         effects: EffectsAsked | None = None,
+        exact: bool = False,
     ) -> Call[str]:
         """Predict the regions of a table with the weather columns, and return it as CSV with the yields added."""
         return Call(
             "POST",
             "/predict",
             bytes.decode,
-            _options(level, version, effects),
+            _options(level, version, effects, exact),
             {"Content-Type": CSV, "Accept": CSV},
             content_of(table),
         )
@@ -311,10 +316,10 @@ def _predict(read: Callable[[bytes], Shape], body: Mapping[str, Any], options: M
 
 
 def _options(
-    level: float | None, version: str | None, effects: EffectsAsked | None, *, explain: bool = False
+    level: float | None, version: str | None, effects: EffectsAsked | None, exact: bool, *, explain: bool = False
 ) -> dict[str, Any]:
     """Return the query of a prediction."""
-    return {"level": level, "explain": explain or None, "version": version, "effects": effects}
+    return {"level": level, "explain": explain or None, "version": version, "effects": effects, "exact": exact or None}
 
 
 def _sent(

@@ -32,6 +32,7 @@ from app.errors import KeyReused, KeyTaken, NotFound, StoreDamaged
 from app.model.cells import Cells
 from app.model.folds import FoldedMoments
 from app.model.moments import Array
+from app.model.sketch import Sketch
 from app.model.weather import FEATURE_NAMES
 
 KEY_LIFE = timedelta(days=400)
@@ -144,12 +145,16 @@ class Transaction:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def add(self, batch: Batch, harvest: Harvest) -> None:
-        """Store a harvest as this batch, with its rows where it holds them."""
+    def add(self, batch: Batch, harvest: Harvest, record: Mapping[str, Sketch] | None = None) -> None:
+        """Store a harvest as this batch, with its rows where it holds them.
+
+        ``record``: what its yields were predicted as before they were known, by crop; None where nobody has asked yet.
+        """
         learned = _pack(harvest.moments)
         values = {name: getattr(batch, name) for name in stored.ENTRY}
         values |= {"moments": learned, "moments_sha256": hashlib.sha256(learned).hexdigest()}
-        entry = sql.insert(BATCHES).values(**values, **stored.packed_cells(harvest.cells))
+        values |= stored.packed_cells(harvest.cells) | (stored.packed_record(record) if record is not None else {})
+        entry = sql.insert(BATCHES).values(**values)
         inserted = self._connection.execute(entry).inserted_primary_key
         sequence = inserted[0] if inserted else None
         self._sum_up(BATCHES.c.sequence == sequence)
@@ -232,14 +237,37 @@ class Transaction:
                 missing += row.rows if row.cells is None else 0
         return found, missing
 
-    def weather(self, batches: Iterable[Batch]) -> Iterator[Array]:
-        """Yield the weather of these batches' stored rows, some at a time, shape (n, 3)."""
-        columns = [OBSERVATIONS.c[name] for name in FEATURE_NAMES]
-        for batch in batches:
-            place = OBSERVATIONS.c.batch == BATCHES.c.sequence
-            query = sql.select(*columns).join(BATCHES, place).where(BATCHES.c.id == batch.id)
-            for rows in self._connection.execute(query).partitions(stored.CHUNK):
-                yield np.array([tuple(row) for row in rows], dtype=np.float64)
+    def tables(self, batch: Batch) -> Iterator[Table]:
+        """Yield a batch's stored rows, some at a time.
+
+        Raises:
+            StoreDamaged: a row is not what was written.
+        """
+        sequence = self._connection.execute(sql.select(BATCHES.c.sequence).where(BATCHES.c.id == batch.id)).scalar_one()
+        for rows in stored.chunks(self._connection, sequence):
+            for row in rows:
+                _check_row(row, batch.id)
+            yield stored.table_of(rows)
+
+    def records(self, batches: Iterable[Batch]) -> dict[str, dict[str, Sketch] | None]:
+        """Return what the yields of these batches were predicted as before they were known, by batch and crop.
+
+        None for a batch of which nobody has asked yet.
+
+        Raises:
+            StoreDamaged: those of a batch are not what was written.
+        """
+        wanted = [batch.id for batch in batches]
+        query = sql.select(BATCHES.c.id, BATCHES.c.record, BATCHES.c.record_sha256).order_by(BATCHES.c.sequence)
+        found: dict[str, dict[str, Sketch] | None] = {}
+        for start in range(0, len(wanted), AT_A_TIME):
+            some = query.where(BATCHES.c.id.in_(wanted[start : start + AT_A_TIME]))
+            found |= {row.id: _checked_record(row) for row in self._connection.execute(some)}
+        return found
+
+    def keep_record(self, batch: str, record: Mapping[str, Sketch]) -> None:
+        """Keep what a batch's yields were predicted as before they were known, where nobody has asked before."""
+        self._change(batch, BATCHES.c.record.is_(None), **stored.packed_record(record))
 
     def region_means(self, batches: Iterable[Batch]) -> dict[str | None, RegionMean]:
         """Return the mean weather of each region's rows in these batches.
@@ -320,6 +348,7 @@ class Transaction:
             yield from _faults(lambda row=row: _entry(row))
             yield from _faults(lambda row=row: _checked_moments(row))
             yield from _faults(lambda row=row: _checked_cells(row))
+            yield from _faults(lambda row=row: _checked_record(row))
             yield from self._faults_of_rows(row)
         for row in self._connection.execute(sql.select(ANSWERS)).all():
             yield from _faults(lambda row=row: _answer(row))
@@ -425,6 +454,19 @@ def _checked_cells(row: Any) -> dict[str, Cells]:
         return stored.unpacked_cells(row.cells)
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
         raise StoreDamaged(f"{damaged}: they cannot be read") from error
+
+
+def _checked_record(row: Any) -> dict[str, Sketch] | None:
+    """Return a batch's record, None where it has none."""
+    if row.record is None and row.record_sha256 is None:
+        return None
+    damaged = f"the record of batch {row.id} is damaged in the database"
+    if row.record is None or row.record_sha256 != hashlib.sha256(row.record).hexdigest():
+        raise StoreDamaged(f"{damaged}: it is not what was written; withdraw the batch, or restore the database")
+    try:
+        return stored.unpacked_record(row.record)
+    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise StoreDamaged(f"{damaged}: it cannot be read") from error
 
 
 def _entry(row: Any) -> Batch:

@@ -19,6 +19,8 @@ from app.data.harvest import cells_of
 from app.data.tables import Table
 from app.errors import StoreDamaged
 from app.model.cells import Cells
+from app.model.names import packed_names, unpacked_names
+from app.model.sketch import Sketch
 from app.model.weather import FEATURE_NAMES
 from app.stored_formats import DATABASE, check_format
 
@@ -58,6 +60,8 @@ BATCHES = sql.Table(
     sql.Column("restored_by", sql.Text),
     sql.Column("cells", sql.LargeBinary),
     sql.Column("cells_sha256", sql.String(64)),
+    sql.Column("record", sql.LargeBinary),
+    sql.Column("record_sha256", sql.String(64)),
 )
 OBSERVATIONS = sql.Table(
     "observations",
@@ -97,7 +101,8 @@ ENTRY = ("id", "digest", "source", "note", "who", "rows", "created", "withdrawn"
 ENTRY_OF_2 = ("sequence", *ENTRY[:-1], "restored", "restored_why", "moments_sha256")
 """What the checksum of an entry is of in format 2."""
 ENTRY_OF_3 = (*ENTRY_OF_2, "withdrawn_by", "restored_by")
-CHECKED_ENTRY = (*ENTRY_OF_3, "cells_sha256")
+ENTRY_OF_4 = (*ENTRY_OF_3, "cells_sha256")
+CHECKED_ENTRY = (*ENTRY_OF_4, "record_sha256")
 CHECKED_ANSWER = ("key", "digest", "body", "created", "version_sha256")
 
 LOCK = 0x0A7C4A2D
@@ -243,6 +248,19 @@ def _to_4(connection: Connection) -> None:
             connection.execute(sql.update(BATCHES).where(BATCHES.c.sequence == batch.sequence).values(**told))
 
 
+def _to_5(connection: Connection) -> None:
+    """Add room for what batches were predicted as before they were known; what is damaged keeps its checksum.
+
+    It is found by the next training, since it takes the versions that were live then.
+    """
+    _add_columns(connection, BATCHES, "record", "record_sha256")
+    for batch in connection.execute(sql.select(*(BATCHES.c[name] for name in (*ENTRY_OF_4, "checksum")))).all():
+        entry = [getattr(batch, name) for name in ENTRY_OF_4]
+        if batch.checksum == checksum(entry):
+            told = checksum([*entry, None])
+            connection.execute(sql.update(BATCHES).where(BATCHES.c.sequence == batch.sequence).values(checksum=told))
+
+
 def _cells_of_rows(connection: Connection, batch: Any) -> dict[str, Cells] | None:
     """Return the cells of a batch's stored rows by crop, None where they are not stored, or one is damaged."""
     rows: list[Any] = []
@@ -252,16 +270,20 @@ def _cells_of_rows(connection: Connection, batch: Any) -> dict[str, Cells] | Non
         rows += some
     if not rows or len(rows) != batch.rows:
         return None
+    return cells_of(table_of(rows))
+
+
+def table_of(rows: Sequence[Any]) -> Table:
+    """Return stored rows as a table."""
     yields = [json.loads(row.yields) for row in rows]
     crops = tuple(dict.fromkeys(crop for reported in yields for crop in reported))
-    table = Table(
+    return Table(
         [row.region for row in rows],
         [row.season for row in rows],
         np.array([[getattr(row, feature) for feature in FEATURE_NAMES] for row in rows]),
         crops,
         np.array([[reported.get(crop, np.nan) for crop in crops] for reported in yields]),
     )
-    return cells_of(table)
 
 
 def packed_cells(cells: Mapping[str, Cells] | None) -> dict[str, Any]:
@@ -270,10 +292,7 @@ def packed_cells(cells: Mapping[str, Cells] | None) -> dict[str, Any]:
         return {"cells": None, "cells_sha256": None}
     names = next(iter(cells.values()))
     texts = {"crops": list(cells), "regions": list(names.regions), "seasons": list(names.seasons)}
-    # Not in the header, which has a limit that a hundred thousand long names exceed.
-    tensors: dict[str, Any] = {
-        name: np.frombuffer(json.dumps(value, ensure_ascii=False).encode(), np.uint8) for name, value in texts.items()
-    }
+    tensors: dict[str, Any] = {name: packed_names(value) for name, value in texts.items()}
     for number, of in enumerate(cells.values()):
         tensors |= of.to_arrays(f"{number}/")
     content = safetensors.numpy.save(tensors)
@@ -287,8 +306,30 @@ def unpacked_cells(content: bytes) -> dict[str, Cells]:
         ValueError, KeyError, TypeError, SafetensorError: it is not what was packed.
     """
     tensors = safetensors.numpy.load(content)
-    crops, regions, seasons = (json.loads(tensors[name].tobytes()) for name in ("crops", "regions", "seasons"))
+    crops, regions, seasons = (unpacked_names(tensors[name]) for name in ("crops", "regions", "seasons"))
     return {crop: Cells.from_arrays(f"{number}/", tensors, regions, seasons) for number, crop in enumerate(crops)}
+
+
+def packed_record(record: Mapping[str, Sketch]) -> dict[str, Any]:
+    """Return what the columns of a batch's record hold: safetensors, by crop, and its hash."""
+    tensors: dict[str, Any] = {"crops": packed_names(list(record))}
+    for number, sketch in enumerate(record.values()):
+        tensors |= sketch.to_arrays(f"{number}/") | {f"{number}/seasons": packed_names(list(sketch.seasons))}
+    content = safetensors.numpy.save(tensors)
+    return {"record": content, "record_sha256": hashlib.sha256(content).hexdigest()}
+
+
+def unpacked_record(content: bytes) -> dict[str, Sketch]:
+    """Return what `packed_record` has packed, by crop.
+
+    Raises:
+        ValueError, KeyError, TypeError, SafetensorError: it is not what was packed.
+    """
+    tensors = safetensors.numpy.load(content)
+    return {
+        crop: Sketch.from_arrays(f"{number}/", tensors, unpacked_names(tensors[f"{number}/seasons"]))
+        for number, crop in enumerate(unpacked_names(tensors["crops"]))
+    }
 
 
 def _add_columns(connection: Connection, table: sql.Table, *names: str) -> None:
@@ -297,5 +338,5 @@ def _add_columns(connection: Connection, table: sql.Table, *names: str) -> None:
         connection.execute(sql.text(f"ALTER TABLE {table.name} ADD COLUMN {name} {kind}"))
 
 
-STEPS: dict[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4}
+STEPS: dict[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5}
 """By the format that a step leads to."""

@@ -93,10 +93,6 @@ class Effects:
         known, unseen = self.degrees
         return t_quantile(level, known) * self.noise**0.5, t_quantile(level, unseen) * self.noise**0.5
 
-    def margin(self, weather: Sequence[Any], place: Place, level: float) -> Any:
-        """Return half the width of the prediction interval, tons."""
-        return self.scale(level)[place] * self.width(weather, place)
-
     def standard_errors(self, mean_variance: float) -> tuple[float, ...]:
         """Return those of the intercept and of each weight, in their units.
 

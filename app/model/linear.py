@@ -20,6 +20,7 @@ from app.model.effects import Effects, Place
 from app.model.folds import FoldedMoments
 from app.model.moments import Array, Moments
 from app.model.names import Names
+from app.model.record import Record
 from app.model.student import t_quantile
 from app.model.weather import FEATURE_NAMES
 
@@ -94,7 +95,8 @@ class CropModel:
 
     ``weights`` in tons per unit, ``intercept`` in tons, ``squared_error`` in tons² over its training rows.
 
-    ``mean``: the mean yield in training, tons. ``effects``: predictions are theirs, where there are any.
+    ``mean``: the mean yield in training, tons. ``effects``: predictions are theirs, where there are any. ``record``:
+    how well intervals held; where they did not, they are wider.
     """
 
     crop: str
@@ -104,14 +106,23 @@ class CropModel:
     squared_error: float
     spread: Spread
     effects: Effects | None = None
+    record: Record | None = None
 
     @classmethod
     def of(
-        cls, crop: str, weights: Array, intercept: float, moments: Moments, spread: Spread, effects: Effects | None
+        cls,
+        crop: str,
+        weights: Array,
+        intercept: float,
+        moments: Moments,
+        spread: Spread,
+        effects: Effects | None,
+        record: Record | None,
     ) -> Self:
         """Build it from a fit's numbers and the moments of the rows it was fitted on."""
         error = moments.squared_error(weights, intercept)
-        return cls(crop, float(intercept), tuple(weights.tolist()), float(moments.mean[-1]), error, spread, effects)
+        line = (float(intercept), tuple(weights.tolist()))
+        return cls(crop, *line, float(moments.mean[-1]), error, spread, effects, record)
 
     @cached_property
     def degrees_of_freedom(self) -> int:
@@ -147,14 +158,33 @@ class CropModel:
             total = total + weight * value
         return total
 
-    def margin(self, width: Number, level: float) -> Number | None:
-        """Return half the width of the prediction interval, t(level, n - p) · s · √(1 + h), tons.
+    def widening(self, level: float) -> float:
+        """Return how many times as wide as its rows alone would have it an interval is, at least 1: the record says."""
+        if self.record is None or self.degrees < 1.0:
+            return 1.0
+        return _widening(self.record, level, self.degrees)
 
-        ``width`` is √(1 + h), of the leverage h. None without degrees of freedom.
+    @property
+    def degrees(self) -> float:
+        """The degrees of freedom of its intervals, where effects are known those of known regions."""
+        return self.effects.degrees[0] if self.effects is not None else float(self.degrees_of_freedom)
+
+    def scale(self, level: float) -> float | None:
+        """Return the half width of an interval over √(1 + h): t(level, n - p) · s · widening, tons.
+
+        None without degrees of freedom.
         """
         if self.residual_sd is None:
             return None
-        return (t_quantile(level, self.degrees_of_freedom) * self.residual_sd) * width
+        return t_quantile(level, self.degrees_of_freedom) * self.residual_sd * self.widening(level)
+
+    def margin(self, width: Number, level: float) -> Number | None:
+        """Return half the width of the prediction interval of the common line, tons.
+
+        ``width`` is √(1 + h), of the leverage h. None without degrees of freedom.
+        """
+        scale = self.scale(level)
+        return None if scale is None else scale * width
 
     def predicted(self, weather: Sequence[Any], width: Any, place: Place | None, level: float) -> tuple[Any, Any]:
         """Return the prediction and half the width of its interval, tons, not clipped; None without degrees of freedom.
@@ -164,7 +194,12 @@ class CropModel:
         """
         if self.effects is None or place is None:
             return self.tons(weather), self.margin(width, level)
-        return self.effects.tons(weather, place), self.effects.margin(weather, place, level)
+        return self.effects.tons(weather, place), self.scales(level)[place] * self.effects.width(weather, place)
+
+    def scales(self, level: float) -> Array:
+        """Return the half width of an interval over the effects' width, by place, tons, shape (regions + 1,)."""
+        assert self.effects is not None  # noqa: S101 - asked where there are
+        return self.effects.scale(level) * self.widening(level)
 
     def expected(self, weather: Sequence[Array], places: NDArray[np.intp] | None) -> tuple[Array, Array]:
         """Return the predictions for n regions and their standard errors, tons, shape (n,).
@@ -212,6 +247,12 @@ class CropModel:
         return float(self.effects.tons(self.spread.center, self.effects.unseen))
 
 
+@functools.lru_cache(maxsize=1024)
+def _widening(record: Record, level: float, degrees: float) -> float:
+    """Remember what takes a search: records are compared as the objects that they are."""
+    return record.factor(level, degrees)
+
+
 def _product(row: Sequence[float], values: Sequence[Number]) -> Number:
     return functools.reduce(operator.add, [weight * value for weight, value in zip(row, values, strict=True)])
 
@@ -235,8 +276,9 @@ class LinearModel:
         moments: Mapping[str, FoldedMoments],
         effects: Mapping[str, Effects] = {},
         regions: Sequence[str] = (),
+        records: Mapping[str, Record] = {},
     ) -> Self:
-        """Build it from each crop's (weights, intercept) and moments, and the effects of crops that have any.
+        """Build it from each crop's (weights, intercept) and moments, and effects and record of crops that have any.
 
         Crops reported by the same rows share their spread.
         """
@@ -248,12 +290,18 @@ class LinearModel:
             if spread is None:
                 spread = Spread.of(folded)
                 found.append((folded, spread))
-            crops.append(CropModel.of(crop, weights, intercept, folded.total, spread, effects.get(crop)))
+            more = effects.get(crop), records.get(crop)
+            crops.append(CropModel.of(crop, weights, intercept, folded.total, spread, *more))
         return cls(tuple(features), tuple(crops), tuple(regions))
 
     def __reduce__(self) -> tuple[type["LinearModel"], tuple[Any, ...]]:
         """Cross to another process without what is computed from it."""
         return type(self), (self.features, self.crops, self.regions)
+
+    def asked(self, *, effects: bool, exact: bool) -> "LinearModel":
+        """Return what is asked for: with or without effects, and with intervals as the record or as rows alone say."""
+        model = self.plain if exact else self
+        return model if effects else model.common
 
     @cached_property
     def common(self) -> "LinearModel":
@@ -261,6 +309,13 @@ class LinearModel:
         if not self.has_effects:
             return self
         return type(self)(self.features, tuple(replace(crop, effects=None) for crop in self.crops))
+
+    @cached_property
+    def plain(self) -> "LinearModel":
+        """The same without a record: intervals as wide as the rows of training alone would have them."""
+        if all(crop.record is None for crop in self.crops):
+            return self
+        return type(self)(self.features, tuple(replace(crop, record=None) for crop in self.crops), self.regions)
 
     @cached_property
     def has_effects(self) -> bool:
@@ -304,10 +359,7 @@ class LinearModel:
     def prepare(self, level: float) -> None:
         """Compute what all intervals of ``level`` need, so that the first prediction does not wait for it."""
         for crop in self.crops:
-            if crop.effects is not None:
-                crop.effects.scales(level)
-            elif crop.residual_sd is not None:
-                t_quantile(level, crop.degrees_of_freedom)
+            crop.scale(level) if crop.effects is None else crop.scales(level)
 
     def yields(self, weather: Sequence[Array], level: float, regions: Sequence[str | None] = ()) -> "Yields":
         """Predict for n regions: ``weather`` holds one array, shape (n,), per feature; ``regions`` their names."""
@@ -323,7 +375,7 @@ class LinearModel:
         found = {crop.crop: crop.predicted(weather, widths[crop.spread], places, level) for crop in self.crops}
         tons = {crop: middle for crop, (middle, _) in found.items()}
         margins = {crop: margin for crop, (_, margin) in found.items()}
-        return Yields(leverage, tons, margins, outside, places)
+        return Yields(leverage, tons, margins, outside, level, regions, places)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -333,11 +385,14 @@ class Yields:
     ``leverages``, ``tons`` and the interval's half width ``margins``, shape (n,).
 
     A margin is None where a crop has no degrees of freedom. ``extrapolated``: shape (n,), outside what training has
-    seen. ``places``: of the regions in the crops' effects, shape (n,), None without effects.
+    seen. ``level``: of the intervals. ``places``: of the ``regions`` in the crops' effects, shape (n,), None without
+    effects.
     """
 
     leverages: dict[Spread, Array]
     tons: dict[str, Array]
     margins: dict[str, Array | None]
     extrapolated: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    level: float
+    regions: Sequence[str | None]
     places: NDArray[np.intp] | None

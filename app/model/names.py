@@ -1,7 +1,8 @@
 """Names of many rows, each kept once."""
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Self, overload
+from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,3 +38,20 @@ class Names(Sequence[str | None]):
 
     def __iter__(self) -> Iterator[str | None]:
         return (self.names[code] if code >= 0 else None for code in self.codes.tolist())
+
+
+def packed_names(names: Sequence[str | None]) -> NDArray[np.uint8]:
+    """Return names as an array of bytes, for a file of arrays.
+
+    Not for the file's header, which has a limit that a hundred thousand long names exceed.
+    """
+    return np.frombuffer(json.dumps(list(names), ensure_ascii=False).encode(), np.uint8)
+
+
+def unpacked_names(packed: NDArray[np.uint8]) -> Any:
+    """Return what `packed_names` has packed.
+
+    Raises:
+        ValueError: it is not what was packed.
+    """
+    return json.loads(packed.tobytes())

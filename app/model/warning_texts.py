@@ -24,12 +24,21 @@ def warnings_for(model: LinearModel, weather: Sequence[float], level: float, reg
     tons = {crop: float(middle) for crop, (middle, _) in found.items()}
     lows = {crop: None if margin is None else float(middle - margin) for crop, (middle, margin) in found.items()}
     about_weather = weather_warnings(model, weather, list(leverage.values()))
-    return [*about_weather, *region_warnings(model, region, place), *yield_warnings(model, tons, lows)]
+    about_region = region_warnings(model, region, place)
+    return [*about_weather, *about_region, *yield_warnings(model, tons, lows), *record_warnings(model, level)]
 
 
-def warnings_for_many(
-    model: LinearModel, weather: Sequence[Array], yields: Yields, regions: Sequence[str | None] = ()
-) -> list[list[str]]:
+def record_warnings(model: LinearModel, level: float) -> list[str]:
+    """Say, a sentence a crop, whose intervals of ``level`` are wider than their rows would have them, and why."""
+    said = [
+        crop.record.warning(crop.crop, level, crop.degrees)
+        for crop in model.crops
+        if crop.record is not None and crop.widening(level) > 1.0
+    ]
+    return [sentence for sentence in said if sentence is not None]
+
+
+def warnings_for_many(model: LinearModel, weather: Sequence[Array], yields: Yields) -> list[list[str]]:
     """Return the sentences about each of n regions, as `warnings_for` does: ``weather`` holds one array per feature.
 
     Most regions have none: only those that have are looked at one by one.
@@ -45,14 +54,15 @@ def warnings_for_many(
     columns = [column[outside].tolist() for column in (*weather, *yields.leverages.values())]
     for row, *values in zip(outside.tolist(), *columns, strict=True):
         sentences[row] = weather_warnings(model, values[: len(weather)], values[len(weather) :])
-    if yields.places is not None:
+    if yields.places is not None and yields.regions:
         for row in np.flatnonzero(model.not_learned[yields.places]).tolist():
-            sentences[row] = sentences[row] + region_warnings(model, regions[row], int(yields.places[row]))
+            sentences[row] = sentences[row] + region_warnings(model, yields.regions[row], int(yields.places[row]))
     for row in np.flatnonzero(below).tolist():
         tons = {crop: float(middle[row]) for crop, middle in yields.tons.items()}
         low_here = {crop: None if low is None else float(low[row]) for crop, low in lows.items()}
         sentences[row] = sentences[row] + yield_warnings(model, tons, low_here)
-    return sentences
+    always = record_warnings(model, yields.level)
+    return [some + always if some else always for some in sentences] if always else sentences
 
 
 def weather_warnings(model: LinearModel, weather: Sequence[float], leverages: Sequence[float]) -> list[str]:

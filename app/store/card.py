@@ -100,6 +100,46 @@ class CropCard(_Part):
     effects: EffectsCard | None = None
 
 
+class HeldCard(_Part):
+    """How well intervals of one level held.
+
+    ``inside``: the record's rows that lay inside intervals as wide as the rows of training alone would have them.
+    ``widening``: how many times as wide this version makes them, at least 1.
+    """
+
+    inside: int
+    widening: float
+
+
+class SeasonRecord(_Part):
+    """How a season came out: ``mean`` of (reported - predicted) / its standard error, over ``rows`` yields."""
+
+    season: str | None
+    rows: int
+    mean: float
+
+
+class LeanCard(_Part):
+    """The last ``seasons`` came out ``standard_errors`` above what was predicted, on average; below where negative."""
+
+    seasons: int
+    standard_errors: float
+
+
+class RecordCard(_Part):
+    """What a crop's yields were predicted as before they were known, by the versions that were live when they came.
+
+    ``levels``: by the level of intervals, "0.8" and "0.95"; none where there are no ``rows``. ``said``: the same in
+    sentences.
+    """
+
+    rows: int
+    levels: dict[str, HeldCard]
+    seasons: list[SeasonRecord]
+    lean: LeanCard | None
+    said: list[str]
+
+
 class FitCard(_Part):
     """How fitting went; losses are mean squared errors over all elements, tons²."""
 
@@ -158,6 +198,7 @@ class Card(_Part):
     decision: Decision
     reasons: list[str]
     scores: dict[str, CropScores]
+    record: dict[str, RecordCard] = {}
     left_out: list[str]
     batches: list[str]
     data_digest: str

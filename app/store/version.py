@@ -23,8 +23,11 @@ from app.model.effects import Effects
 from app.model.folds import FoldedMoments
 from app.model.linear import LinearModel
 from app.model.moments import Array
+from app.model.names import packed_names, unpacked_names
+from app.model.record import Record
+from app.model.sketch import Sketch
 from app.store.card import Card
-from app.stored_formats import VERSION, VERSION_WITHOUT_EFFECTS, check_format
+from app.stored_formats import PLAIN_VERSION, VERSION, check_format
 
 REGIONS = "regions"
 """The tensor that holds the regions' names, as JSON."""
@@ -37,7 +40,7 @@ class Version:
     """What is stored under a version's number.
 
     ``weights`` of shape (crops, features), ``intercepts`` of shape (crops,): the crops' common lines. ``effects``: of
-    the crops that have any, over the same ``regions``.
+    the crops that have any, over the same ``regions``. ``records``: how well intervals held, of crops that have any.
     """
 
     card: Card
@@ -46,6 +49,7 @@ class Version:
     moments: dict[str, FoldedMoments]
     effects: dict[str, Effects] = field(default_factory=dict)
     regions: tuple[str, ...] = ()
+    records: dict[str, Sketch] = field(default_factory=dict)
 
     @cached_property
     def model(self) -> LinearModel:
@@ -54,7 +58,8 @@ class Version:
             crop: (self.weights[number], float(self.intercepts[number])) for number, crop in enumerate(self.card.crops)
         }
         features = [feature.name for feature in self.card.features]
-        return LinearModel.of(features, lines, self.moments, self.effects, self.regions)
+        records = {crop: Record(sketch) for crop, sketch in self.records.items()}
+        return LinearModel.of(features, lines, self.moments, self.effects, self.regions, records)
 
     def to_bytes(self) -> bytes:
         """Return the file's content."""
@@ -63,10 +68,13 @@ class Version:
             tensors |= self.moments[crop].to_arrays(f"moments/{number}/")
             if crop in self.effects:
                 tensors |= self.effects[crop].to_arrays(f"effects/{number}/")
+            if crop in self.records:
+                tensors |= self.records[crop].to_arrays(f"record/{number}/")
+                tensors[f"record/{number}/seasons"] = packed_names(self.records[crop].seasons)
         if self.effects:
-            tensors[REGIONS] = np.frombuffer(json.dumps(self.regions).encode(), dtype=np.uint8)
+            tensors[REGIONS] = packed_names(self.regions)
         card = self.card.model_dump_json()
-        written = VERSION if self.effects else VERSION_WITHOUT_EFFECTS
+        written = VERSION if self.effects or self.records else PLAIN_VERSION
         metadata = {"format": str(written), "card": card, "sha256": _checksum(card, tensors)}
         return safetensors.numpy.save(tensors, metadata)
 
@@ -89,7 +97,14 @@ class Version:
             moments = {
                 crop: FoldedMoments.from_arrays(f"moments/{number}/", tensors) for number, crop in enumerate(card.crops)
             }
-            return cls(card, tensors["weights"], tensors["intercepts"], moments, *_effects(card, tensors))
+            return cls(
+                card,
+                tensors["weights"],
+                tensors["intercepts"],
+                moments,
+                *_effects(card, tensors),
+                _records(card, tensors),
+            )
         except (ValueError, KeyError, TypeError, SafetensorError, ValidationError) as error:
             raise StoreDamaged(f"it cannot be read ({type(error).__name__})") from error
 
@@ -97,13 +112,22 @@ class Version:
 def _effects(card: Card, tensors: Mapping[str, NDArray[Any]]) -> tuple[dict[str, Effects], tuple[str, ...]]:
     if REGIONS not in tensors:
         return {}, ()
-    regions = tuple(json.loads(tensors[REGIONS].tobytes()))
+    regions = tuple(unpacked_names(tensors[REGIONS]))
     having = [(f"effects/{number}/", crop) for number, crop in enumerate(card.crops)]
     return {
         crop: Effects.from_arrays(prefix, tensors, len(regions))
         for prefix, crop in having
         if f"{prefix}numbers" in tensors
     }, regions
+
+
+def _records(card: Card, tensors: Mapping[str, NDArray[Any]]) -> dict[str, Sketch]:
+    having = [(f"record/{number}/", crop) for number, crop in enumerate(card.crops)]
+    return {
+        crop: Sketch.from_arrays(prefix, tensors, unpacked_names(tensors[f"{prefix}seasons"]))
+        for prefix, crop in having
+        if f"{prefix}seasons" in tensors
+    }
 
 
 def _checksum(card: str, tensors: Mapping[str, NDArray[Any]]) -> str:

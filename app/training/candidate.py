@@ -24,7 +24,9 @@ from app.model.folds import FoldedMoments, assign_folds
 from app.model.linear import EXACT, CropModel, LinearModel
 from app.model.moments import Array, Moments
 from app.model.progress import Progress, no_progress
+from app.model.record import INNER, OUTER, Record
 from app.model.rounding import told_apart
+from app.model.sketch import Sketch
 from app.model.weather import FEATURE_NAMES, WEATHER, YIELD, Feature
 from app.store.card import (
     Card,
@@ -35,9 +37,13 @@ from app.store.card import (
     EpochLoss,
     FeatureCard,
     FitCard,
+    HeldCard,
+    LeanCard,
     OutOfFold,
+    RecordCard,
     RmsePair,
     RowCounts,
+    SeasonRecord,
     StandardErrors,
 )
 from app.store.version import Version
@@ -141,11 +147,15 @@ class Candidate:
         batches: list[Batch],
         parent: str | None,
         verdict: scores.Verdict,
+        record: Mapping[str, Sketch],
     ) -> Version:
-        """Return what is stored of it, with the gate's verdict in its card."""
+        """Return what is stored of it, with the gate's verdict in its card; ``record``: of its batches, by crop."""
         moments = {crop: part.trimmed() for crop, part in self.moments.items()}
         lines = {crop: (line.weights, line.intercept) for crop, line in self.fit.crops.items()}
-        model = LinearModel.of(FEATURE_NAMES, lines, moments)
+        effects, regions = self._placed_effects()
+        sketches = {crop: record[crop] for crop in lines if crop in record}
+        records = {crop: Record(sketch) for crop, sketch in sketches.items()}
+        model = LinearModel.of(FEATURE_NAMES, lines, moments, effects, regions, records)
         at_hand = harvest.table if harvest is not None and len(batches) == 1 else None
         card = Card(
             created=datetime.now(UTC),
@@ -170,13 +180,14 @@ class Candidate:
             scores={
                 crop: CropScores(new=_pair(judged.new), old=_pair(judged.old)) for crop, judged in verdict.crops.items()
             },
+            record={crop.crop: _record_card(crop) for crop in model.crops},
             left_out=self.left_out,
             batches=[batch.id for batch in batches],
             data_digest=hashlib.sha256("".join(batch.digest for batch in batches).encode()).hexdigest(),
         )
         weights = np.stack([weights for weights, _ in lines.values()])
         intercepts = np.array([intercept for _, intercept in lines.values()])
-        return Version(card, weights, intercepts, moments, *self._placed_effects())
+        return Version(card, weights, intercepts, moments, effects, regions, sketches)
 
     def _placed_effects(self) -> tuple[dict[str, Effects], tuple[str, ...]]:
         """Return the effects of all crops over the same regions."""
@@ -376,6 +387,23 @@ def _crop_card(
         largest_leverage=crop.spread.largest_leverage,
         out_of_fold=_out_of_fold(crop.crop, moments, at_hand),
         effects=effects.card if effects is not None else None,
+    )
+
+
+def _record_card(crop: CropModel) -> RecordCard:
+    record = crop.record or Record(Sketch.merge([]))
+    lean, sketch = record.lean(), record.sketch
+    means = zip(sketch.seasons, sketch.count.tolist(), sketch.total.tolist(), strict=True)
+    return RecordCard(
+        rows=record.rows,
+        levels={
+            f"{level:g}": HeldCard(inside=int(record.inside(level, crop.degrees)), widening=crop.widening(level))
+            for level in (INNER, OUTER)
+            if record.rows
+        },
+        seasons=[SeasonRecord(season=season, rows=int(rows), mean=total / rows) for season, rows, total in means],
+        lean=LeanCard(seasons=lean.seasons, standard_errors=lean.standard_errors) if lean is not None else None,
+        said=[record.sentence(), *([lean.sentence()] if lean is not None else [])],
     )
 
 

@@ -23,6 +23,8 @@ from app.store.objects import open_store
 from app.store.registry import Published, Registry
 from app.store.version import Version
 from app.training import review
+from app.training.asked import Asked, RecordOf
+from app.training.batch_records import BatchRecords
 from app.training.candidate import Candidate, TrainingMoments
 from app.training.lock import alone
 from app.training.order import Order, PackedTable
@@ -108,12 +110,14 @@ class Job:
     def _train(self, order: Order, progress: Progress) -> Outcome:
         live = self._live()
         after = self._registry.last_number()
-        harvest, found, units = _read(order, live, progress)
+        harvest, seen = _read(order, live, progress)
         with self._observations.reading() as transaction:
             stock = _Stock.of(order, harvest, transaction, live)
-            for weather in transaction.weather(stock.unlearned):
-                units.add(weather)
-        attempt = _Attempt.of(order, harvest, found, units, stock, live, progress)
+            for batch in stock.unlearned:
+                for table in transaction.tables(batch):
+                    seen.units.add(table.weather)
+            record = BatchRecords.of(stock.batches, stock.new, seen.record, transaction, self._registry)
+        attempt = _Attempt.of(order, harvest, seen, stock, record, live, progress)
         if order.dry_run:
             return attempt.outcome(None)
         progress(Step("publishing"))
@@ -187,30 +191,43 @@ class _Live:
         return scores.Current(self.version.model, recorded)
 
 
-def _read(
-    order: Order, live: _Live | None, progress: Progress
-) -> tuple[Harvest | None, list[SuspiciousYield], UnitCheck]:
-    """Take in what comes with an order, before the database is looked at.
+class _Seen:
+    """What is seen of rows as they are read: their units, and what the live model would have said of them."""
 
-    Returns:
-        The harvest, its suspicious rows, and what has looked at its units.
-    """
-    # Rows that stand for all before may be of another climate: they are compared with what is possible at all.
-    units = UnitCheck(live.version.model.widest_spread if live is not None and not order.alone else None)
+    def __init__(self, live: _Live | None, *, alone: bool) -> None:
+        # Rows that stand for all before may be of another climate: they are compared with what is possible at all.
+        self.units = UnitCheck(live.version.model.widest_spread if live is not None and not alone else None)
+        self.record = RecordOf()
+        self.suspicious: list[SuspiciousYield] = []
+        self._model = live.version.model if live is not None else None
+        self._alone = alone
+
+    def look(self, part: Table, first_row: int) -> None:
+        """Look at some rows."""
+        self.units.add(part.weather)
+        if self._model is None:
+            return
+        asked = Asked.of(part, self._model)
+        if not self._alone:  # among rows that stand for all before are those that the live model knows
+            self.record.add(part, asked)
+        if len(self.suspicious) < review.MOST_LISTED:
+            found = [*self.suspicious, *review.suspicious(part, asked, first_row)]
+            self.suspicious = found[: review.MOST_LISTED]
+
+
+def _read(order: Order, live: _Live | None, progress: Progress) -> tuple[Harvest | None, _Seen]:
+    """Take in what comes with an order, before the database is looked at."""
+    seen = _Seen(live, alone=order.alone)
     if order.table is None:
-        return None, [], units
+        return None, seen
     source = order.table.unpacked() if isinstance(order.table, PackedTable) else order.table
-    found: list[SuspiciousYield] = []
 
     def look(part: Table, first_row: int) -> None:
-        units.add(part.weather)
         if isinstance(source, TableFile):
             progress(Step("reading", first_row))
-        if live is not None and len(found) < review.MOST_LISTED:
-            found.extend(review.suspicious(part, live.version.model, first_row))
+        seen.look(part, first_row)
 
-    harvest = Harvest.of(source, look)
-    return harvest, found[: review.MOST_LISTED], units
+    return Harvest.of(source, look), seen
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -285,6 +302,7 @@ class _Attempt:
     harvest: Harvest | None
     suspicious: list[SuspiciousYield]
     stock: _Stock
+    record: BatchRecords
     candidate: Candidate
     verdict: scores.Verdict
     version: Version
@@ -295,9 +313,9 @@ class _Attempt:
         cls,
         order: Order,
         harvest: Harvest | None,
-        found: list[SuspiciousYield],
-        units: UnitCheck,
+        seen: _Seen,
         stock: _Stock,
+        record: BatchRecords,
         live: _Live | None,
         progress: Progress,
     ) -> "_Attempt":
@@ -310,15 +328,15 @@ class _Attempt:
         current = live.current() if live is not None else None
         moments = candidate.moments
         verdict = scores.judge(
-            candidate.fit, moments, rows.old, rows.new, current, may_drop=order.alone, noticed=units.sentences()
+            candidate.fit, moments, rows.old, rows.new, current, may_drop=order.alone, noticed=seen.units.sentences()
         )
         parent = live.number if live is not None else None
-        version = candidate.version(order, harvest, stock.batches, parent, verdict)
+        version = candidate.version(order, harvest, stock.batches, parent, verdict, record.merged())
         changes = None
         if order.dry_run:
             before = live.version.model if live is not None else None
             changes = review.changes(before, version.model, _regions(stock, harvest))
-        return cls(order, harvest, found, stock, candidate, verdict, version, changes)
+        return cls(order, harvest, seen.suspicious, stock, record, candidate, verdict, version, changes)
 
     @property
     def wanted(self) -> bool:
@@ -341,7 +359,9 @@ class _Attempt:
         """
         stock, who, source = self.stock, self.order.provenance.who, self.order.provenance.source
         if stock.new is not None and self.harvest is not None:
-            transaction.add(stock.new, self.harvest)
+            transaction.add(stock.new, self.harvest, self.record.by_batch[stock.new.id])
+        for batch in self.record.found:
+            transaction.keep_record(batch, self.record.by_batch[batch])
         added = [batch.id for batch in (stock.new, stock.taken_up) if batch is not None]
         if not self.wanted:
             for batch in added:

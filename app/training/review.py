@@ -9,6 +9,7 @@ from app.data.tables import Table
 from app.model.linear import CropModel, LinearModel, clipped
 from app.model.moments import Array
 from app.model.weather import FEATURE_NAMES
+from app.training.asked import Asked
 from app.training.report import Change, Changes, CoefficientChanges, RegionChanges, SuspiciousYield
 
 SUSPICIOUS = 6.0
@@ -17,31 +18,23 @@ MOST_LISTED = 1_000
 """Suspicious observations, and regions in a dry run, that a report lists."""
 
 
-def suspicious(table: Table, model: LinearModel, first_row: int = 0) -> list[SuspiciousYield]:
+def suspicious(table: Table, asked: Sequence[Asked], first_row: int = 0) -> list[SuspiciousYield]:
     """Return the observations that lie more than 6 standard errors of prediction off the live model.
 
-    ``first_row``: how many rows were sent before the table's.
+    ``asked``: what it says of the table's rows. ``first_row``: how many rows were sent before the table's.
     """
-    found: list[SuspiciousYield] = []
-    weather = list(table.weather.T)
-    places = model.places(table.regions)
-    for crop in model.crops:
-        if crop.crop not in table.crops or not crop.noise:
-            continue
-        tons = table.yields[:, table.crops.index(crop.crop)]
-        predicted, error = crop.expected(weather, places)
-        away = np.abs(tons - predicted) / error
-        found += [
-            SuspiciousYield(
-                row=first_row + row,
-                region=table.regions[row],
-                crop=crop.crop,
-                tons=float(tons[row]),
-                predicted=float(predicted[row]),
-                standard_errors=float(away[row]),
-            )
-            for row in np.flatnonzero(np.nan_to_num(away) > SUSPICIOUS).tolist()
-        ]
+    found = [
+        SuspiciousYield(
+            row=first_row + row,
+            region=table.regions[row],
+            crop=crop.crop,
+            tons=float(crop.tons[row]),
+            predicted=float(crop.predicted[row]),
+            standard_errors=abs(float(crop.away[row])),
+        )
+        for crop in asked
+        for row in np.flatnonzero(np.abs(np.nan_to_num(crop.away)) > SUSPICIOUS).tolist()
+    ]
     return sorted(found, key=lambda item: (item.row, item.crop))[:MOST_LISTED]
 
 

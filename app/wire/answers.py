@@ -32,7 +32,7 @@ class Answer:
 
     def warnings(self) -> list[list[str]]:
         """Return each region's sentences."""
-        return warnings_for_many(self.model, self.question.weather, self._yields, self.question.regions)
+        return warnings_for_many(self.model, self.question.weather, self._yields)
 
     @property
     def extrapolated(self) -> NDArray[np.bool_]:

@@ -63,11 +63,13 @@ class RequestedOutput(_Message):
 class RequestParameters(_Message):
     """``binary_data_output``: send the bytes of all outputs behind the JSON that say nothing themselves.
 
-    ``effects``: "none" predicts by the common line, without what a region and a season have of their own.
+    ``effects``: "none" predicts by the common line, without what a region and a season have of their own. ``exact``:
+    intervals are as wide as the rows of training alone would have them.
     """
 
     binary_data_output: bool = False
     effects: EffectsAsked = "all"
+    exact: bool = False
 
 
 class InferRequest(_Message):

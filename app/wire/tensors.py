@@ -71,7 +71,8 @@ def infer(body: bytes, options: InferOptions) -> tuple[bytes | Parts, Inferred]:
     request, raw = _request(body, options)
     weather, regions = _asked(request, raw, options.max_rows)
     _check_size(_wanted(request, options.model), len(weather[0]))
-    model = options.model if request.parameters.effects == "all" else options.model.common
+    parameters = request.parameters
+    model = options.model.asked(effects=parameters.effects == "all", exact=parameters.exact)
     answer = Answer(Question("columns", regions, weather), options.version, model, LEVEL, explain=False)
     content, size = _written(request, answer, options)
     return content, Inferred(size, answer.usage())

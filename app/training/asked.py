@@ -1,0 +1,86 @@
+"""Yields that are reported, asked of a version that does not know them: what it would have said."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.data.tables import Table
+from app.model.linear import CropModel, LinearModel
+from app.model.moments import Array
+from app.model.names import Names
+from app.model.sketch import Sketch
+from app.model.student import t_quantile
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Asked:
+    """One crop's n rows: ``tons`` reported, NaN where none were, and ``predicted``, shape (n,).
+
+    ``away``: (reported - predicted) / the standard error of predicting it, shape (n,). ``t_95``, ``t_80``: the
+    quantiles of Student's t that its intervals are made of, shape (n,) or one for all.
+    """
+
+    crop: str
+    tons: Array
+    predicted: Array
+    away: Array
+    t_95: Array | float
+    t_80: Array | float
+
+    @classmethod
+    def of(cls, table: Table, model: LinearModel) -> list["Asked"]:
+        """Ask of each crop that the table reports and of which the model can say how far off it may be."""
+        places = model.places(table.regions)
+        known = (crop for crop in model.crops if crop.crop in table.crops and crop.noise)
+        return [cls._of(table, crop, places) for crop in known]
+
+    @classmethod
+    def _of(cls, table: Table, crop: CropModel, places: NDArray[np.intp] | None) -> "Asked":
+        tons = table.yields[:, table.crops.index(crop.crop)]
+        predicted, error = crop.expected(list(table.weather.T), places)
+        quantiles = (_quantiles(crop, places, level) for level in (0.95, 0.8))
+        return cls(crop.crop, tons, predicted, (tons - predicted) / error, *quantiles)
+
+    def sketch(self, seasons: Names) -> Sketch | None:
+        """Return how far the rows lay from what was said, by season; None where no yield is reported."""
+        of = np.flatnonzero(~np.isnan(self.tons))
+        if not len(of):
+            return None
+        t_95, t_80 = (t if isinstance(t, float) else t[of] for t in (self.t_95, self.t_80))
+        return Sketch.of(Names(seasons.names, seasons.codes[of]), self.away[of], t_95, t_80)
+
+
+def _quantiles(crop: CropModel, places: NDArray[np.intp] | None, level: float) -> Array | float:
+    if crop.effects is None or places is None:
+        return t_quantile(level, crop.degrees_of_freedom)
+    known, unseen = (t_quantile(level, degrees) for degrees in crop.effects.degrees)
+    return np.where(crop.effects.rows[places] > 0, known, unseen)
+
+
+class RecordOf:
+    """What was said of a batch's rows before they were known, as they come, part by part."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, list[Sketch]] = {}
+
+    def add(self, table: Table, asked: Iterable[Asked]) -> None:
+        """Take in what was said of a part."""
+        seasons = table.seasons if isinstance(table.seasons, Names) else Names.of(table.seasons)
+        for crop in asked:
+            sketch = crop.sketch(seasons)
+            if sketch is not None:
+                self._parts.setdefault(crop.crop, []).append(sketch)
+
+    def by_crop(self) -> dict[str, Sketch]:
+        """Return it by crop."""
+        return {crop: Sketch.merge(parts) for crop, parts in self._parts.items()}
+
+
+def record_of(tables: Iterator[Table], model: LinearModel) -> dict[str, Sketch]:
+    """Return what a model says of rows that it does not know, by crop."""
+    record = RecordOf()
+    for table in tables:
+        record.add(table, Asked.of(table, model))
+    return record.by_crop()

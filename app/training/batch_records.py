@@ -1,0 +1,85 @@
+"""The records of the batches that are trained on, also of those that were stored before records were kept."""
+
+import logging
+from dataclasses import dataclass
+from typing import Self
+
+from app.data.observations import Batch, Transaction
+from app.errors import OrchardError, StoreDamaged
+from app.model.sketch import Sketch
+from app.store.line import LogLine
+from app.store.registry import Registry
+from app.store.version import Version
+from app.training.asked import RecordOf, record_of
+
+logger = logging.getLogger("orchard.training")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class BatchRecords:
+    """What batches' yields were predicted as before they were known: ``by_batch``, by its id, and crop.
+
+    ``found``: the stored batches of which nobody has asked before.
+    """
+
+    by_batch: dict[str, dict[str, Sketch]]
+    found: list[str]
+
+    @classmethod
+    def of(
+        cls, batches: list[Batch], new: Batch | None, coming: RecordOf, transaction: Transaction, registry: Registry
+    ) -> Self:
+        """Read them; where one has none, ask the version that was live when the batch came.
+
+        ``new``: the batch that comes with the training, of which ``coming`` says what the live version would have said.
+        """
+        stored = [batch for batch in batches if batch is not new]
+        known = transaction.records(stored)
+        missing = [batch for batch in stored if known[batch.id] is None]
+        asking = _Asking({batch.id for batch in stored}, registry) if missing else None
+        by_batch: dict[str, dict[str, Sketch]] = {}
+        for batch in stored:
+            record = known[batch.id]
+            by_batch[batch.id] = asking.record(batch, transaction) if asking and record is None else record or {}
+        if new is not None:
+            by_batch[new.id] = coming.by_crop()
+        return cls(by_batch, [batch.id for batch in missing])
+
+    def merged(self) -> dict[str, Sketch]:
+        """Return the record of all the batches, by crop."""
+        crops = dict.fromkeys(crop for record in self.by_batch.values() for crop in record)
+        return {
+            crop: Sketch.merge(record[crop] for record in self.by_batch.values() if crop in record) for crop in crops
+        }
+
+
+class _Asking:
+    """Asks the versions that were live when batches came, from the log."""
+
+    def __init__(self, used: set[str], registry: Registry) -> None:
+        """``used``: the batches that are trained on."""
+        self._used = used
+        self._registry = registry
+        self._lines = sorted(registry.log().lines, key=lambda line: line.number)
+        self._versions: dict[str, Version | None] = {}
+
+    def record(self, batch: Batch, transaction: Transaction) -> dict[str, Sketch]:
+        """Return what the version that was live would have said; nothing where there was none, or none that could."""
+        line = next((line for line in reversed(self._lines) if line.when <= batch.created), None)
+        version = self._version(line) if line is not None else None
+        if version is None or batch.id in version.card.batches or not self._used & set(version.card.batches):
+            return {}  # a version that has learned other rows alone was not asked to predict these
+        try:
+            return record_of(transaction.tables(batch), version.model)
+        except StoreDamaged as error:
+            logger.warning("what was predicted of batch %s is not known: %s", batch.id, error.detail)
+            return {}
+
+    def _version(self, line: LogLine) -> Version | None:
+        if line.version not in self._versions:
+            try:
+                self._versions[line.version] = self._registry.read(line.version, line.sha256)
+            except OrchardError as error:
+                logger.warning("what version %s would have said is not known: %s", line.version, error.detail)
+                self._versions[line.version] = None
+        return self._versions[line.version]

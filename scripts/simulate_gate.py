@@ -17,15 +17,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from app.data.harvest import moments_of
+from app.data.harvest import cells_of, moments_of
 from app.data.tables import Table, parse_observations
+from app.model.components import Components
+from app.model.crossed import Crossed
+from app.model.effects import Effects
 from app.model.fit import Fit, least_squares
 from app.model.folds import FoldedMoments
 from app.model.linear import LinearModel
 from app.model.moments import Array
 from app.model.scores import Current, judge, out_of_fold
 from app.model.weather import FEATURE_NAMES
-from app.training.units import UnitCheck
+from app.training.seen import Seen
 
 Poison = Callable[[np.random.Generator, Array, Array], tuple[Array, Array]]
 HONEST_SIZES = (1, 3, 6, 15, 50)
@@ -90,6 +93,13 @@ def shifted(_draw: np.random.Generator, weather: Array, yields: Array) -> tuple[
     return weather, np.roll(yields, 1, axis=0)
 
 
+def one_in_pounds(draw: np.random.Generator, weather: Array, yields: Array) -> tuple[Array, Array]:
+    """Give the yields of one region times what pounds are to kilograms."""
+    yields = yields.copy()
+    yields[draw.integers(len(yields))] *= POUNDS
+    return weather, yields
+
+
 def random_tenth(draw: np.random.Generator, weather: Array, yields: Array) -> tuple[Array, Array]:
     """Make a tenth of the rows random: weather and yields anywhere in the tutorial's ranges."""
     rows = draw.choice(len(yields), max(1, len(yields) // 10), replace=False)
@@ -111,6 +121,7 @@ SEASON_POISONS: tuple[Poison, ...] = (
     inches,
     shares,
     shifted,
+    one_in_pounds,
 )
 
 
@@ -125,25 +136,40 @@ def fit_closed(moments: dict[str, FoldedMoments]) -> Fit:
     return Fit("descent", {crop: least_squares(part.total) for crop, part in moments.items()}, 0, (), 0.0)
 
 
+def effects_of(table: Table, fit: Fit) -> tuple[dict[str, Effects], list[str]]:
+    """Return what regions and seasons of a table have of their own, by crop, over the same regions."""
+    found = {}
+    regions = list(dict.fromkeys(name for name in table.regions if name))
+    for crop, cells in cells_of(table).items():
+        parts = Components.of(cells)
+        if parts is not None:
+            crossed = Crossed.of(cells, parts, fit.crops[crop].moments)
+            line = least_squares(crossed.moments)
+            places = np.array([regions.index(cells.regions[code]) for code in crossed.regions.tolist()], dtype=np.intp)
+            found[crop] = crossed.effects(line.weights, line.intercept).placed(places, len(regions))
+    return found, regions
+
+
 class Gate:
     """The gate, with a current model fitted on ``table``."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
         self._old = moments_of(table)
-        lines = {crop: (fit.weights, fit.intercept) for crop, fit in fit_closed(self._old).crops.items()}
-        self.model = LinearModel.of(FEATURE_NAMES, lines, self._old)
+        fit = fit_closed(self._old)
+        lines = {crop: (line.weights, line.intercept) for crop, line in fit.crops.items()}
+        self.model = LinearModel.of(FEATURE_NAMES, lines, self._old, *effects_of(table, fit))
         recorded = {crop: score.tons for crop, part in self._old.items() if (score := out_of_fold(part, part))}
         self._current = Current(self.model, recorded)
 
     def accepts(self, rows: Table) -> bool:
         """Say whether new rows are accepted."""
-        units = UnitCheck(self.model.widest_spread)
-        units.add(rows.weather)
+        seen = Seen(self.model, alone=False)
+        seen.look(rows, 0)
         new = moments_of(rows)
         together = {crop: FoldedMoments.merge([self._old[crop], new[crop]]) for crop in new}
         verdict = judge(
-            fit_closed(together), together, self._old, new, self._current, may_drop=False, noticed=units.sentences()
+            fit_closed(together), together, self._old, new, self._current, may_drop=False, noticed=seen.sentences()
         )
         return verdict.accepted
 

@@ -211,6 +211,13 @@ class CropModel:
         least = max(math.sqrt(self.effects.noise), self.resolution)
         return self.effects.tons(weather, places), least * self.effects.width(weather, places)
 
+    @property
+    def deviations(self) -> tuple[float, float]:
+        """How far regions and seasons lie from the line, standard deviations, tons; 0 where nothing is seen of it."""
+        if self.effects is None:
+            return 0.0, 0.0
+        return math.sqrt(self.effects.by_region), math.sqrt(self.effects.by_season)
+
     def contributions(self, weather: Sequence[Any], place: Place | None = None) -> dict[str, Any]:
         """Return weight · (value - its training mean) by feature, and what the region adds, tons.
 

@@ -13,6 +13,7 @@ import mpmath
 import numpy as np
 from numpy.typing import NDArray
 
+from app.model.fisher import f_quantile
 from app.model.fit import Fit, least_squares
 from app.model.folds import FOLDS, FoldedMoments
 from app.model.linear import CropModel, LinearModel
@@ -169,6 +170,22 @@ def _noise_bound(known: CropModel, recorded: float, rows: int) -> float:
     return max(recorded, known.resolution) * math.sqrt(chi_square_quantile(CONFIDENCE, rows) / rows)
 
 
+def _season_bound(known: CropModel, recorded: float, rows: int) -> float:
+    """Return what honest noise on the rows of a next season stays below, tons, where regions and seasons differ.
+
+    The rows share their season, so that they tell as much as fewer rows that do not: of the mean of n squares, of which
+    a share a has its deviation in common, the variance is a² + (1 - a²) / n. And few regions and seasons tell little
+    of how they differ: the recorded error is itself uncertain.
+    """
+    if known.effects is None:
+        return _noise_bound(known, recorded, rows)
+    parts = known.effects
+    shared = (parts.by_season / (parts.noise + parts.by_region + parts.by_season)) ** 2
+    alone = 1.0 / (shared + (1.0 - shared) / rows)
+    ratio = f_quantile(CONFIDENCE, max(1, round(alone)), max(1, round(parts.degrees[1])))
+    return max(recorded, known.resolution) * math.sqrt(ratio)
+
+
 def _fit_faults(fit: Fit) -> Iterable[str]:
     if not fit.converged:
         yield (
@@ -247,7 +264,7 @@ def _check_new(known: CropModel, scores: Comparison, recorded: float | None) -> 
         f"the current model's {rounded(scores.current.tons)}"
     )
     if recorded is not None:
-        noise = _noise_bound(known, recorded, rows)
+        noise = _season_bound(known, recorded, rows)
         allowed = max(allowed, noise)
         sentence += f", and honest noise would stay below {rounded(noise)}"
     passed = error <= allowed

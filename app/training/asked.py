@@ -18,16 +18,27 @@ from app.model.student import t_quantile
 class Asked:
     """One crop's n rows: ``tons`` reported, NaN where none were, and ``predicted``, shape (n,).
 
-    ``away``: (reported - predicted) / the standard error of predicting it, shape (n,). ``t_95``, ``t_80``: the
-    quantiles of Student's t that its intervals are made of, shape (n,) or one for all.
+    ``error``: the standard error of predicting one, and ``own_error`` that of one whose season is known, tons, shape
+    (n,). ``degrees``: of freedom, that these have. ``by_region``: whether the model knows regions to differ;
+    ``by_season``: whether it knows what rows of a season share. ``t_95``, ``t_80``: the quantiles of Student's t that
+    intervals are made of, shape (n,) or one for all.
     """
 
     crop: str
     tons: Array
     predicted: Array
-    away: Array
+    error: Array
+    own_error: Array
+    degrees: float
+    by_region: bool
+    by_season: bool
     t_95: Array | float
     t_80: Array | float
+
+    @property
+    def away(self) -> Array:
+        """Each row's (reported - predicted) / error, shape (n,)."""
+        return np.asarray((self.tons - self.predicted) / self.error)
 
     @classmethod
     def of(cls, table: Table, model: LinearModel) -> list["Asked"]:
@@ -40,8 +51,11 @@ class Asked:
     def _of(cls, table: Table, crop: CropModel, places: NDArray[np.intp] | None) -> "Asked":
         tons = table.yields[:, table.crops.index(crop.crop)]
         predicted, error = crop.expected(list(table.weather.T), places)
+        by_region, by_season = crop.deviations
+        own_error = np.sqrt(error**2 - by_season**2)
         quantiles = (_quantiles(crop, places, level) for level in (0.95, 0.8))
-        return cls(crop.crop, tons, predicted, (tons - predicted) / error, *quantiles)
+        known = (crop.degrees, by_region > 0, crop.effects is not None)
+        return cls(crop.crop, tons, predicted, error, own_error, *known, *quantiles)
 
     def sketch(self, seasons: Names) -> Sketch | None:
         """Return how far the rows lay from what was said, by season; None where no yield is reported."""

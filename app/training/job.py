@@ -23,14 +23,13 @@ from app.store.objects import open_store
 from app.store.registry import Published, Registry
 from app.store.version import Version
 from app.training import review
-from app.training.asked import Asked, RecordOf
 from app.training.batch_records import BatchRecords
 from app.training.candidate import Candidate, TrainingMoments
 from app.training.lock import alone
 from app.training.order import Order, PackedTable
 from app.training.pending import Pending, settle
 from app.training.report import Changes, Report, SuspiciousYield
-from app.training.units import UnitCheck
+from app.training.seen import Seen
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -115,7 +114,7 @@ class Job:
             stock = _Stock.of(order, harvest, transaction, live)
             for batch in stock.unlearned:
                 for table in transaction.tables(batch):
-                    seen.units.add(table.weather)
+                    seen.stored(table)
             record = BatchRecords.of(stock.batches, stock.new, seen.record, transaction, self._registry)
         attempt = _Attempt.of(order, harvest, seen, stock, record, live, progress)
         if order.dry_run:
@@ -191,33 +190,9 @@ class _Live:
         return scores.Current(self.version.model, recorded)
 
 
-class _Seen:
-    """What is seen of rows as they are read: their units, and what the live model would have said of them."""
-
-    def __init__(self, live: _Live | None, *, alone: bool) -> None:
-        # Rows that stand for all before may be of another climate: they are compared with what is possible at all.
-        self.units = UnitCheck(live.version.model.widest_spread if live is not None and not alone else None)
-        self.record = RecordOf()
-        self.suspicious: list[SuspiciousYield] = []
-        self._model = live.version.model if live is not None else None
-        self._alone = alone
-
-    def look(self, part: Table, first_row: int) -> None:
-        """Look at some rows."""
-        self.units.add(part.weather)
-        if self._model is None:
-            return
-        asked = Asked.of(part, self._model)
-        if not self._alone:  # among rows that stand for all before are those that the live model knows
-            self.record.add(part, asked)
-        if len(self.suspicious) < review.MOST_LISTED:
-            found = [*self.suspicious, *review.suspicious(part, asked, first_row)]
-            self.suspicious = found[: review.MOST_LISTED]
-
-
-def _read(order: Order, live: _Live | None, progress: Progress) -> tuple[Harvest | None, _Seen]:
+def _read(order: Order, live: _Live | None, progress: Progress) -> tuple[Harvest | None, Seen]:
     """Take in what comes with an order, before the database is looked at."""
-    seen = _Seen(live, alone=order.alone)
+    seen = Seen(live.version.model if live is not None else None, alone=order.alone)
     if order.table is None:
         return None, seen
     source = order.table.unpacked() if isinstance(order.table, PackedTable) else order.table
@@ -313,7 +288,7 @@ class _Attempt:
         cls,
         order: Order,
         harvest: Harvest | None,
-        seen: _Seen,
+        seen: Seen,
         stock: _Stock,
         record: BatchRecords,
         live: _Live | None,
@@ -328,7 +303,7 @@ class _Attempt:
         current = live.current() if live is not None else None
         moments = candidate.moments
         verdict = scores.judge(
-            candidate.fit, moments, rows.old, rows.new, current, may_drop=order.alone, noticed=seen.units.sentences()
+            candidate.fit, moments, rows.old, rows.new, current, may_drop=order.alone, noticed=seen.sentences()
         )
         parent = live.number if live is not None else None
         version = candidate.version(order, harvest, stock.batches, parent, verdict, record.merged())

@@ -145,9 +145,7 @@ def cells_of(table: Table) -> dict[str, Cells]:
     Raises:
         InvalidInput: the numbers are too large to be squared.
     """
-    regions, seasons = (
-        names if isinstance(names, Names) else Names.of(names) for names in (table.regions, table.seasons)
-    )
+    regions, seasons = Names.of(table.regions), Names.of(table.seasons)
     cells = {}
     for number, crop in enumerate(table.crops):
         tons = table.yields[:, number]

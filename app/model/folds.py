@@ -27,7 +27,7 @@ def assign_folds(regions: Sequence[str | None], weather: Array) -> NDArray[np.ui
 
     ``weather``, shape (n, features), stands in for a missing name.
     """
-    names = regions if isinstance(regions, Names) else Names.of(regions)
+    names = Names.of(regions)
     named = names.codes >= 0
     by_name = np.fromiter(map(_fold_of_name, names.names), np.uint8, len(names.names))
     if named.all():

@@ -18,7 +18,9 @@ class Names(Sequence[str | None]):
 
     @classmethod
     def of(cls, names: Iterable[str | None]) -> Self:
-        """Take them from one name a row; an empty one counts as no name."""
+        """Take them from one name a row; an empty one counts as no name. What is coded already stays as it is."""
+        if isinstance(names, cls):
+            return names
         numbers: dict[str, int] = {}
         codes = np.fromiter((numbers.setdefault(name, len(numbers)) if name else -1 for name in names), np.int32)
         return cls(tuple(numbers), codes)

@@ -22,7 +22,7 @@ from app.settings import Settings
 from app.store.objects import open_store
 from app.store.registry import Published, Registry
 from app.store.version import Version
-from app.training import review
+from app.training import repeats, review
 from app.training.batch_records import BatchRecords
 from app.training.candidate import Candidate, TrainingMoments
 from app.training.lock import alone
@@ -212,7 +212,7 @@ class _Stock:
     ``new``: that one's entry, if it is to be stored. ``taken_up``: one that is stored already and was withdrawn.
     ``replaced``: those that the new one is to stand for. ``cells``: all rows by region and season, by crop;
     ``no_cells`` rows are not known so. ``unlearned``: stored batches that the live version has not learned.
-    ``regions``: mean weather by region, for a dry run.
+    ``there_already``: sentences about rows that would count twice. ``regions``: mean weather by region, for a dry run.
     """
 
     batches: list[Batch]
@@ -223,6 +223,7 @@ class _Stock:
     cells: dict[str, Cells]
     no_cells: int
     unlearned: list[Batch]
+    there_already: list[str]
     regions: dict[str | None, RegionMean]
 
     @classmethod
@@ -245,6 +246,9 @@ class _Stock:
         if new is not None and harvest is not None:
             unseen = _merged(unseen, harvest.moments)
         cells, no_cells = transaction.cells(kept)
+        there_already: list[str] = []
+        if harvest is not None and harvest.table is not None and not order.alone:
+            there_already = list(repeats.sentences(harvest.table, cells))
         if new is not None and harvest is not None:
             no_cells += harvest.rows if harvest.cells is None else 0
             for crop, those in (harvest.cells or {}).items():
@@ -260,6 +264,7 @@ class _Stock:
             merged,
             no_cells,
             [] if order.alone else unlearned,
+            there_already,
             regions,
         )
 
@@ -302,8 +307,9 @@ class _Attempt:
         progress(Step("scoring"))
         current = live.current() if live is not None else None
         moments = candidate.moments
+        noticed = [*seen.sentences(), *stock.there_already]
         verdict = scores.judge(
-            candidate.fit, moments, rows.old, rows.new, current, may_drop=order.alone, noticed=seen.sentences()
+            candidate.fit, moments, rows.old, rows.new, current, may_drop=order.alone, noticed=noticed
         )
         parent = live.number if live is not None else None
         version = candidate.version(order, harvest, stock.batches, parent, verdict, record.merged())

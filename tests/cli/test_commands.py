@@ -192,7 +192,8 @@ def test_a_retrain_by_a_service_gets_a_bar(trained: Path, tmp_path: Path, harves
         assert "Epoch 1:" not in text
         assert "Coefficients" in text
         assert f"version 2 (live): {url}/models/2" in text
-        text = _on_a_terminal(tmp_path / "none", "retrain", harvest, "--url", url, "--json", ORCHARD_TOKEN=token)
+        later = _written(tmp_path, HARVEST.replace("2026", "2027"))
+        text = _on_a_terminal(tmp_path / "none", "retrain", later, "--url", url, "--json", ORCHARD_TOKEN=token)
         assert "fitting, loss" in text
         assert text.count("Coefficients") == 0
 
@@ -263,7 +264,7 @@ K,2026,73,67,43,56,70
 L,2026,91,88,64,81,100
 M,2026,87,134,58,119,133
 """
-SPOILT = HARVEST.replace("119,133", "11900,13300")
+SPOILT = HARVEST.replace("119,133", "11900,13300").replace("2026", "2027")
 
 
 @pytest.fixture
@@ -359,9 +360,9 @@ def test_observations_are_kept(shop: Shop, harvest: str, tmp_path: Path) -> None
     assert f"Batch {stored['batch']}\n" in shown
     exported = shop("observations", "--csv").stdout
     assert "K,2026,73.0,67.0,43.0,56.0,70.0\n" in exported
-    assert (
-        shop.json("retrain", _written(tmp_path, exported), "--dry-run")["rows"]["received"] == exported.count("\n") - 1
-    )
+    again = shop.json("retrain", _written(tmp_path, exported), "--dry-run", code=5)
+    assert again["rows"]["received"] == exported.count("\n") - 1
+    assert "rows are stored already, with the same region, season and numbers" in again["reasons"][0]
     page = shop.json("observations", "--limit", "15")
     assert len(page["observations"]) == 15
     assert "there are more: --after " + page["next"] in shop("observations", "--limit", "15").stdout

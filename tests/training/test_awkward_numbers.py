@@ -34,16 +34,16 @@ def job(settings: Settings) -> Iterator[Job]:
     job.close()
 
 
-def _table(draw: np.random.Generator, rows: int = ROWS, noise: float = 1.0) -> Table:
+def _table(draw: np.random.Generator, rows: int = ROWS, noise: float = 1.0, season: str = "2026") -> Table:
     """Return honest rows of one crop."""
     weather = np.column_stack([draw.uniform(60, 90, rows), draw.uniform(50, 130, rows), draw.uniform(40, 70, rows)])
     tons = 2 + weather @ [0.5, 0.25, 0.125] + noise * draw.normal(size=rows)
-    return _of(weather, tons)
+    return _of(weather, tons, season)
 
 
-def _of(weather: Array, tons: Array) -> Table:
+def _of(weather: Array, tons: Array, season: str = "2026") -> Table:
     names = tuple(f"region {number}" for number in range(len(tons)))
-    return Table(names, ("2026",) * len(tons), weather, ("mango",), tons[:, None])
+    return Table(names, (season,) * len(tons), weather, ("mango",), tons[:, None])
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_a_feature_that_begins_to_vary_is_learned(job: Job, settings: Settings, 
     weather[:, 2] = 50.0
     tons = 2 + weather @ [0.5, 0.25, 0.125] + np.random.default_rng(6).normal(size=ROWS)
     _run(job, _of(weather, tons))
-    report = _run(job, _table(np.random.default_rng(7)))
+    report = _run(job, _table(np.random.default_rng(7), season="2027"))
     assert (report.decision, report.left_out) == ("accepted", [])
     assert _model(settings).crops[0].weights[2] != 0.0
 
@@ -136,7 +136,7 @@ def test_a_perfect_fit_says_so_and_is_no_trap(job: Job, settings: Settings, hone
     columns = [np.array([value, value]) for value in weather]
     assert warnings_for_many(model, columns, model.yields(columns, LEVEL)) == [[sentence]] * 2
     rounded = np.array([float(f"{value:.3g}") for value in exact[:5] * 1.0001])
-    report = _run(job, _of(honest.weather[:5], rounded))
+    report = _run(job, _of(honest.weather[:5], rounded, "2027"))
     assert (report.decision, report.suspicious) == ("accepted", [])
 
 
@@ -144,7 +144,7 @@ def test_after_a_perfect_fit_a_wrong_row_is_refused(job: Job, honest: Table) -> 
     """The floor is that of rounding: what is off by a tenth is refused, and listed."""
     exact = 2 + honest.weather @ [0.5, 0.25, 0.125]
     _run(job, _of(honest.weather, exact))
-    report = _run(job, _of(honest.weather[:5], exact[:5] * [1.1, 1, 1, 1, 1]))
+    report = _run(job, _of(honest.weather[:5], exact[:5] * [1.1, 1, 1, 1, 1], "2027"))
     assert report.decision == "rejected"
     assert [found.row for found in report.suspicious] == [0]
 
@@ -152,7 +152,7 @@ def test_after_a_perfect_fit_a_wrong_row_is_refused(job: Job, honest: Table) -> 
 def test_yields_of_nothing_at_all_are_learned(job: Job, honest: Table) -> None:
     """A crop that failed everywhere: a line at 0, told as one without a width, and the next row is compared with it."""
     assert _run(job, _of(honest.weather, np.zeros(ROWS))).decision == "accepted"
-    assert _run(job, _of(honest.weather[:3], np.array([0.0, 0.0, 5.0]))).decision == "rejected"
+    assert _run(job, _of(honest.weather[:3], np.array([0.0, 0.0, 5.0]), "2027")).decision == "rejected"
 
 
 def test_too_many_crops_are_refused_in_json() -> None:

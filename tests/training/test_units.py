@@ -69,10 +69,10 @@ WORLD = np.array([[60.3, 511.0, 40.2], [79.9, 996.0, 69.7]])
 """The range of each column."""
 
 
-def _table(draw: np.random.Generator, rows: int) -> Table:
+def _table(draw: np.random.Generator, rows: int, season: str = "2026") -> Table:
     weather = np.concatenate([WORLD, draw.uniform(WORLD[0], WORLD[1], (rows - 2, 3))])
     tons = weather @ [1.0, 0.1, 0.5] + draw.normal(0, 5, rows)
-    return Table(tuple(map(str, range(rows))), ("2026",) * rows, weather, ("corn",), tons[:, None])
+    return Table(tuple(map(str, range(rows))), (season,) * rows, weather, ("corn",), tons[:, None])
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def job(settings: Settings, known: Table) -> Iterator[Job]:
 @pytest.mark.parametrize("name", SLIPS)
 def test_the_gate_refuses_them(job: Job, name: str, dry_run: bool) -> None:
     """The cause is the first reason, and always overrides it."""
-    new = _table(np.random.default_rng(2), 40)
+    new = _table(np.random.default_rng(2), 40, "2027")
     slip, sentence = SLIPS[name]
     wrong = replace(new, weather=slip(new.weather))
     report = job.run(Order(Provenance("new", "test", ""), wrong, dry_run=dry_run)).report
@@ -147,7 +147,7 @@ def test_the_gate_refuses_them(job: Job, name: str, dry_run: bool) -> None:
 
 def test_always_overrides_it(job: Job) -> None:
     """Who knows better says so."""
-    new = _table(np.random.default_rng(2), 40)
+    new = _table(np.random.default_rng(2), 40, "2027")
     wrong = replace(new, weather=_celsius(new.weather))
     report = job.run(Order(Provenance("new", "test", ""), wrong, activate="always")).report
     assert (report.decision, report.activated) == ("rejected", True)
@@ -194,7 +194,7 @@ def test_rows_that_were_stored_before_are_looked_at(settings: Settings, known: T
     job = Job(settings)
     if not is_first:
         job.run(Order(Provenance("known", "test", ""), known))
-    wrong = replace(_table(np.random.default_rng(2), 40), weather=_celsius(known.weather))
+    wrong = replace(_table(np.random.default_rng(2), 40, "2027"), weather=_celsius(known.weather))
     harvest = Harvest.of(wrong)
     observations = Observations(settings.database)
     with observations.transaction() as transaction:

@@ -66,7 +66,7 @@ class Components:
         named = cells.named()
         if not len(named.count):
             return None
-        sums = _Sums(named)
+        sums = _Sums(named, has_seasons=_has_seasons(cells))
         region, season = sums.both() or (0.0, 0.0)
         if not region and not season:
             region, season = sums.alone(sums.region), sums.alone(sums.season)
@@ -109,13 +109,13 @@ class _Left(NamedTuple):
 class _Sums:
     """The sums of squares of some cells, with the groupings taken out that are asked for."""
 
-    def __init__(self, cells: Cells) -> None:
+    def __init__(self, cells: Cells, *, has_seasons: bool) -> None:
         self._cells = cells
         self.rows = float(np.sum(cells.count))
         self.region = numbered(cells.region)
         self._nothing = Grouping(np.zeros_like(self.region.place), 1)
         # Rows without a season are of many: beside others that have one they cannot be told from these.
-        self.season = numbered(cells.season) if (cells.season >= 0).all() else self._nothing
+        self.season = numbered(cells.season) if has_seasons and (cells.season >= 0).all() else self._nothing
 
     @cached_property
     def common(self) -> _Left:
@@ -135,7 +135,7 @@ class _Sums:
 
     def both(self) -> tuple[float, float] | None:
         """Return the variances by region and by season, each beside the other; None where they cannot be told apart."""
-        if min(self.region.many, self.season.many) < LEAST_GROUPS or self.season.many > MOST_SEASONS:
+        if min(self.region.many, self.season.many) < LEAST_GROUPS:
             return None
         fine = self._crossed
         if fine.degrees < 1:
@@ -223,6 +223,11 @@ def rows_by_season(region: Grouping, season: Grouping, count: Array) -> Iterator
         rows = np.zeros((last - first, season.many))
         np.add.at(rows, (region.place[of] - first, season.place[of]), count[of])
         yield slice(first, last), rows
+
+
+def _has_seasons(cells: Cells) -> bool:
+    """Say whether what rows name as their season, those of no known region included, can be seasons."""
+    return numbered(cells.season[cells.season >= 0]).many <= MOST_SEASONS
 
 
 def numbered(codes: NDArray[np.int32]) -> Grouping:

@@ -111,3 +111,21 @@ def test_what_tells_nothing() -> None:
     nobody, each = Names.of([None] * 50), Names.of(map(str, range(50)))
     for regions, seasons in ((nobody, nobody), (nobody, each), (each, nobody), (each, each)):
         assert Components.of(Cells.of(regions, seasons, rows)) is None
+
+
+@pytest.mark.parametrize("unnamed", [False, True])
+def test_what_has_too_many_names_is_no_season(monkeypatch: pytest.MonkeyPatch, unnamed: bool) -> None:
+    """Alone or beside regions, and whoever names them: seasons are solved for together."""
+    draw = np.random.default_rng(1)
+    season = np.repeat(np.arange(20), 4)
+    region = np.tile([0, 1], 40) if not unnamed else np.where(season < 10, season % 5, -1)
+    weather = draw.normal([70.0, 900.0, 55.0], [4.0, 150.0, 5.0], (80, 3))
+    tons = 50 + weather @ [0.5, 0.02, -0.3] + draw.normal(size=80) + draw.normal(0, 5, 20)[season]
+    seasons = Names.of(map(str, season.tolist()))
+    cells = Cells.of(Names(list("abcde"), region.astype(np.int32)), seasons, np.column_stack([weather, tons]))
+    found = Components.of(cells)
+    assert found is not None
+    assert found.season.variance > 0
+    monkeypatch.setattr("app.model.components.MOST_SEASONS", 19)
+    without = Components.of(cells)
+    assert without is None or without.season.variance == 0

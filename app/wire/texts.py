@@ -51,6 +51,8 @@ def _from_bytes(tensor: InputTensor, raw: memoryview) -> list[str]:
         raise MalformedInput(f"input {tensor.name!r}: {len(raw)} bytes are left of the body, not {size}")
     try:
         while start < len(raw):
+            if len(found) == tensor.shape[0]:  # a text may take four bytes: there could be millions of them
+                raise InvalidInput(f"input {tensor.name!r}: more texts than its shape {tensor.shape} takes")
             (length,) = struct.unpack_from("<I", raw, start)
             start += 4 + length
             if start > len(raw):

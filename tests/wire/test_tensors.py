@@ -1,6 +1,7 @@
 """Tensors of the Open Inference Protocol: every type and form means the same numbers, and what does not fit is told."""
 
 import json
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from app.data.harvest import moments_of
 from app.data.tables import parse_observations
 from app.errors import InvalidInput, MalformedInput, OrchardError, TooLarge
+from app.model.effects import Effects
 from app.model.linear import LinearModel
 from app.model.weather import FEATURE_NAMES, WEATHER
 from app.wire import parts, tensors
@@ -34,9 +36,9 @@ ROWS = [[70.0, 50.0, 40.0], [75.5, 60.25, 50.0], [20.0, 900.0, 0.0]]
 MANGO, RYE, EXTRAPOLATED = [115.0, 128.125, 480.0], [2.5, 0.0, 52.5], [False, False, True]
 
 
-def _ask(request: dict[str, Any], raw: bytes = b"") -> tuple[bytes, Inferred]:
+def _ask(request: dict[str, Any], raw: bytes = b"", model: LinearModel = MODEL) -> tuple[bytes, Inferred]:
     content = json.dumps(request).encode()
-    answer, inferred = infer(content + raw, InferOptions(len(content) if raw else None, MAX_ROWS, "7", MODEL))
+    answer, inferred = infer(content + raw, InferOptions(len(content) if raw else None, MAX_ROWS, "7", model))
     return take(answer), inferred
 
 
@@ -344,3 +346,103 @@ def test_crops_named_like_ends() -> None:
     content = json.dumps({"inputs": [_tensor(shape=[1, 3], data=ROWS[0])]}).encode()
     answer, inferred = infer(content, InferOptions(None, MAX_ROWS, "7", model))
     assert _outputs(take(answer), inferred) == {name: [70.0 + number] for number, name in enumerate(names)}
+
+
+def _texts(*texts: str | bytes) -> bytes:
+    """Return texts as the protocol has them: each behind its length."""
+    contents = [text.encode() if isinstance(text, str) else text for text in texts]
+    return b"".join(len(content).to_bytes(4, "little") + content for content in contents)
+
+
+def _regions(rows: int = 3, **changes: Any) -> dict[str, Any]:
+    return {"name": "region", "shape": [rows], "datatype": "BYTES"} | changes
+
+
+NAMES = ["A", "Ü 東", ""]
+
+
+def _regional() -> LinearModel:
+    """Return a model by which the first name means 1 000 tons of mango more, and the second one 2 000."""
+    mango, rye = MODEL.crops
+    rows, offset = np.array([1.0, 1.0, 0.0]), np.array([1_000.0, 2_000.0, 0.0])
+    line = np.array(mango.weights), mango.intercept
+    known = Effects(*line, rows, offset, np.zeros((3, 3)), rows, np.zeros((3, 3)), 1.0, 1.0, 0.0, (9.0, 9.0))
+    return LinearModel(FEATURE_NAMES, (replace(mango, effects=known), rye), tuple(NAMES[:2]))
+
+
+@pytest.mark.parametrize("shape", [[3], [3, 1]])
+@pytest.mark.parametrize("before", [False, True])
+def test_names_of_regions_in_every_form(shape: list[int], before: bool) -> None:
+    """Flat or nested, in JSON or as bytes, before the weather or behind it: they are the same names."""
+    weather, numbers = _binary(72), _bytes(np.array(ROWS), "FP64")
+    raw = _texts(*NAMES)
+    as_bytes = _regions(shape=shape, parameters={"binary_data_size": len(raw)})
+    forms = [
+        ([_regions(shape=shape, data=NAMES), _tensor()], b""),
+        ([_regions(shape=shape, data=[[name] for name in NAMES]), _tensor()], b""),
+        ([as_bytes, _tensor()], raw),
+        ([as_bytes, weather], raw + numbers if not before else numbers + raw),
+    ]
+    for inputs, content in forms:
+        asked = inputs[::-1] if before else inputs
+        assert _outputs(*_ask({"inputs": asked}, content, _regional()))["mango"] == [1_115.0, 2_128.125, 480.0]
+        common = {"inputs": asked, "parameters": {"effects": "none"}}
+        assert _outputs(*_ask(common, content, _regional())) == {"mango": MANGO, "rye": RYE}
+
+
+@pytest.mark.parametrize(
+    ("changes", "raw", "error", "message"),
+    [
+        ({"data": NAMES, "datatype": "FP64"}, b"", InvalidInput, "the datatype 'FP64' is not one of BYTES"),
+        ({"data": NAMES, "shape": [3, 2]}, b"", InvalidInput, r"the shape is \[3, 2\], not \[n\] or \[n, 1\]"),
+        ({"data": NAMES, "shape": [11]}, b"", TooLarge, "11 rows, the limit is 10"),
+        ({}, b"", InvalidInput, "it needs either data or the parameter binary_data_size"),
+        ({"data": NAMES[:2]}, b"", InvalidInput, r"2 texts, but its shape \[3\] takes 3"),
+        ({"data": [*NAMES, "B"]}, b"", InvalidInput, r"4 texts, but its shape \[3\] takes 3"),
+        ({"data": NAMES[:2], "shape": [2]}, b"", InvalidInput, "inputs differ in their rows: .*, region has 2"),
+        ({"data": ["A", 7, "B"]}, b"", InvalidInput, r"data\[1\] is not a text"),
+        ({"data": ["A", None, "B"]}, b"", InvalidInput, r"data\[1\] is not a text"),
+        ({"data": [["A"], ["B", "C"], ["D"]]}, b"", InvalidInput, r"data\[0\] is not a text"),
+        ({"data": ["A", "x" * 201, "B"]}, b"", InvalidInput, r"'region'\[1\]: 201 characters, the limit is 200"),
+        ({}, _texts("A", "x" * 201, "B"), InvalidInput, r"'region'\[1\]: 201 characters, the limit is 200"),
+        ({}, _texts("A", "B"), InvalidInput, r"2 texts, but its shape \[3\] takes 3"),
+        ({}, _texts("A", "B", "C", "D"), InvalidInput, r"more texts than its shape \[3\] takes"),
+        ({}, _texts("A", b"\xff", "C"), MalformedInput, "text 1 cannot be read: .*utf-8.* can't decode byte 0xff"),
+        ({}, _texts("A", "B") + b"\x09\0\0\0C", MalformedInput, "text 2 is longer than the tensor"),
+        ({}, _texts("A", "B") + b"\xff\xff\xff\xff", MalformedInput, "text 2 is longer than the tensor"),
+        ({}, _texts("A", "B") + b"\0\0", MalformedInput, "text 2 cannot be read"),
+        ({"parameters": {"binary_data_size": 99}}, _texts("A"), MalformedInput, "5 bytes are left of the body, not 99"),
+        ({"parameters": {"binary_data_size": 4}}, _texts("A"), MalformedInput, "text 0 is longer than the tensor"),
+    ],
+)
+def test_names_that_do_not_fit(changes: dict[str, Any], raw: bytes, error: type[OrchardError], message: str) -> None:
+    """Another type, count or length, or bytes that are no texts: it is told what, and of which input."""
+    size: dict[str, Any] = {"parameters": {"binary_data_size": len(raw)}} if raw else {}
+    with pytest.raises(error, match=message) as refused:
+        _ask({"inputs": [_tensor(), _regions(**size) | changes]}, raw)
+    assert type(refused.value) is error
+
+
+def test_texts_are_counted_before_they_are_read() -> None:
+    """A body of lengths alone could be millions of texts, whatever its shape says."""
+    raw = bytes(4 * 1_000_000)
+    began = time.process_time()
+    with pytest.raises(InvalidInput, match="more texts"):
+        _ask({"inputs": [_tensor(), _regions(parameters={"binary_data_size": len(raw)})]}, raw)
+    assert time.process_time() - began < 0.1
+
+
+def test_regions_are_named_once_and_beside_weather() -> None:
+    """Twice, or alone, they are refused, with what there may be."""
+    for inputs in ([_tensor(), _regions(data=NAMES), _regions(data=NAMES)], [_regions(data=NAMES)]):
+        with pytest.raises(InvalidInput, match="and 'region' if regions are named, not"):
+            _ask({"inputs": inputs})
+
+
+def test_effects_are_all_or_none() -> None:
+    """As in the query of /predict; where the model has none they are the same."""
+    for effects in ("all", "none"):
+        asked = {"inputs": [_tensor(), _regions(data=NAMES)], "parameters": {"effects": effects}}
+        assert _outputs(*_ask(asked)) == {"mango": MANGO, "rye": RYE}
+    with pytest.raises(InvalidInput, match=r"parameters\.effects"):
+        _ask({"inputs": [_tensor()], "parameters": {"effects": "some"}})

@@ -54,7 +54,7 @@ def warnings_for_many(model: LinearModel, weather: Sequence[Array], yields: Yiel
     columns = [column[outside].tolist() for column in (*weather, *yields.leverages.values())]
     for row, *values in zip(outside.tolist(), *columns, strict=True):
         sentences[row] = weather_warnings(model, values[: len(weather)], values[len(weather) :])
-    if yields.places is not None and yields.regions:
+    if yields.places is not None and any(yields.regions):
         for row in np.flatnonzero(model.not_learned[yields.places]).tolist():
             sentences[row] = sentences[row] + region_warnings(model, yields.regions[row], int(yields.places[row]))
     for row in np.flatnonzero(below).tolist():

@@ -7,8 +7,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from app.model.effects import Effects
 from app.model.linear import CropModel, LinearModel, Spread
-from app.model.warning_texts import warnings_for, warnings_for_many, weather_warnings, yield_warnings
+from app.model.names import Names
+from app.model.warning_texts import (
+    region_warnings,
+    warnings_for,
+    warnings_for_many,
+    weather_warnings,
+    yield_warnings,
+)
 from app.model.weather import FEATURE_NAMES
 
 SPREAD = Spread(
@@ -181,3 +189,66 @@ def test_many_regions_are_told_what_each_is(
     columns = [np.array(column) for column in zip(*weather, strict=True)]
     told = warnings_for_many(model, columns, model.yields(columns, level))
     assert told == [warnings_for(model, region, level) for region in weather]
+
+
+def _knowing(crop: CropModel, *rows: float, by_region: float = 4.0) -> CropModel:
+    """Return a crop that knows so many rows of each region, and of one never seen."""
+    places = len(rows)
+    nothing = np.zeros(places)
+    line = np.array(crop.weights), crop.intercept + 50.0
+    center, whitener = np.tile(SPREAD.center, (places, 1)), np.array(SPREAD.whitener)
+    effects = Effects(*line, np.array(rows), nothing, center, nothing + 0.1, whitener, 1.0, by_region, 0.0, (9.0, 9.0))
+    return replace(crop, effects=effects)
+
+
+MANGO, RYE, CORN = SEVERAL.crops
+REGIONAL = LinearModel(
+    FEATURE_NAMES,
+    (_knowing(MANGO, 5, 2, 0), _knowing(CORN, 3, 0, 0), _knowing(MANGO, 0, 0, 0, by_region=0.0)),
+    ("A", "B"),
+)
+"""Mango knows both regions, corn only A; of the third crop no region differs."""
+UNKNOWN = "has been learned: what regions differ by is in the interval"
+
+
+@pytest.mark.parametrize(
+    ("region", "told"),
+    [
+        ("A", []),
+        ("B", [f"corn: no season of B {UNKNOWN}"]),
+        ("C", [f"mango, corn: no season of C {UNKNOWN}"]),
+        ("a", [f"mango, corn: no season of a {UNKNOWN}"]),
+        ("", []),
+        (None, []),
+    ],
+)
+def test_regions_that_are_not_known(region: str | None, told: list[str]) -> None:
+    """The crops that they are not known of are named; what has no name is not told to be unknown."""
+    place = REGIONAL.index.get(region or "", 2)
+    assert region_warnings(REGIONAL, region, place) == told
+    assert region_warnings(ONE, region, None) == []
+    assert warnings_for(REGIONAL, MIDDLE, 0.95, region) == told
+    assert warnings_for(REGIONAL.common, MIDDLE, 0.5, region) == warnings_for(REGIONAL.common, MIDDLE, 0.5)
+
+
+def test_a_region_that_no_crop_knows() -> None:
+    """Where it is about all crops, none is named."""
+    model = LinearModel(FEATURE_NAMES, (_knowing(MANGO, 5, 0), _knowing(CORN, 3, 0)), ("A",))
+    assert region_warnings(model, "Z", 1) == [f"no season of Z {UNKNOWN}"]
+
+
+NAMED = ["A", "B", "C", None, "", "A"]
+
+
+@pytest.mark.parametrize("regions", [NAMED, tuple(NAMED), Names.of(NAMED)], ids=["list", "tuple", "names"])
+def test_many_regions_are_told_the_same(regions: list[str | None]) -> None:
+    """In the order of one region: weather, region, yields."""
+    columns = [np.array([80.0, 80.0, 110.0, 110.0, 80.0, 80.0]), np.full(6, 100.0), np.full(6, 50.0)]
+    columns[1][-1] = 0.0
+    yields = REGIONAL.yields(columns, 0.95, regions)
+    many = warnings_for_many(REGIONAL, columns, yields, regions)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    assert many == [warnings_for(REGIONAL, row, 0.95, name) for row, name in zip(rows, regions, strict=True)]
+    assert [len(told) > 0 for told in many] == [False, True, True, True, False, True]
+    nameless = warnings_for_many(REGIONAL, columns, REGIONAL.yields(columns, 0.95))
+    assert not any(UNKNOWN in sentence for told in nameless for sentence in told)

@@ -66,7 +66,7 @@ def test_kilograms_are_rejected_and_set_aside(job: Job, settings: Settings, tuto
         "mango: row 0 (K): 56,000 tons, where the current model says 57.32, looks like kil"
     )
     assert report.reasons[1].startswith("mango: on 3 new rows the current model is off by 28,680 tons")
-    assert report.reasons[1].startswith("mango: on 3 new rows its out-of-fold error is ")
+    assert report.reasons[2].startswith("mango: on 3 new rows its out-of-fold error is ")
     assert _live(settings) == "1"
     rows = _stored(settings)
     assert len(rows) == 18

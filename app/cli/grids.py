@@ -50,16 +50,17 @@ def _quoted(part: RenderableType) -> RenderableType:
 
 
 def prediction(answer: OnePrediction, level: float) -> Grid:
-    """Return a region's yields, a crop a line, with what the weather contributes where that was asked for."""
+    """Return a region's yields, a crop a line, with what weather and region contribute where that was asked for."""
     grid = Grid(title=f"{answer.region or 'Yields'}, by version {answer.model_version}, tons")
     grid.add_column("")
     for name in ("tons", f"{100 * level:.4g}% interval"):
         grid.add_column(name, justify="right")
-    explained = [crop.contributions for crop in answer.yields.values() if crop.contributions is not None]
-    for name in ("baseline", *explained[0]) if explained else ():
+    # Of some crops the region contributes, of others not.
+    parts = list(dict.fromkeys(part for crop in answer.yields.values() for part in crop.contributions or ()))
+    for name in ("baseline", *parts) if parts else ():
         grid.add_column(name, justify="right")
     for name, crop in answer.yields.items():
-        grid.add_row(name, f"{crop.tons:.2f}", _interval(crop), *_explanation(crop))
+        grid.add_row(name, f"{crop.tons:.2f}", _interval(crop), *_explanation(crop, parts))
     return grid
 
 
@@ -67,10 +68,10 @@ def _interval(crop: CropYield) -> str:
     return NONE if crop.low is None or crop.high is None else f"{crop.low:.2f} to {crop.high:.2f}"
 
 
-def _explanation(crop: CropYield) -> Iterator[str]:
+def _explanation(crop: CropYield, parts: Iterable[str]) -> Iterator[str]:
     if crop.baseline is not None and crop.contributions is not None:
         yield f"{crop.baseline:.2f}"
-        yield from (f"{tons:+.2f}" for tons in crop.contributions.values())
+        yield from (f"{crop.contributions[part]:+.2f}" if part in crop.contributions else NONE for part in parts)
 
 
 def beside_targets(crops: Iterable[str], targets: Array, predictions: Array) -> Grid:

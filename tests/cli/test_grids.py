@@ -64,6 +64,19 @@ def test_a_prediction(crop: CropYield, cells: list[str]) -> None:
     assert _cells(grids.prediction(_answer(mango=crop), 0.95)) == [header, ["mango", *cells]]
 
 
+def test_contributions_that_not_all_crops_have() -> None:
+    """Each stands in its own column, whichever crop comes first."""
+    plain = CropYield(tons=1.0, low=None, high=None, baseline=2.0, contributions={"rainfall": -1.0})
+    regional = plain.model_copy(update={"contributions": {"rainfall": 0.5, "region": -1.5}})
+    for yields in ({"pear": plain, "mango": regional}, {"mango": regional, "pear": plain}):
+        header, *rows = _cells(grids.prediction(_answer("A", **yields), 0.95))
+        assert header == ["", "tons", "95% interval", "baseline", "rainfall", "region"]
+        assert sorted(rows) == [
+            ["mango", "1.00", "-", "2.00", "+0.50", "-1.50"],
+            ["pear", "1.00", "-", "2.00", "-1.00", "-"],
+        ]
+
+
 @pytest.mark.parametrize(("level", "shown"), [(0.5, "50%"), (0.999, "99.9%"), (0.99999, "100%"), (0.9995, "99.95%")])
 def test_the_level_in_the_header(level: float, shown: str) -> None:
     """In percent, with four digits."""

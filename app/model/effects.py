@@ -125,11 +125,12 @@ class Effects:
             ValueError: the arrays do not belong together.
         """
         weights, rows, offset, center, base, whitener = (arrays[prefix + name] for name in _ARRAYS)
-        intercept, noise, by_region, by_season, known, unseen = arrays[prefix + "numbers"].tolist()
-        features, places = len(weights), regions + 1
-        shapes = [array.shape for array in (rows, offset, center, base, whitener)]
-        if shapes != [(places,), (places,), (places, features), (places,), (features, features)]:
+        numbers = arrays[prefix + "numbers"]
+        features, places = weights.size, regions + 1
+        shapes = [array.shape for array in (weights, rows, offset, center, base, whitener, numbers)]
+        if shapes != [(features,), (places,), (places,), (places, features), (places,), (features, features), (6,)]:
             raise ValueError("the arrays of the effects do not belong together")
+        intercept, noise, by_region, by_season, known, unseen = numbers.tolist()
         line = (weights, intercept)
         return cls(*line, rows, offset, center, base, whitener, noise, by_region, by_season, (known, unseen))
 

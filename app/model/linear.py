@@ -201,6 +201,12 @@ class CropModel:
         assert self.effects is not None  # noqa: S101 - asked where there are
         return self.effects.scale(level) * self.widening(level)
 
+    def middle(self, weather: Sequence[Any], place: Place | None) -> Any:
+        """Return the prediction alone, tons, not clipped."""
+        if self.effects is None or place is None:
+            return self.tons(weather)
+        return self.effects.tons(weather, place)
+
     def expected(self, weather: Sequence[Array], places: NDArray[np.intp] | None) -> tuple[Array, Array]:
         """Return the predictions for n regions and their standard errors, tons, shape (n,).
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from app.data.observations import RegionMean
 from app.data.tables import Table
-from app.model.linear import CropModel, LinearModel, clipped
+from app.model.linear import LinearModel, clipped
 from app.model.moments import Array
 from app.model.weather import FEATURE_NAMES
 from app.training.asked import Asked
@@ -65,19 +65,19 @@ def changes(old: LinearModel | None, new: LinearModel, regions: Mapping[str | No
     rows = []
     for region, average in list(regions.items())[:MOST_LISTED]:
         weather = average.tolist()
-        yields = {
-            crop: _change(
-                _shown(before[crop], weather) if crop in before else None,
-                _shown(after[crop], weather) if crop in after else None,
-            )
-            for crop in crops
-        }
+        first_tons, second_tons = (_shown(model, region, weather) for model in (old, new))
+        yields = {crop: _change(first_tons.get(crop), second_tons.get(crop)) for crop in crops}
         rows.append(RegionChanges(region=region, **dict(zip(FEATURE_NAMES, weather, strict=True)), yields=yields))
     return Changes(coefficients=coefficients, regions=rows)
 
 
-def _shown(crop: CropModel, weather: Sequence[float]) -> float:
-    return float(clipped(np.array([crop.tons(weather)]))[0])
+def _shown(model: LinearModel | None, region: str | None, weather: Sequence[float]) -> dict[str, float]:
+    """Return what a model predicts for a region, by crop; nothing without a model."""
+    if model is None:
+        return {}
+    places = model.places([region])
+    place = None if places is None else int(places[0])
+    return {crop.crop: float(clipped(np.array([crop.middle(weather, place)]))[0]) for crop in model.crops}
 
 
 def _change(old: float | None, new: float | None) -> Change:

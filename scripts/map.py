@@ -30,10 +30,10 @@ STRANGERS = {("cli", "api")}
 """Rooms that do not know each other although one lies below: the command line must not need a server."""
 INSIDE = {
     "wire": (
-        ("media_types", "parts", "problems", "protocol", "questions", "schemas", "strict_json"),
-        ("answers", "arrow_stream", "records", "validation"),
-        ("csv_body", "json_body", "reported", "tensors"),
-        ("formats",),
+        ("media_types", "parts", "problems", "questions", "schemas", "strict_json"),
+        ("answers", "arrow_stream", "protocol", "records", "validation"),
+        ("csv_body", "json_body", "reported", "texts"),
+        ("formats", "tensors"),
     ),
     "api": (
         ("address", "headers", "helper", "large", "limits", "negotiation", "pool", "problems", "tokens"),

@@ -21,7 +21,7 @@ from app.wire.schemas import EffectsAsked, OnePrediction, PredictionColumns, Sev
 router = APIRouter(tags=["predict"])
 
 Level = Annotated[float, Query(ge=0.5, le=0.999, description="The share of harvests that an interval should cover.")]
-Explain = Annotated[bool, Query(description="Add each crop's baseline and the weather's contributions to it, in tons.")]
+Explain = Annotated[bool, Query(description="Add each crop's baseline and what weather and region add to it, in tons.")]
 Version = Annotated[str | None, Query(description="Predict with this version; without it, with the live one.")]
 WithEffects = Annotated[
     EffectsAsked,

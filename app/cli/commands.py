@@ -111,7 +111,7 @@ def predict(
     humidity: Annotated[float | None, typer.Option(show_default=False, help="Average relative humidity, %.")] = None,
     region: Annotated[str | None, typer.Option(show_default=False, help="The region's name.")] = None,
     level: Annotated[float, typer.Option(min=0.5, max=0.999, help="The share of harvests to cover.")] = 0.95,
-    explain: Annotated[bool, typer.Option("--explain", help="Add what the weather contributes.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Add what weather and region add to it.")] = False,
     version: Annotated[str | None, typer.Option(show_default=False, help="Another version than the live one.")] = None,
     effects: Annotated[
         Literal["all", "none"] | None,

@@ -156,9 +156,9 @@ class Calls:
         """Predict one region's yields, tons.
 
         ``temperature`` in °F, ``rainfall`` in mm, ``humidity`` in %. ``level``: the share of harvests that an interval
-        should cover, 0.95 if none is given. ``explain`` adds the weather's contributions. ``version``: the live one if
-        none is given. ``effects``: "none" predicts by the line that all regions have in common. ``exact``: intervals as
-        wide as the rows of training alone would have them, whatever the record of earlier intervals says.
+        should cover, 0.95 if none is given. ``explain`` adds what weather and region contribute. ``version``: the live
+        one if none is given. ``effects``: "none" predicts by the line that all regions have in common. ``exact``:
+        intervals as wide as the rows of training alone would have them, whatever the record of earlier ones says.
         """
         weather = {"region": region, "temperature": temperature, "rainfall": rainfall, "humidity": humidity}
         return _predict(reading(OnePrediction), weather, _options(level, version, effects, exact, explain=explain))

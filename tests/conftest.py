@@ -56,3 +56,13 @@ def trained(tutorial: Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
     job.run(Order(Provenance("tutorial.csv", "test"), tutorial, alone=True))
     job.close()
     return store
+
+
+@pytest.fixture(scope="session")
+def panel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store whose live version 1 knows regions A to I of `tests.panels`; not to be written to."""
+    from tests.panels import learned, with_effects  # noqa: PLC0415 - as above
+
+    store = tmp_path_factory.mktemp("panel") / "store"
+    learned(with_effects(), store)
+    return store

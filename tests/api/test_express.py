@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +15,7 @@ from app.settings import Settings
 from app.training.job import Job
 from app.training.order import Order
 from tests.asking import Service
+from tests.panels import with_effects
 
 
 @pytest.fixture(scope="module", params=["tutorial", "two spreads", "effects"])
@@ -24,7 +24,7 @@ def service(
 ) -> Iterator[Service]:
     """Return services whose crops have the same rows, and different rows, and regions that differ."""
     store = Settings(model_store=tmp_path_factory.mktemp("store"))
-    table = {"tutorial": tutorial, "two spreads": _two_spreads(), "effects": _with_effects()}[request.param]
+    table = {"tutorial": tutorial, "two spreads": _two_spreads(), "effects": with_effects()}[request.param]
     job = Job(store)
     job.run(Order(Provenance("test", "test"), table, alone=True))
     job.close()
@@ -39,19 +39,6 @@ def _two_spreads() -> Table:
     for row in rows[10:]:
         row[5] = ""  # orange is reported by nine rows only
     return parse_observations("\n".join(",".join(row) for row in rows).encode())
-
-
-def _with_effects() -> Table:
-    """Return regions A to I in five seasons: mango differs by region, orange by season too, and pear by none."""
-    draw = np.random.default_rng(1)
-    region, season = np.divmod(np.arange(45), 5)
-    weather = draw.normal([80.0, 70.0, 50.0], [8.0, 25.0, 9.0], (45, 3))
-    line = weather @ [0.4, 0.6, -0.2] + draw.normal(0, 2, 45)
-    mango = line + draw.normal(0, 12, 9)[region]
-    orange = line + draw.normal(0, 8, 9)[region] + draw.normal(0, 9, 5)[season]
-    orange[region == 8] = np.nan  # region I: mango only
-    names, seasons = tuple("ABCDEFGHI"[number] for number in region), tuple(str(2_000 + number) for number in season)
-    return Table(names, seasons, weather, ("mango", "orange", "pear"), np.column_stack([mango, orange, line]))
 
 
 HEADERS = {"content-type": "application/json", "x-request-id": "same"}
@@ -96,6 +83,8 @@ def test_both_paths_answer_the_same_bytes(service: Service, body: dict[str, Any]
         ({}, "explain=true"),
         ({}, "version=1"),
         ({}, "version=9"),
+        ({}, "effects=all"),
+        ({}, "effects=some"),
     ],
 )
 def test_other_requests_are_answered_alike(service: Service, headers: dict[str, str], query: str) -> None:

@@ -1,6 +1,7 @@
 """Panels: regions in several seasons, of which training finds what each has of its own."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from app.training.job import Job
 from app.training.order import Order
 
 REGIONS, SEASONS = "ABCDEFGHI", 5
-INSIDE = {"temperature": 80.0, "rainfall": 70.0, "humidity": 50.0}
+INSIDE: dict[str, Any] = {"temperature": 80.0, "rainfall": 70.0, "humidity": 50.0}
 """Weather that is near all the panel's rows."""
 
 

@@ -25,8 +25,8 @@ LEAST_GROUPS = 3
 """Fewer regions, or seasons, tell nothing of how they differ."""
 MOST_SEASONS = 500
 """With more seasons than these their names are not seasons; the system to solve grows with their square."""
-LEAST_NOISE = 0.05
-"""The share of all variance that is left to neither region nor season, at least."""
+LEAST_NOISE = 1e-6
+"""The share of all variance that is left to neither region nor season, at least: it is divided by."""
 TOLERANCE = 1e-10
 """A direction that has less than this share of its spread left is one that the groups determine."""
 AT_A_TIME = 4_096

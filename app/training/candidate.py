@@ -23,7 +23,7 @@ from app.model.fit import Fit, least_squares
 from app.model.folds import FoldedMoments, assign_folds
 from app.model.linear import EXACT, CropModel, LinearModel
 from app.model.moments import Array, Moments
-from app.model.progress import Progress, no_progress
+from app.model.progress import Progress
 from app.model.record import INNER, OUTER, Record
 from app.model.rounding import told_apart
 from app.model.sketch import Sketch
@@ -121,7 +121,7 @@ class Candidate:
             if harvest is not None:
                 left_out += harvest.left_out
             fit = _descend(order.recipe, {crop: part.total for crop, part in usable.items()}, progress)
-            effects = _crossed(order.recipe, fit, {crop: cells[crop] for crop in usable if crop in cells})
+            effects = _crossed(fit, {crop: cells[crop] for crop in usable if crop in cells})
         except OverflowError as error:
             raise InvalidInput(f"the rows cannot be fitted: {error}") from error
         return cls(fit, usable, effects, left_out, None)
@@ -201,8 +201,11 @@ class Candidate:
         }, tuple(places)
 
 
-def _crossed(recipe: Recipe, fit: Fit, cells: Mapping[str, Cells]) -> dict[str, CropEffects]:
-    """Fit, by the same recipe, the lines of the crops of which regions or seasons show something of their own."""
+def _crossed(fit: Fit, cells: Mapping[str, Cells]) -> dict[str, CropEffects]:
+    """Fit the lines of the crops of which regions or seasons show something of their own.
+
+    By descent to the end: a recipe's rate and epochs are of the common line, whose rows are spread otherwise.
+    """
     crossed = {}
     for crop, those in cells.items():
         common = fit.crops[crop].moments
@@ -211,7 +214,7 @@ def _crossed(recipe: Recipe, fit: Fit, cells: Mapping[str, Cells]) -> dict[str, 
             crossed[crop] = Crossed.of(those, found, common)
     if not crossed:
         return {}
-    lines = _descend(recipe, {crop: part.moments for crop, part in crossed.items()}, no_progress).crops
+    lines = descend({crop: part.moments for crop, part in crossed.items()}).crops
     return {
         crop: _crop_effects(part, cells[crop], lines[crop].weights, lines[crop].intercept)
         for crop, part in crossed.items()

@@ -37,11 +37,15 @@ def test_no_call_passes_over_what_it_does_not_know(reading: Running) -> None:
 @pytest.mark.parametrize(
     ("path", "name", "meant"),
     [
-        ("/predict?crop=mango", "crop", "is unknown here: this call knows 'level', 'explain', 'version'"),
+        (
+            "/predict?crop=mango",
+            "crop",
+            "is unknown here: this call knows 'level', 'explain', 'version', 'effects', 'exact'",
+        ),
         (
             "/predict?levels=0.5",
             "levels",
-            "is unknown here: did you mean 'level'? This call knows 'level', 'explain', 'version'",
+            "is unknown here: did you mean 'level'? This call knows 'level', 'explain', 'version', 'effects', 'exact'",
         ),
         (
             "/retrain?dry-run=true",

@@ -1,6 +1,7 @@
 """Effects as served: the same bits for one region and for many, whole in a file, wider for what is not known."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,10 @@ from app.model.student import t_quantile
 
 KNOWN, UNSEEN = 4, 4
 NOISE, BY_REGION, BY_SEASON = 1.5, 30.0, 6.0
+
+
+def _margin(effects: Effects, weather: Any, place: Any, level: float) -> Any:
+    return effects.scale(level)[place] * effects.width(weather, place)
 
 
 def _effects() -> Effects:
@@ -43,14 +48,14 @@ def test_one_and_many_get_the_same_bits(asked: list[tuple[tuple[float, ...], int
         EFFECTS.tons(columns, places),
         EFFECTS.leverage(columns, places),
         EFFECTS.width(columns, places),
-        EFFECTS.margin(columns, places, level),
+        _margin(EFFECTS, columns, places, level),
     ]
     for row, (values, number) in enumerate(asked):
         one = [
             EFFECTS.tons(values, number),
             EFFECTS.leverage(values, number),
             EFFECTS.width(values, number),
-            EFFECTS.margin(values, number, level),
+            _margin(EFFECTS, values, number, level),
         ]
         assert [float(number) for number in one] == [float(column[row]) for column in many]
 
@@ -67,7 +72,7 @@ def test_they_are_what_the_formulas_say(values: tuple[float, ...], number: int) 
     assert EFFECTS.leverage(values, number) == pytest.approx(leverage, rel=1e-12)
     variance = NOISE * (1.0 + leverage) + BY_SEASON + (BY_REGION if number == UNSEEN else 0.0)
     of = 12.25 if number == UNSEEN else 7.5
-    assert EFFECTS.margin(values, number, 0.9) == pytest.approx(t_quantile(0.9, of) * variance**0.5, rel=1e-12)
+    assert _margin(EFFECTS, values, number, 0.9) == pytest.approx(t_quantile(0.9, of) * variance**0.5, rel=1e-12)
 
 
 def test_an_unseen_region_is_less_sure() -> None:
@@ -90,7 +95,7 @@ def test_a_crop_that_knows_fewer_regions() -> None:
     for mine, theirs in [*zip(places.tolist(), range(KNOWN), strict=True), (2, UNSEEN), (4, UNSEEN), (6, UNSEEN)]:
         for found, expected in (
             (among.tons(values, mine), EFFECTS.tons(values, theirs)),
-            (among.margin(values, mine, 0.95), EFFECTS.margin(values, theirs, 0.95)),
+            (_margin(among, values, mine, 0.95), _margin(EFFECTS, values, theirs, 0.95)),
             (among.rows[mine], EFFECTS.rows[theirs]),
         ):
             assert found == expected
@@ -103,8 +108,8 @@ def test_a_crop_that_knows_no_region() -> None:
     seasons = replace(EFFECTS, by_region=0.0, **arrays)
     among = seasons.placed(np.empty(0, dtype=np.intp), 2)
     values = (77.0, 81.0, 52.0)
-    assert {float(among.margin(values, number, 0.95)) for number in range(3)} == {
-        float(seasons.margin(values, 0, 0.95))
+    assert {float(_margin(among, values, number, 0.95)) for number in range(3)} == {
+        float(_margin(seasons, values, 0, 0.95))
     }
     again = Effects.from_arrays("", seasons.to_arrays(""), 0)
     assert again.tons(values, 0) == seasons.tons(values, 0)
@@ -120,7 +125,7 @@ def test_they_survive_a_file() -> None:
         assert again.to_arrays("effects/7/")[name].tobytes() == array.tobytes()
     values = (77.0, 81.0, 52.0)
     for number in range(KNOWN + 1):
-        assert again.margin(values, number, 0.95) == EFFECTS.margin(values, number, 0.95)
+        assert _margin(again, values, number, 0.95) == _margin(EFFECTS, values, number, 0.95)
 
 
 ARRAYS = EFFECTS.to_arrays("")

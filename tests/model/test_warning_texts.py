@@ -246,7 +246,7 @@ def test_many_regions_are_told_the_same(regions: list[str | None]) -> None:
     columns = [np.array([80.0, 80.0, 110.0, 110.0, 80.0, 80.0]), np.full(6, 100.0), np.full(6, 50.0)]
     columns[1][-1] = 0.0
     yields = REGIONAL.yields(columns, 0.95, regions)
-    many = warnings_for_many(REGIONAL, columns, yields, regions)
+    many = warnings_for_many(REGIONAL, columns, yields)
     rows = zip(*(column.tolist() for column in columns), strict=True)
     assert many == [warnings_for(REGIONAL, row, 0.95, name) for row, name in zip(rows, regions, strict=True)]
     assert [len(told) > 0 for told in many] == [False, True, True, True, False, True]

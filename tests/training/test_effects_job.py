@@ -21,6 +21,7 @@ from app.model.names import Names
 from app.settings import Settings
 from app.store.card import EffectsCard
 from app.store.version import Version
+from app.training.asked import Asked
 from app.training.job import Job
 from app.training.order import Order
 from app.training.review import changes, suspicious
@@ -173,7 +174,7 @@ def test_a_region_is_predicted_as_computed_directly(job: Job) -> None:
     weather = list(coming.weather.T)
     tons, margin = _predicted(_learned(job, known).model, coming, coming.regions)
     np.testing.assert_allclose(tons, effects.tons(weather, places), rtol=1e-9)
-    np.testing.assert_allclose(margin, effects.margin(weather, places, 0.95), rtol=1e-9)
+    np.testing.assert_allclose(margin, effects.scale(0.95)[places] * effects.width(weather, places), rtol=1e-9)
     # Each region has all the seasons: its offset is the mean of what the line leaves of it, held near that of all.
     left = known.yields[:, 0] - known.weather @ effects.weights - effects.intercept
     means = np.array([left[[region == name for region in known.regions]].mean() for name in names])
@@ -265,7 +266,7 @@ def test_what_is_usual_for_its_region_is_not_suspicious(job: Job) -> None:
         tons: float, region: str | None = fertile, by: LinearModel = model
     ) -> list[tuple[int, str | None, float]]:
         rows = Table((region,), ("2026",), weather, ("corn",), np.array([[tons]]))
-        return [(item.row, item.region, item.predicted) for item in suspicious(rows, by, 7)]
+        return [(item.row, item.region, item.predicted) for item in suspicious(rows, Asked.of(rows, by), 7)]
 
     assert found(usual) == []
     assert found(common) == [(7, fertile, usual)]

@@ -217,6 +217,18 @@ class CropModel:
         least = max(math.sqrt(self.effects.noise), self.resolution)
         return self.effects.tons(weather, places), least * self.effects.width(weather, places)
 
+    def shared(self, weather: Sequence[Array], places: NDArray[np.intp] | None) -> Array:
+        """Return what share of each prediction's variance all regions of a season have in common, shape (n,).
+
+        That is the season's own deviation, and how far the line itself may be off.
+        """
+        if self.effects is None or places is None:
+            leverage: Array = self.spread.leverage(weather)
+            return leverage / (1.0 + leverage)
+        line = self.effects.leverage(weather, np.full_like(places, self.effects.unseen))
+        share: Array = (self.effects.by_season / self.effects.noise + line) / self.effects.width(weather, places) ** 2
+        return np.minimum(1.0, share)
+
     @property
     def deviations(self) -> tuple[float, float]:
         """How far regions and seasons lie from the line, standard deviations, tons; 0 where nothing is seen of it."""

@@ -75,7 +75,12 @@ class Record:
         Raises:
             ValueError: there is no quantile of t for these arguments.
         """
-        if self.rows < LEAST or binomial_tail(self._whole_inside(level, degrees), self.rows, level) >= CHANCE:
+        if self.rows < LEAST:
+            return 1.0
+        # Rows of a season are outside together: so many of them tell as much as fewer that are not.
+        weight = self.sketch.independent / self.rows
+        inside = self._whole_inside(level, degrees)
+        if binomial_tail(inside * weight, self.rows * weight, level) >= CHANCE:
             return 1.0
         return max(1.0, self._quantile(level) / _reach(level, degrees))
 
@@ -126,15 +131,15 @@ class Record:
         return Lean.of(self.sketch)
 
 
-def binomial_tail(most: int, trials: int, chance: float) -> float:
+def binomial_tail(most: float, trials: float, chance: float) -> float:
     """Return P(X <= ``most``) of X successes in ``trials``, each of probability ``chance`` (NIST DLMF 8.17.5).
 
-    ``most``: 0 to ``trials``. ``chance``: 0 to 1, exclusive. Absolute error below 1e-9 up to a million trials
-    (tested).
+    ``most``: 0 to ``trials``; neither need be whole. ``chance``: 0 to 1, exclusive. Absolute error below 1e-9 up to a
+    million trials (tested).
     """
     if most >= trials:
         return 1.0
-    return incomplete_beta(float(trials - most), most + 1.0, 1.0 - chance)
+    return incomplete_beta(trials - most, most + 1.0, 1.0 - chance)
 
 
 def _reach(level: float, degrees: float) -> float:

@@ -23,7 +23,7 @@ UP_TO_1 = int(np.searchsorted(LOG_EDGES, 0.0))
 """The bins that hold r <= 1: the rows inside their 95% interval."""
 BEYOND = 1e6
 """A row farther off counts as this far in the sums of z, which therefore stay finite; the counts know no such bound."""
-_COLUMNS = ("count", "total", "squares", "within_80")
+_COLUMNS = ("count", "total", "squares", "within_80", "shared")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -34,8 +34,9 @@ class Sketch:
     of the model that predicted it: a row lies inside its 95% interval where r <= 1. Neither has a unit.
 
     By season, float64: ``count``: its rows, ``total``: Σz, ``squares``: Σz², ``within_80``: rows inside their 80%
-    interval, all of shape (S,). ``bins``: rows by r, shape (S, 64), each bin without its lower edge and with its upper
-    one; what is below all edges is in the first bin, what is above them in the last. Counts are exact up to 2^53.
+    interval, ``shared``: Σc², c the share of a z's variance that all rows of its season have in common, all of shape
+    (S,). ``bins``: rows by r, shape (S, 64), each bin without its lower edge and with its upper one; what is below all
+    edges is in the first bin, what is above them in the last. Counts are exact up to 2^53.
     """
 
     seasons: tuple[str | None, ...]
@@ -43,32 +44,44 @@ class Sketch:
     total: Array
     squares: Array
     within_80: Array
+    shared: Array
     bins: Array
 
     @classmethod
-    def of(cls, seasons: Names | Sequence[str | None], z: Array, t_95: Array | float, t_80: Array | float) -> Self:
+    def of(
+        cls,
+        seasons: Names | Sequence[str | None],
+        z: Array,
+        t_95: Array | float,
+        t_80: Array | float,
+        shared: Array | float = 0.0,
+    ) -> Self:
         """Put n rows together: ``z``, shape (n,), may be infinite.
 
-        ``t_95`` and ``t_80``: the quantiles of Student's t that belong to them, shape (n,) or one for all.
+        ``t_95`` and ``t_80``: the quantiles of Student's t that belong to them, shape (n,) or one for all; ``shared``:
+        what share of each z's variance all rows of its season have in common, 0 to 1, alike.
 
         Raises:
-            ValueError: a z is not a number, the rows are not as many as their seasons, or not 0 < t_80 <= t_95 < ∞.
+            ValueError: a z is not a number, the rows are not as many as their seasons, not 0 < t_80 <= t_95 < ∞, or a
+                share is not one.
         """
         z = np.asarray(z, dtype=np.float64)
-        t_95, t_80 = np.broadcast_to(t_95, z.shape), np.broadcast_to(t_80, z.shape)
+        t_95, t_80, shared = (np.broadcast_to(given, z.shape) for given in (t_95, t_80, shared))
         if z.shape != (len(seasons),) or np.isnan(z).any():
             raise ValueError(f"{len(seasons)} rows need a number z each")
         if not ((t_80 > 0.0) & (t_80 <= t_95) & np.isfinite(t_95)).all():
             raise ValueError("the quantiles of t are to be 0 < t_80 <= t_95")
+        if not ((shared >= 0.0) & (shared <= 1.0)).all():
+            raise ValueError("what rows share of their variance is to be 0 to 1")
         names, place = _numbered(seasons if isinstance(seasons, Names) else Names.of(seasons))
         away, kept = np.abs(z), np.clip(z, -BEYOND, BEYOND)
         # A quotient rounds to 1 only where both are equal, so that r <= 1 is |z| <= t exactly.
         bins = np.searchsorted(np.exp2(LOG_EDGES[1:-1]), away / t_95)
         many = len(names)
-        rows = np.column_stack([np.ones(len(z)), kept, kept * kept, away <= t_80])
-        count, total, squares, within_80 = np.ascontiguousarray(group_sums(place, many, rows).T)
+        rows = np.column_stack([np.ones(len(z)), kept, kept * kept, away <= t_80, shared**2])
+        count, total, squares, within_80, squared_share = np.ascontiguousarray(group_sums(place, many, rows).T)
         by_bin = np.bincount(place * BINS + bins, minlength=many * BINS).reshape(many, BINS)
-        return cls(names, count, total, squares, within_80, by_bin.astype(np.float64))
+        return cls(names, count, total, squares, within_80, squared_share, by_bin.astype(np.float64))
 
     @classmethod
     def merge(cls, parts: Iterable[Self]) -> Self:
@@ -76,13 +89,21 @@ class Sketch:
         present = list(parts)
         numbers: dict[str | None, int] = {}
         place = [numbers.setdefault(name, len(numbers)) for part in present for name in part.seasons]
-        tables = [
-            np.column_stack([part.count, part.total, part.squares, part.within_80, part.bins]) for part in present
-        ]
+        tables = [np.column_stack([*(getattr(part, name) for name in _COLUMNS), part.bins]) for part in present]
         rows = np.concatenate([np.zeros((0, len(_COLUMNS) + BINS)), *tables])
         sums = group_sums(np.array(place, dtype=np.intp), len(numbers), rows)
-        count, total, squares, within_80 = np.ascontiguousarray(sums[:, : len(_COLUMNS)].T)
-        return cls(tuple(numbers), count, total, squares, within_80, sums[:, len(_COLUMNS) :])
+        count, total, squares, within_80, shared = np.ascontiguousarray(sums[:, : len(_COLUMNS)].T)
+        return cls(tuple(numbers), count, total, squares, within_80, shared, sums[:, len(_COLUMNS) :])
+
+    @property
+    def independent(self) -> float:
+        """As many rows of which none share anything tell as much: Σ n / (1 + (n - 1) c²) over the seasons.
+
+        Whether a row lies inside depends on z's size, not its sign: of two such questions the correlation is at most c²
+        where that of the two z is c. Rows without a season are taken as of one.
+        """
+        shared = self.shared / np.maximum(self.count, 1.0)
+        return float(np.sum(self.count / (1.0 + (self.count - 1.0) * shared)))
 
     def to_arrays(self, prefix: str) -> dict[str, NDArray[np.generic]]:
         """Return named arrays, for a file; the names of the seasons are not among them."""
@@ -101,13 +122,13 @@ class Sketch:
             ValueError: the arrays do not belong together, or are of no rows that there could be.
         """
         found = [np.asarray(arrays[prefix + name], dtype=np.float64) for name in (*_COLUMNS, "bins")]
-        count, total, squares, within_80, bins = found
+        bins = found[-1]
         many = len(seasons)
         if bins.shape != (many, BINS) or any(array.shape != (many,) for array in found[:-1]):
             raise ValueError("the arrays of the sketch do not belong together")
         if len(set(seasons)) != many or not all(np.isfinite(array).all() for array in found):
             raise ValueError("a season of the sketch is there twice, or a number of it is not finite")
-        sketch = cls(tuple(seasons), count, total, squares, within_80, bins)
+        sketch = cls(tuple(seasons), *found)
         if not sketch._adds_up():
             raise ValueError("the counts of the sketch do not add up")
         return sketch
@@ -118,6 +139,7 @@ class Sketch:
         whole = (counts >= 0.0) & (counts == np.floor(counts))
         inside = self.within_80 <= self.bins[:, :UP_TO_1].sum(axis=1)
         present = (self.count >= 1.0) & (self.count == self.bins.sum(axis=1)) & (self.squares >= 0.0)
+        present &= (self.shared >= 0.0) & (self.shared <= self.count)
         return bool(whole.all() and inside.all() and present.all())
 
 

@@ -21,7 +21,8 @@ class Asked:
     ``error``: the standard error of predicting one, and ``own_error`` that of one whose season is known, tons, shape
     (n,). ``degrees``: of freedom, that these have. ``by_region``: whether the model knows regions to differ;
     ``by_season``: whether it knows what rows of a season share. ``t_95``, ``t_80``: the quantiles of Student's t that
-    intervals are made of, shape (n,) or one for all.
+    intervals are made of, shape (n,) or one for all. ``shared``: what share of the error's variance all rows of a
+    season have in common, shape (n,).
     """
 
     crop: str
@@ -34,6 +35,7 @@ class Asked:
     by_season: bool
     t_95: Array | float
     t_80: Array | float
+    shared: Array
 
     @property
     def away(self) -> Array:
@@ -53,9 +55,10 @@ class Asked:
         predicted, error = crop.expected(list(table.weather.T), places)
         by_region, by_season = crop.deviations
         own_error = np.sqrt(error**2 - by_season**2)
-        quantiles = (_quantiles(crop, places, level) for level in (0.95, 0.8))
+        t_95, t_80 = (_quantiles(crop, places, level) for level in (0.95, 0.8))
         known = (crop.degrees, by_region > 0, crop.effects is not None)
-        return cls(crop.crop, tons, predicted, error, own_error, *known, *quantiles)
+        shared = crop.shared(list(table.weather.T), places)
+        return cls(crop.crop, tons, predicted, error, own_error, *known, t_95, t_80, shared)
 
     def sketch(self, seasons: Names) -> Sketch | None:
         """Return how far the rows lay from what was said, by season; None where no yield is reported."""
@@ -63,7 +66,7 @@ class Asked:
         if not len(of):
             return None
         t_95, t_80 = (t if isinstance(t, float) else t[of] for t in (self.t_95, self.t_80))
-        return Sketch.of(Names(seasons.names, seasons.codes[of]), self.away[of], t_95, t_80)
+        return Sketch.of(Names(seasons.names, seasons.codes[of]), self.away[of], t_95, t_80, self.shared[of])
 
 
 def _quantiles(crop: CropModel, places: NDArray[np.intp] | None, level: float) -> Array | float:

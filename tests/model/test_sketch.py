@@ -115,11 +115,29 @@ def test_more_rows_than_32_bits_count() -> None:
     """They come back, too."""
     bins = np.zeros((1, BINS))
     bins[0, 0] = 5e9
-    sketch = Sketch((None,), np.array([5e9]), np.array([0.0]), np.array([1.0]), np.array([5e9]), bins)
+    sketch = Sketch((None,), np.array([5e9]), np.array([0.0]), np.array([1.0]), np.array([5e9]), np.array([0.0]), bins)
     assert _same(Sketch.from_arrays("", sketch.to_arrays(""), (None,)), sketch)
 
 
-@pytest.mark.parametrize("name", ["count", "total", "squares", "within_80", "bins"])
+def test_rows_that_fail_together_tell_less() -> None:
+    """Of rows that share nothing each tells by itself; of those that share all, each season does."""
+    seasons, z = ["1", "1", "1", "2", "2", None], np.zeros(6)
+    assert Sketch.of(seasons, z, 2.0, 1.3).independent == 6
+    assert Sketch.of(seasons, z, 2.0, 1.3, 1.0).independent == pytest.approx(3)
+    half = Sketch.of(seasons, z, 2.0, 1.3, np.full(6, 0.5))
+    assert half.independent == pytest.approx(3 / 1.5 + 2 / 1.25 + 1)
+    parts = [Sketch.of([name], np.zeros(1), 2.0, 1.3, 0.5) for name in seasons]
+    assert Sketch.merge(parts).independent == pytest.approx(half.independent)
+
+
+@pytest.mark.parametrize("shared", [-0.1, 1.1, np.nan])
+def test_a_share_is_one(shared: float) -> None:
+    """What rows have in common is between nothing and all."""
+    with pytest.raises(ValueError, match="0 to 1"):
+        Sketch.of(["1"], np.zeros(1), 2.0, 1.3, shared)
+
+
+@pytest.mark.parametrize("name", ["count", "total", "squares", "within_80", "shared", "bins"])
 def test_damage_is_refused(name: str) -> None:
     """Arrays of another length, what is not finite, negative counts; a missing one is a KeyError."""
     sketch = _sketch([("2024", 1.0), ("2025", -3.0)])

@@ -182,8 +182,20 @@ def scores(card: Card) -> Grid:
         ("condition number", lambda crop: crop.condition_number, ""),
     ]
     for name, value, unit in lines:
+        if name.startswith("out-of-fold RMSE"):
+            grid.add_row("held out at a time", *(HELD_OUT[crop.out_of_fold.by] for crop in card.crops.values()), "")
         grid.add_row(name, *(_or_none(value(crop)) for crop in card.crops.values()), unit)
     return grid
+
+
+HELD_OUT = {
+    "region": "a fifth of the regions",
+    "season": "a season",
+    "row": "a fifth of the rows",
+    "nothing": "nothing: in sample",
+    None: NONE,
+}
+"""What errors are of rows of, in words."""
 
 
 def _or_none(value: float | None) -> str:
@@ -192,7 +204,7 @@ def _or_none(value: float | None) -> str:
 
 def gate(judged: dict[str, CropScores]) -> Grid:
     """Return what the gate has compared: errors on rows that are new to the current model, and on old ones."""
-    grid = Grid(title="Errors (RMSE) of this version and of the current one, tons")
+    grid = Grid(title="Errors (RMSE) of this version, out of fold by region, and of the current one, tons")
     grid.add_column("")
     for name in ("new rows", "current", "old rows", "current"):
         grid.add_column(name, justify="right")
@@ -311,7 +323,7 @@ def _numbers(card: Card) -> Iterator[tuple[str, float | None]]:
         for feature in card.features:
             yield f"{name}: {feature.name}, tons per {feature.unit}", crop.weights[feature.name]
         yield f"{name}: residual sd, tons", crop.residual_sd
-        yield f"{name}: out-of-fold RMSE, tons", crop.out_of_fold.rmse
+        yield f"{name}: out-of-fold RMSE (held out: {HELD_OUT[crop.out_of_fold.by]}), tons", crop.out_of_fold.rmse
 
 
 def _listing(*names: str) -> Grid:

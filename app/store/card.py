@@ -33,14 +33,17 @@ class StandardErrors(_Part):
 
 
 class OutOfFold(_Part):
-    """Errors in five-fold cross-validation by region, tons.
+    """Errors of the common line on rows that were held out, tons.
 
+    ``by``: what was held out at a time: "region", a fifth of the regions; "season", one season; "row", a fifth of the
+    rows; "nothing": these are errors in sample, which are too small. None in cards from before it was told.
     ``mean_absolute_error`` is None where the rows were not at hand, ``r_squared`` where all yields are the same.
     """
 
     rmse: float
     mean_absolute_error: float | None
     r_squared: float | None
+    by: Literal["region", "season", "row", "nothing"] | None = None
 
 
 class Effect(_Part):

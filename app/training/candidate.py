@@ -21,6 +21,7 @@ from app.model.design import condition_number, undetermined
 from app.model.effects import Effects
 from app.model.fit import Fit, least_squares
 from app.model.folds import FoldedMoments, assign_folds
+from app.model.held_out import held_out
 from app.model.linear import EXACT, CropModel, LinearModel
 from app.model.moments import Array, Moments
 from app.model.progress import Progress
@@ -148,8 +149,12 @@ class Candidate:
         parent: str | None,
         verdict: scores.Verdict,
         record: Mapping[str, Sketch],
+        cells: Mapping[str, Cells],
     ) -> Version:
-        """Return what is stored of it, with the gate's verdict in its card; ``record``: of its batches, by crop."""
+        """Return what is stored of it, with the gate's verdict in its card.
+
+        ``record``: of its batches, and ``cells``: all rows by region and season, as far as known, by crop.
+        """
         moments = {crop: part.trimmed() for crop, part in self.moments.items()}
         lines = {crop: (line.weights, line.intercept) for crop, line in self.fit.crops.items()}
         effects, regions = self._placed_effects()
@@ -166,7 +171,9 @@ class Candidate:
             seed=order.recipe.seed,
             features=_feature_cards({crop: part.total for crop, part in moments.items()}),
             crops={
-                crop.crop: _crop_card(crop, moments[crop.crop], at_hand, self.fit, self.effects.get(crop.crop))
+                crop.crop: _crop_card(
+                    crop, moments[crop.crop], at_hand, self.fit, self.effects.get(crop.crop), cells.get(crop.crop)
+                )
                 for crop in model.crops
             },
             rows=RowCounts(
@@ -365,7 +372,12 @@ def _feature_cards(crops: Mapping[str, Moments]) -> list[FeatureCard]:
 
 
 def _crop_card(
-    crop: CropModel, moments: FoldedMoments, at_hand: Table | None, fit: Fit, effects: CropEffects | None
+    crop: CropModel,
+    moments: FoldedMoments,
+    at_hand: Table | None,
+    fit: Fit,
+    effects: CropEffects | None,
+    cells: Cells | None,
 ) -> CropCard:
     total = moments.total
     constant, collinear = undetermined(total)
@@ -388,7 +400,7 @@ def _crop_card(
         constant_features=[FEATURE_NAMES[column] for column in constant],
         collinear_features=[FEATURE_NAMES[column] for column in collinear],
         largest_leverage=crop.spread.largest_leverage,
-        out_of_fold=_out_of_fold(crop.crop, moments, at_hand),
+        out_of_fold=_out_of_fold(crop.crop, moments, at_hand, cells),
         effects=effects.card if effects is not None else None,
     )
 
@@ -410,11 +422,10 @@ def _record_card(crop: CropModel) -> RecordCard:
     )
 
 
-def _out_of_fold(crop: str, moments: FoldedMoments, at_hand: Table | None) -> OutOfFold:
-    score = scores.out_of_fold(moments, moments)
-    assert score is not None  # noqa: S101 - a crop that was fitted has rows
+def _out_of_fold(crop: str, moments: FoldedMoments, at_hand: Table | None, cells: Cells | None) -> OutOfFold:
+    score = held_out(moments, cells)
     absolute = None
-    if at_hand is not None:
+    if at_hand is not None and score.by in {"region", "row"}:
         tons = at_hand.yields[:, at_hand.crops.index(crop)]
         reported = ~np.isnan(tons)
         fold = assign_folds(at_hand.regions, at_hand.weather)[reported]
@@ -423,4 +434,5 @@ def _out_of_fold(crop: str, moments: FoldedMoments, at_hand: Table | None) -> Ou
         rmse=score.tons,
         mean_absolute_error=absolute,
         r_squared=scores.r_squared(moments.total, score.rows * score.tons**2),
+        by=score.by,
     )

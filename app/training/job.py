@@ -186,7 +186,11 @@ class _Live:
     version: Version
 
     def current(self) -> scores.Current:
-        recorded = {name: crop.out_of_fold.rmse for name, crop in self.version.card.crops.items()}
+        # An error in sample is too small to be held against others.
+        recorded = {
+            name: max(crop.out_of_fold.rmse, (crop.residual_sd or 0.0) if crop.out_of_fold.by == "nothing" else 0.0)
+            for name, crop in self.version.card.crops.items()
+        }
         return scores.Current(self.version.model, recorded)
 
 
@@ -312,7 +316,7 @@ class _Attempt:
             candidate.fit, moments, rows.old, rows.new, current, may_drop=order.alone, noticed=noticed
         )
         parent = live.number if live is not None else None
-        version = candidate.version(order, harvest, stock.batches, parent, verdict, record.merged())
+        version = candidate.version(order, harvest, stock.batches, parent, verdict, record.merged(), cells)
         changes = None
         if order.dry_run:
             before = live.version.model if live is not None else None

@@ -160,12 +160,15 @@ def test_scores(card: Card) -> None:
     """With four digits and units, and a dash for what cannot be said."""
     unknown = OutOfFold(rmse=12345.6, mean_absolute_error=None, r_squared=None)
     poor = _with(card, "orange", residual_sd=None, r_squared=None, condition_number=None, out_of_fold=unknown)
+    known = poor.crops["mango"].out_of_fold.model_copy(update={"by": "season"})
+    poor = _with(poor, "mango", out_of_fold=known)
     assert _cells(grids.scores(poor)) == [
         ["", "mango", "orange", "unit"],
         ["rows", "15", "15", ""],
         ["degrees of freedom", "11", "11", ""],
         ["residual sd", "1.181", "-", "tons"],
         ["R²", "0.9991", "-", ""],
+        ["held out at a time", "a season", "-", ""],
         ["out-of-fold RMSE", "1.33", "12,350", "tons"],
         ["out-of-fold MAE", "1.21", "-", "tons"],
         ["out-of-fold R²", "0.9985", "-", ""],

@@ -1,6 +1,6 @@
 """What a training learns from: the moments of the rows that come with it, and where they are few the rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ import numpy as np
 from app.data.table_file import TableFile
 from app.data.tables import NO_YIELD, Mask, Table
 from app.errors import InvalidInput
-from app.model.cells import Cells
+from app.model.cells import MANY_REGIONS, Cells
 from app.model.folds import FoldedMoments, assign_folds
 from app.model.names import Names
 
@@ -27,7 +27,7 @@ class Harvest:
     """``moments`` by crop, each over the rows that report it; ``rows`` with a yield, ``unreported`` without.
 
     ``digest``: the sha256 of the content. ``table``: the rows; None of a file with more than 200 000. ``cells``: by
-    crop, as ``moments``; None where the rows are not held.
+    crop, as ``moments``; of such a file by season alone.
     """
 
     moments: dict[str, FoldedMoments]
@@ -35,7 +35,7 @@ class Harvest:
     unreported: int
     digest: str
     table: Table | None
-    cells: dict[str, Cells] | None
+    cells: dict[str, Cells]
 
     @classmethod
     def of(cls, source: Table | TableFile, look: Look | None = None) -> "Harvest":
@@ -54,7 +54,10 @@ class Harvest:
     def left_out(self) -> list[str]:
         """Sentences about rows that were sent and are not learned."""
         sent = self.rows + self.unreported
-        return [f"{self.unreported} of {sent} rows report no yield and are left out"] if self.unreported else []
+        said = [f"{self.unreported} of {sent} rows report no yield and are left out"] if self.unreported else []
+        if any(MANY_REGIONS in cells.regions for cells in self.cells.values()):
+            said.append(f"of a file of more than {HELD_ROWS} rows the regions are not told apart: its seasons are")
+        return said
 
 
 def _of_file(file: TableFile, look: Look | None) -> Harvest:
@@ -74,7 +77,7 @@ def _of_file(file: TableFile, look: Look | None) -> Harvest:
         raise InvalidInput(f"{file.path} was changed while it was read")
     table = _joined(sums.held)
     told = of_file if table is None else table.digest
-    cells = cells_of(table) if table is not None else None
+    cells = cells_of(table) if table is not None else sums.cells()
     return Harvest(sums.moments(), sums.rows, sums.unreported, told, table, cells)
 
 
@@ -83,6 +86,7 @@ class _Sums:
 
     def __init__(self) -> None:
         self._parts: dict[str, list[FoldedMoments]] = {}
+        self._cells: dict[str, list[Cells]] = {}
         self.rows = 0
         self.unreported = 0
         self.held: list[Table] = []
@@ -92,17 +96,27 @@ class _Sums:
         return self.rows + self.unreported
 
     def add(self, part: Table) -> None:
-        for crop, moments in moments_of(part).items():
+        learned = moments_of(part)
+        for crop, moments in learned.items():
             parts = self._parts.setdefault(crop, [])
             parts.append(moments)
             if len(parts) > MERGED_PARTS:
                 self._parts[crop] = [FoldedMoments.merge(parts).trimmed()]
+        for crop, cells in _season_cells(part, learned):
+            known = self._cells.setdefault(crop, [])
+            known.append(cells)
+            if len(known) > MERGED_PARTS:
+                self._cells[crop] = [Cells.merge(known)]
         self.rows += len(part)
         self.unreported += part.unreported
         self.held = [*self.held, part] if self.rows <= HELD_ROWS else []
 
     def moments(self) -> dict[str, FoldedMoments]:
         return {crop: FoldedMoments.merge(parts).trimmed() for crop, parts in self._parts.items()}
+
+    def cells(self) -> dict[str, Cells]:
+        """Return the cells by season, by crop."""
+        return {crop: Cells.merge(parts) for crop, parts in self._cells.items()}
 
 
 def _joined(parts: list[Table]) -> Table | None:
@@ -158,6 +172,21 @@ def cells_of(table: Table) -> dict[str, Cells]:
         except OverflowError as error:
             raise InvalidInput(f"the yields of {crop} cannot be fitted: {error}") from error
     return cells
+
+
+def _season_cells(table: Table, learned: dict[str, FoldedMoments]) -> Iterator[tuple[str, Cells]]:
+    """Yield each crop's rows, put together by season alone; ``learned``: their moments."""
+    regions, seasons = Names.of(table.regions), Names.of(table.seasons)
+    if not seasons.names:
+        told = (MANY_REGIONS,) if regions.names else ()
+        for crop, moments in learned.items():
+            yield crop, Cells.of_moments([moments.total], told, (), np.array([-1], dtype=np.int32))
+        return
+    for mask, numbers in _crops_by_rows(table).items():
+        rows: Mask | slice = slice(None) if mask is None else np.frombuffer(mask, dtype=np.bool_)
+        columns = np.column_stack([table.weather[rows], table.yields[rows][:, numbers]])
+        found = Cells.by_season(regions.names, Names(seasons.names, seasons.codes[rows]), columns)
+        yield from zip((table.crops[number] for number in numbers), found, strict=True)
 
 
 def _crops_by_rows(table: Table) -> dict[bytes | None, list[int]]:

@@ -4,6 +4,7 @@ Rows of one region and season share whatever that region and that season have of
 tell, within cells only how far the rows scatter. A panel has one row a cell.
 """
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -11,20 +12,25 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from app.model.moments import Array, triangle
+from app.model.moments import Array, Moments, triangle
 from app.model.names import Names
+from app.model.weather import FEATURE_NAMES
 
 Codes = NDArray[np.int32]
+FEATURES = len(FEATURE_NAMES)
+MANY_REGIONS = ""
+"""Is among the regions' names where rows have named regions that are not told apart."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Cells:
     """m cells of rows of k columns, the yield last; a cell for each pair of a region and a season that rows name.
 
-    ``regions`` and ``seasons``: their names. ``region`` and ``season``: each cell's, as a number into the names, -1 for
-    none, shape (m,). ``count``: its rows, shape (m,). ``mean``: their mean, in the columns' own units, shape (m, k).
-    ``within``: shape (2, k, k), the triangular factors of the rows' co-moments about the means of their cells: of rows
-    that name a region, and of those that name none, of which a cell holds those of many regions.
+    ``regions`` and ``seasons``: their names, among the former MANY_REGIONS where some rows' are not told apart.
+    ``region`` and ``season``: each cell's, as a number into the names, -1 for none, shape (m,). ``count``: its rows,
+    shape (m,). ``mean``: their mean, in the columns' own units, shape (m, k). ``within``: shape (2, k, k), the
+    triangular factors of the rows' co-moments about the means of their cells: of rows that name a region, and of those
+    that name none, of which a cell holds those of many regions.
     """
 
     regions: Sequence[str]
@@ -99,6 +105,49 @@ class Cells:
             self.count[named],
             self.mean[named],
             within,
+        )
+
+    def in_one_region(self) -> Self:
+        """Return the cells as if all rows were of one region: what tells of seasons alone."""
+        scatter = triangle(np.concatenate(list(self.within)))
+        within = np.stack([scatter, np.zeros_like(scatter)])
+        region = np.zeros_like(self.region)
+        one = dataclasses.replace(self, regions=(MANY_REGIONS,), region=region, within=within)
+        return one._put_together()  # noqa: SLF001 - of the same class
+
+    @classmethod
+    def by_season(cls, regions: Sequence[str], seasons: Names, rows: Array) -> list[Self]:
+        """Put rows together by season alone, one result for each crop.
+
+        ``regions``: those that rows name. ``rows``: shape (n, features + crops), the yields of crops that all rows
+        report last.
+        """
+        told = (MANY_REGIONS,) if len(regions) else ()
+        order = np.argsort(seasons.codes, kind="stable")
+        present, starts = np.unique(seasons.codes[order], return_index=True)
+        columns = np.take(rows, order, axis=0)
+        ends = [*starts[1:].tolist(), len(rows)]
+        parts = [Moments.of(columns[start:end]) for start, end in zip(starts.tolist(), ends, strict=True)]
+        return [cls.of_moments(parts, told, seasons.names, present, crop) for crop in range(FEATURES, rows.shape[1])]
+
+    @classmethod
+    def of_moments(
+        cls, parts: list[Moments], regions: Sequence[str], seasons: Sequence[str], present: Codes, crop: int = FEATURES
+    ) -> Self:
+        """Take each part's moments as a cell of no region.
+
+        ``present``: each part's season, as a number into the names, shape (m,). ``crop``: the column of the yield.
+        """
+        of = [part.of_columns([*range(FEATURES), crop]) for part in parts]
+        within = triangle(np.concatenate([part.factor for part in of]))
+        return cls(
+            regions,
+            seasons,
+            np.full(len(of), -1, dtype=np.int32),
+            present,
+            np.array([part.count for part in of], dtype=np.float64),
+            np.stack([part.mean for part in of]),
+            np.stack([np.zeros_like(within), within]),
         )
 
     def to_arrays(self, prefix: str) -> dict[str, NDArray[np.generic]]:

@@ -46,7 +46,8 @@ class Part(NamedTuple):
 class Components:
     """The variances of a yield's deviations from its line, tons²: by region, by season, and the ``noise`` of each row.
 
-    ``rows``: those that name their region, from which this was learned; ``degrees``: of freedom, that the noise has.
+    ``rows``: those that name their region, or all where none does, from which this was learned; ``degrees``: of
+    freedom, that the noise has.
     """
 
     rows: int
@@ -64,9 +65,8 @@ class Components:
     def of(cls, cells: Cells) -> "Components | None":
         """Estimate them; None where the rows are too few, or nothing is seen of regions and seasons."""
         named = cells.named()
-        if not len(named.count):
-            return None
-        sums = _Sums(named, has_seasons=_has_seasons(cells))
+        known = named if len(named.count) else cells.in_one_region()
+        sums = _Sums(known, has_seasons=_has_seasons(cells))
         region, season = sums.both() or (0.0, 0.0)
         if not region and not season:
             region, season = sums.alone(sums.region), sums.alone(sums.season)

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from app.model.cells import Cells
+from app.model.cells import MANY_REGIONS, Cells
 from app.model.fit import least_squares
 from app.model.folds import FoldedMoments
 from app.model.moments import Array, Moments, triangle
@@ -48,7 +48,7 @@ def held_out(moments: FoldedMoments, cells: Cells | None) -> HeldOut:
 
 
 def _by(folds: int, cells: Cells | None) -> By:
-    if cells is None:
+    if cells is None or MANY_REGIONS in cells.regions:
         return "region" if folds >= LEAST_FOLDS else "nothing"
     named = cells.region >= 0
     regions = len(np.unique(cells.region[named]))

@@ -254,8 +254,7 @@ class _Stock:
         if harvest is not None and harvest.table is not None and not order.alone:
             there_already = list(repeats.sentences(harvest.table, cells))
         if new is not None and harvest is not None:
-            no_cells += harvest.rows if harvest.cells is None else 0
-            for crop, those in (harvest.cells or {}).items():
+            for crop, those in harvest.cells.items():
                 cells.setdefault(crop, []).append(those)
         merged = {crop: Cells.merge(parts) for crop, parts in cells.items()}
         regions = transaction.region_means(kept) if order.dry_run else {}
@@ -308,6 +307,11 @@ class _Attempt:
         # Where some rows are not known by region and season, what can be said of the others would be taken for all.
         cells = stock.cells if not stock.no_cells else {}
         candidate = Candidate.of(order, harvest, rows, cells, progress)
+        if stock.no_cells:
+            candidate.left_out.append(
+                f"{stock.no_cells} rows of earlier batches are not known by region and season, since they are not "
+                "stored: predictions are by the common line"
+            )
         progress(Step("scoring"))
         current = live.current() if live is not None else None
         moments = candidate.moments

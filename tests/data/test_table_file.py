@@ -14,7 +14,7 @@ from pyarrow import parquet
 
 from app.data import harvest as harvests
 from app.data import table_file
-from app.data.harvest import Harvest
+from app.data.harvest import Harvest, cells_of
 from app.data.table_file import TableFile
 from app.data.tables import Table, parse_observations
 from app.errors import FieldError, InvalidInput, MalformedInput, OrchardError
@@ -194,7 +194,14 @@ def test_a_harvest_in_parts_has_the_moments_of_the_whole(write: Write, monkeypat
     assert passed.table is None
     assert passed.digest != whole.digest
     assert (passed.rows, passed.unreported) == (whole.rows, whole.unreported) == (90, 1)
-    assert passed.left_out == ["1 of 91 rows report no yield and are left out"]
+    assert passed.left_out == [
+        "1 of 91 rows report no yield and are left out",
+        "of a file of more than 50 rows the regions are not told apart: its seasons are",
+    ]
+    for crop, cells in passed.cells.items():
+        by_season = cells_of(parse_observations(text.encode()))[crop]
+        assert np.sum(cells.count) == np.sum(by_season.count)
+        assert set(cells.region.tolist()) == {-1}
     for crop, moments in whole.moments.items():
         found = passed.moments[crop]
         assert [part.count for part in found.folds] == [part.count for part in moments.folds]

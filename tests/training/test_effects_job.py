@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy as sql
 
 from app.cli import grids
+from app.data.observations import Observations
 from app.data.provenance import Provenance
 from app.data.table_file import TableFile
 from app.data.tables import Table
@@ -92,8 +94,8 @@ def test_where_nothing_is_seen_nothing_is_said(job: Job, table: Table) -> None:
     assert _effects(job, table) is None
 
 
-def test_a_file_in_passing_says_nothing(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where some rows are not known by region and season, the others do not stand for them."""
+def test_a_file_in_passing_tells_of_seasons_alone(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its regions are not told apart, and the card says so; its seasons are those of the rows as one region."""
     path = tmp_path / "large.csv"
     table = _panel(15, 10)
     lines = [
@@ -103,9 +105,35 @@ def test_a_file_in_passing_says_nothing(job: Job, tmp_path: Path, monkeypatch: p
         )
     ]
     path.write_text("region,season,temperature,rainfall,humidity,corn\n" + "\n".join(lines))
-    assert _effects(job, TableFile(path)) is not None
     monkeypatch.setattr("app.data.harvest.HELD_ROWS", 100)
-    assert _effects(job, TableFile(path)) is None
+    version = job.run(Order(Provenance("test", "test", ""), TableFile(path), alone=True)).version
+    effects = version.card.crops["corn"].effects
+    assert effects is not None
+    assert effects.region is None
+    assert effects.season is not None
+    assert (effects.rows, effects.season.groups) == (REGIONS * SEASONS, SEASONS)
+    assert effects.season.deviation == pytest.approx(10, rel=0.6)
+    assert version.card.left_out == ["of a file of more than 100 rows the regions are not told apart: its seasons are"]
+    assert version.regions == ()
+    as_one = Cells.of(
+        Names.of(["all"] * len(table)), Names.of(table.seasons), np.column_stack([table.weather, table.yields])
+    )
+    found = Components.of(as_one)
+    assert found is not None
+    assert effects.season.deviation**2 == pytest.approx(found.season.variance, rel=1e-9)
+
+
+def test_rows_that_are_not_known_by_region_are_told(job: Job, settings: Settings) -> None:
+    """Others do not stand for them: predictions are by the common line, and the card says why."""
+    assert _effects(job, _panel(15, 10)) is not None
+    observations = Observations(settings.database)
+    with observations.transaction() as transaction:
+        transaction._change(transaction.all()[0].id, sql.true(), cells=None, cells_sha256=None)  # noqa: SLF001
+    observations.close()
+    version = job.run(Order(Provenance("test", "test", ""), None, activate="always")).version
+    assert version.card.crops["corn"].effects is None
+    (said,) = version.card.left_out
+    assert said.startswith("180 rows of earlier batches are not known by region and season, since they are not stored")
 
 
 def _learned(job: Job, table: Table) -> Version:

@@ -23,12 +23,17 @@ UP_TO_1 = int(np.searchsorted(LOG_EDGES, 0.0))
 """The bins that hold r <= 1: the rows inside their 95% interval."""
 BEYOND = 1e6
 """A row farther off counts as this far in the sums of z, which therefore stay finite; the counts know no such bound."""
+MOST_SEASONS = 500
+"""With more seasons than these their names are not seasons, as in `app.model.components`: of rows that each have one of
+their own nothing is said by season, and a version's card would outgrow its file's header."""
 _COLUMNS = ("count", "total", "squares", "within_80", "shared")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Sketch:
     """One crop's rows by season, S of them, in the order in which they first appear; None: the rows without one.
+
+    Of more than 500 seasons there is but None.
 
     z = (y - ŷ) / (the standard error of predicting y) of a row, and r = |z| / t(95%, df), of the degrees of freedom
     of the model that predicted it: a row lies inside its 95% interval where r <= 1. Neither has a unit.
@@ -73,7 +78,7 @@ class Sketch:
             raise ValueError("the quantiles of t are to be 0 < t_80 <= t_95")
         if not ((shared >= 0.0) & (shared <= 1.0)).all():
             raise ValueError("what rows share of their variance is to be 0 to 1")
-        names, place = _numbered(seasons if isinstance(seasons, Names) else Names.of(seasons))
+        names, place = _seasons(*_numbered(seasons if isinstance(seasons, Names) else Names.of(seasons)))
         away, kept = np.abs(z), np.clip(z, -BEYOND, BEYOND)
         # A quotient rounds to 1 only where both are equal, so that r <= 1 is |z| <= t exactly.
         bins = np.searchsorted(np.exp2(LOG_EDGES[1:-1]), away / t_95)
@@ -88,12 +93,13 @@ class Sketch:
         """Add those of disjoint sets of rows, season by season; of no set it is the one without rows."""
         present = list(parts)
         numbers: dict[str | None, int] = {}
-        place = [numbers.setdefault(name, len(numbers)) for part in present for name in part.seasons]
+        given = [numbers.setdefault(name, len(numbers)) for part in present for name in part.seasons]
+        names, place = _seasons(tuple(numbers), np.array(given, dtype=np.intp))
         tables = [np.column_stack([*(getattr(part, name) for name in _COLUMNS), part.bins]) for part in present]
         rows = np.concatenate([np.zeros((0, len(_COLUMNS) + BINS)), *tables])
-        sums = group_sums(np.array(place, dtype=np.intp), len(numbers), rows)
+        sums = group_sums(place, len(names), rows)
         count, total, squares, within_80, shared = np.ascontiguousarray(sums[:, : len(_COLUMNS)].T)
-        return cls(tuple(numbers), count, total, squares, within_80, shared, sums[:, len(_COLUMNS) :])
+        return cls(names, count, total, squares, within_80, shared, sums[:, len(_COLUMNS) :])
 
     @property
     def independent(self) -> float:
@@ -153,3 +159,10 @@ def _numbered(names: Names) -> tuple[tuple[str | None, ...], NDArray[np.integer]
     number = np.empty_like(order)
     number[order] = np.arange(len(order))
     return tuple(names.names[code] if code >= 0 else None for code in present[order].tolist()), number[place]
+
+
+def _seasons(
+    names: tuple[str | None, ...], place: NDArray[np.integer]
+) -> tuple[tuple[str | None, ...], NDArray[np.integer]]:
+    """Return the seasons that rows are of, and each row's as a number into them: none where their names are none."""
+    return (names, place) if len(names) <= MOST_SEASONS else ((None,), np.zeros_like(place))

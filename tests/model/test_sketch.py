@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.model.names import Names
-from app.model.sketch import BEYOND, BINS, LOG_EDGES, UP_TO_1, Sketch
+from app.model.sketch import BEYOND, BINS, LOG_EDGES, MOST_SEASONS, UP_TO_1, Sketch
 from app.model.student import t_quantile
 
 T_95, T_80 = t_quantile(0.95, 11), t_quantile(0.80, 11)
@@ -169,3 +169,19 @@ def test_names_that_are_not_those_of_its_seasons() -> None:
     for names in (("2024", "2025", None), ("2024", "2024")):
         with pytest.raises(ValueError, match="of the sketch"):
             Sketch.from_arrays("", sketch.to_arrays(""), names)
+
+
+def test_too_many_names_are_no_seasons() -> None:
+    """Of 500 each is told; with one more their rows count all the same, as of none, also where they come in parts."""
+    z = np.linspace(-3.0, 3.0, MOST_SEASONS + 1)
+    names = [str(number) for number in range(MOST_SEASONS + 1)]
+    all_but_one = Sketch.of(names[:-1], z[:-1], 2.0, 1.3)
+    assert list(all_but_one.seasons) == names[:-1]
+    together = Sketch.of(names, z, 2.0, 1.3)
+    assert (together.seasons, together.count.tolist()) == ((None,), [MOST_SEASONS + 1])
+    merged = Sketch.merge([all_but_one, Sketch.of(names[-1:], z[-1:], 2.0, 1.3)])
+    again = Sketch.merge([together, Sketch.of(names[:1], z[:1], 2.0, 1.3)])
+    assert merged.seasons == (None,)
+    assert merged.bins.tolist() == together.bins.tolist()
+    assert merged.squares == pytest.approx(together.squares)
+    assert again.seasons == (None, "0")

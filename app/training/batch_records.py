@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from app.data.observations import Batch, Transaction
-from app.errors import OrchardError, StoreDamaged
+from app.errors import NotFound, StoreDamaged, StoreTooNew
 from app.model.sketch import Sketch
 from app.store.line import LogLine
 from app.store.registry import Registry
@@ -19,7 +19,8 @@ logger = logging.getLogger("orchard.training")
 class BatchRecords:
     """What batches' yields were predicted as before they were known: ``by_batch``, by its id, and crop.
 
-    ``found``: the stored batches of which nobody has asked before.
+    ``found``: the stored batches of which nobody has asked before. What is damaged may be restored: of a batch that it
+    leaves without a record the next training asks again.
     """
 
     by_batch: dict[str, dict[str, Sketch]]
@@ -38,12 +39,16 @@ class BatchRecords:
         missing = [batch for batch in stored if known[batch.id] is None]
         asking = _Asking({batch.id for batch in stored}, registry) if missing else None
         by_batch: dict[str, dict[str, Sketch]] = {}
+        found = []
         for batch in stored:
             record = known[batch.id]
-            by_batch[batch.id] = asking.record(batch, transaction) if asking and record is None else record or {}
+            if record is None and asking is not None:
+                record = asking.record(batch, transaction)
+                found += [batch.id] if record is not None else []
+            by_batch[batch.id] = record or {}
         if new is not None:
             by_batch[new.id] = coming.by_crop()
-        return cls(by_batch, [batch.id for batch in missing])
+        return cls(by_batch, found)
 
     def merged(self) -> dict[str, Sketch]:
         """Return the record of all the batches, by crop."""
@@ -63,23 +68,30 @@ class _Asking:
         self._lines = sorted(registry.log().lines, key=lambda line: line.number)
         self._versions: dict[str, Version | None] = {}
 
-    def record(self, batch: Batch, transaction: Transaction) -> dict[str, Sketch]:
-        """Return what the version that was live would have said; nothing where there was none, or none that could."""
+    def record(self, batch: Batch, transaction: Transaction) -> dict[str, Sketch] | None:
+        """Return what the version that was live would have said; nothing where there was none, or none that could.
+
+        None where it cannot be said now, since something is damaged.
+        """
         line = next((line for line in reversed(self._lines) if line.when <= batch.created), None)
-        version = self._version(line) if line is not None else None
-        if version is None or batch.id in version.card.batches or not self._used & set(version.card.batches):
+        if line is None:
+            return {}
+        version = self._version(line)
+        if version is None:
+            return None
+        if batch.id in version.card.batches or not self._used & set(version.card.batches):
             return {}  # a version that has learned other rows alone was not asked to predict these
         try:
             return record_of(transaction.tables(batch), version.model)
         except StoreDamaged as error:
             logger.warning("what was predicted of batch %s is not known: %s", batch.id, error.detail)
-            return {}
+            return None
 
     def _version(self, line: LogLine) -> Version | None:
         if line.version not in self._versions:
             try:
                 self._versions[line.version] = self._registry.read(line.version, line.sha256)
-            except OrchardError as error:
+            except (NotFound, StoreDamaged, StoreTooNew) as error:
                 logger.warning("what version %s would have said is not known: %s", line.version, error.detail)
                 self._versions[line.version] = None
         return self._versions[line.version]

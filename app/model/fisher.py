@@ -62,7 +62,7 @@ def _not_zero(number: float) -> float:
 def f_quantile(probability: float, numerator: int, denominator: int) -> float:
     """Return x with P(F <= x) = ``probability`` (0 to 1, exclusive), by bisection on its logarithm.
 
-    Relative error below 1e-10 (tested against SciPy).
+    Relative error below 1e-8 (tested against SciPy).
     """
     low, high = math.log(1e-12), math.log(1e12)
     while high - low > NEAR:

@@ -95,9 +95,10 @@ def _without_season(
 ) -> tuple[Array, Array]:
     """Return what is predicted with the season known, as far as its rows tell it, and the error of that."""
     predicted, error = predicted.copy(), error.copy()
-    for code in np.unique(seasons.codes[seasons.codes >= 0]).tolist():
-        of = seasons.codes == code
-        if np.sum(of) >= FEW:
+    order = np.argsort(seasons.codes, kind="stable")
+    codes, first = np.unique(seasons.codes[order], return_index=True)
+    for code, of in zip(codes.tolist(), np.split(order, first)[1:], strict=True):
+        if code >= 0 and len(of) >= FEW:
             predicted[of] += np.median(tons[of] - predicted[of])
             error[of] = own_error[of]
     return predicted, error

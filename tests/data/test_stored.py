@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import sqlalchemy as sql
 
 from app.data import stored
@@ -17,6 +18,7 @@ from app.data.provenance import Once
 from app.errors import StoreDamaged, StoreTooNew
 from app.model.cells import Cells
 from app.model.names import Names
+from app.model.sketch import Sketch
 from app.stored_formats import DATABASE
 from tests.conftest import ROOT
 from tests.postgresql import Cluster
@@ -313,3 +315,135 @@ def test_cells_may_have_many_long_names() -> None:
     found = stored.unpacked_cells(packed["cells"])["corn"]
     assert list(found.regions) == list(names.names)
     assert stored.packed_cells({}) == stored.packed_cells(None) == {"cells": None, "cells_sha256": None}
+
+
+def _format_4(url: str) -> None:
+    """Leave a database as the version before records left it."""
+    engine = sql.create_engine(url)
+    with pytest.MonkeyPatch.context() as patch, engine.begin() as connection:
+        patch.setattr(stored, "DATABASE", 4)
+        stored.bring_up_to_date(connection)
+    with engine.connect() as connection:
+        assert "record" not in {column["name"] for column in sql.inspect(connection).get_columns("batches")}
+        assert connection.execute(sql.text("SELECT number FROM orchard_format")).scalar() == 4
+    engine.dispose()
+
+
+def _record() -> dict[str, Sketch]:
+    z = np.array([0.5, -1.7, 3.0, 0.0])
+    return {"blé": Sketch.of(["2025", None, "2026", "2025"], z, 2.2, 1.4), "mango": Sketch.of(["été"], z[:1], 2.2, 1.4)}
+
+
+def _arrays(record: dict[str, Sketch] | None) -> object:
+    assert record is not None
+    return [
+        (crop, of.seasons, {name: each.tolist() for name, each in of.to_arrays("").items()})
+        for crop, of in record.items()
+    ]
+
+
+def test_a_database_of_format_4_is_brought_up_to_date(url: str) -> None:
+    """Its batches have no record, which can be kept once."""
+    _format_4(url)
+    observations = Observations(url)
+    with observations.transaction() as transaction:
+        batches = transaction.all()
+        assert transaction.records(batches) == {batch.id: None for batch in batches}
+        transaction.keep_record(batches[0].id, _record())
+        transaction.keep_record(batches[2].id, {})
+        transaction.keep_record(batches[0].id, {})
+    with observations.reading() as transaction:
+        found = transaction.records(transaction.all())
+        assert list(transaction.faults()) == []
+        assert transaction.all() == batches
+    observations.close()
+    assert _arrays(found[batches[0].id]) == _arrays(_record())
+    assert [found[batch.id] for batch in batches[1:]] == [None, {}, None, None]
+
+
+def test_what_was_damaged_before_records_is_told_after(url: str) -> None:
+    """A batch that was not what was written in format 4 is not vouched for in the next."""
+    _format_4(url)
+    _execute(url, "UPDATE batches SET who = 'otto' WHERE note = 'late'")
+    observations = Observations(url)
+    with observations.reading() as transaction:
+        (fault,) = transaction.faults()
+    observations.close()
+    assert "is damaged" in fault
+
+
+def test_a_record_stays_with_its_batch(observations: Observations) -> None:
+    """Whatever becomes of that; only the records that are asked for are read."""
+    with observations.transaction() as transaction:
+        first, second, *_ = transaction.all()
+        transaction.keep_record(first.id, _record())
+        transaction.withdraw(first.id, "anna", "")
+        transaction.restore(first.id, "anna", "")
+    with observations.reading() as transaction:
+        assert _arrays(transaction.records([first])[first.id]) == _arrays(_record())
+        assert transaction.records([second]) == {second.id: None}
+        assert transaction.records([]) == {}
+        assert list(transaction.faults()) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "record_sha256 = 'x'",
+        "record = NULL",
+        "record_sha256 = NULL",
+        "record = moments, record_sha256 = moments_sha256",
+    ],
+)
+def test_a_record_that_is_not_what_was_written(observations: Observations, url: str, change: str) -> None:
+    """It is told, by the batch's checksum or its own, and not taken for one, nor for none."""
+    with observations.transaction() as transaction:
+        batch = transaction.all()[0]
+        transaction.keep_record(batch.id, _record())
+    _execute(url, f"UPDATE batches SET {change} WHERE rows = 15")  # noqa: S608 - ours
+    with observations.reading() as transaction:
+        told = list(transaction.faults())
+        with pytest.raises(StoreDamaged, match="the record of batch"):
+            transaction.records([batch])
+    assert any("the record of batch" in sentence for sentence in told)
+
+
+def test_every_bit_of_a_record_is_looked_at(observations: Observations, url: str) -> None:
+    """A batch whose record is damaged can be withdrawn, and then keeps no training from going on."""
+    with observations.transaction() as transaction:
+        batch, other, *_ = transaction.all()
+        transaction.keep_record(batch.id, _record())
+    content = stored.packed_record(_record())["record"]
+    engine = sql.create_engine(url)
+    for place in range(0, len(content), 331):
+        damaged = bytearray(content)
+        damaged[place] ^= 0x10
+        with engine.begin() as connection:
+            change = sql.update(stored.BATCHES).where(stored.BATCHES.c.id == batch.id).values(record=bytes(damaged))
+            connection.execute(change)
+        with observations.reading() as transaction, pytest.raises(StoreDamaged, match="withdraw the batch"):
+            transaction.records([batch, other])
+    engine.dispose()
+    with observations.transaction() as transaction:
+        transaction.withdraw(batch.id, "anna", "its record is damaged")
+    with observations.reading() as transaction:
+        assert set(transaction.records(transaction.active())) == {one.id for one in transaction.active()}
+
+
+def test_a_record_is_what_was_packed() -> None:
+    """Crops and seasons of any name; no crop at all; what is none is refused."""
+    assert _arrays(stored.unpacked_record(stored.packed_record(_record())["record"])) == _arrays(_record())
+    assert stored.unpacked_record(stored.packed_record({})["record"]) == {}
+    long = {"é" * 200: Sketch.of([f"{number:0199}東" for number in range(500)], np.zeros(500), 2.2, 1.4)}
+    assert _arrays(stored.unpacked_record(stored.packed_record(long)["record"])) == _arrays(long)
+    tensors = safetensors.numpy.load(stored.packed_record(_record())["record"])
+    spoilt = (
+        {"crops": tensors["crops"]},
+        tensors | {"0/seasons": tensors["1/seasons"]},
+        tensors | {"0/seasons": np.frombuffer(b"7", np.uint8)},
+        tensors | {"0/bins": tensors["0/bins"][:, :-1]},
+        tensors | {"0/count": tensors["0/count"] + 1},
+    )
+    for wrong in spoilt:
+        with pytest.raises((ValueError, KeyError, TypeError)):
+            stored.unpacked_record(safetensors.numpy.save(wrong))

@@ -66,3 +66,13 @@ def panel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = tmp_path_factory.mktemp("panel") / "store"
     learned(with_effects(), store)
     return store
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store whose live version 2 has a record, of `tests.panels.surprised`; not to be written to."""
+    from tests.panels import surprised  # noqa: PLC0415 - as above
+
+    store = tmp_path_factory.mktemp("recorded") / "store"
+    surprised(store)
+    return store

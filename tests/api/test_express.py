@@ -9,25 +9,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.data.provenance import Provenance
 from app.data.tables import Table, parse_observations
 from app.settings import Settings
-from app.training.job import Job
-from app.training.order import Order
 from tests.asking import Service
-from tests.panels import with_effects
+from tests.panels import learned, surprised, with_effects
 
 
-@pytest.fixture(scope="module", params=["tutorial", "two spreads", "effects"])
+@pytest.fixture(scope="module", params=["tutorial", "two spreads", "effects", "a record"])
 def service(
     request: pytest.FixtureRequest, tutorial: Table, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    """Return services whose crops have the same rows, and different rows, and regions that differ."""
+    """Return services whose crops have the same rows, and different rows, regions that differ, and wider intervals."""
     store = Settings(model_store=tmp_path_factory.mktemp("store"))
-    table = {"tutorial": tutorial, "two spreads": _two_spreads(), "effects": with_effects()}[request.param]
-    job = Job(store)
-    job.run(Order(Provenance("test", "test"), table, alone=True))
-    job.close()
+    if request.param == "a record":
+        surprised(store.model_store)
+    else:
+        tables = {"tutorial": tutorial, "two spreads": _two_spreads(), "effects": with_effects()}
+        learned(tables[request.param], store.model_store)
     service = Service(store)
     yield service
     service.close()
@@ -85,6 +83,9 @@ def test_both_paths_answer_the_same_bytes(service: Service, body: dict[str, Any]
         ({}, "version=9"),
         ({}, "effects=all"),
         ({}, "effects=some"),
+        ({}, "exact=false"),
+        ({}, "exact=true"),
+        ({}, "exact=perhaps"),
     ],
 )
 def test_other_requests_are_answered_alike(service: Service, headers: dict[str, str], query: str) -> None:

@@ -115,7 +115,7 @@ def _about(crop: str, rows: _Rows) -> Iterator[str]:
     impossible = np.setdiff1d(np.flatnonzero(away > _bound(len(away), rows.degrees)), explained)
     if len(impossible):
         farthest = float(away[impossible].max())
-        yield f"{crop}: {_told(rows, impossible)} up to {farthest:.1f} standard errors from it; {WAY_OUT}"
+        yield f"{crop}: {_told(rows, impossible)} up to {rounded(farthest)} standard errors from it; {WAY_OUT}"
     if rows.by_region and not slips and not len(impossible):
         yield from _mixed(crop, away)
 

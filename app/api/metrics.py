@@ -15,6 +15,7 @@ from starlette.responses import Response
 from app.api.openapi.parts import documented
 from app.api.services import Services, ServicesDep
 from app.errors import NotReady
+from app.model.lean import newest
 from app.model.linear import LinearModel
 from app.model.record import INNER, OUTER
 from app.serving.drift import drift
@@ -162,7 +163,7 @@ def _record(model: LinearModel) -> Iterator[Metric]:
     )
     season = GaugeMetricFamily(
         "orchard_record_season",
-        "By season, the mean of (reported - predicted) / its standard error.",
+        "Of the last seasons, the mean of (reported - predicted) / its standard error.",
         labels=["crop", "season"],
     )
     for crop, record in crops:
@@ -170,9 +171,8 @@ def _record(model: LinearModel) -> Iterator[Metric]:
         for level in (INNER, OUTER):
             held.add_metric([crop.crop, f"{level:g}"], float(record.inside(level, crop.degrees)))
             wider.add_metric([crop.crop, f"{level:g}"], crop.widening(level))
-        sketch = record.sketch
-        for name, mean in zip(sketch.seasons, (sketch.total / sketch.count).tolist(), strict=True):
-            season.add_metric([crop.crop, name or ""], mean)
+        for name, mean in newest(record.sketch):
+            season.add_metric([crop.crop, name], mean)
     yield from (rows, held, wider, season)
 
 

@@ -55,10 +55,15 @@ class Lean:
 
 def _run(sketch: Sketch) -> list[float]:
     """Return the mean z of the last seasons that are on the same side, the newest first."""
+    last = [mean for _, mean in newest(sketch)]
+    return list(itertools.takewhile(lambda mean: mean != 0.0 and (mean > 0.0) == (last[0] > 0.0), last))
+
+
+def newest(sketch: Sketch) -> list[tuple[str, float]]:
+    """Return the last seasons, as many as are looked at, the newest first, with the mean z of each."""
     means = (sketch.total / sketch.count).tolist()
     named = [(season, mean) for season, mean in zip(sketch.seasons, means, strict=True) if season is not None]
-    newest = [mean for _, mean in sorted(named, key=lambda one: _natural(one[0]), reverse=True)][:LONGEST]
-    return list(itertools.takewhile(lambda mean: mean != 0.0 and (mean > 0.0) == (newest[0] > 0.0), newest))
+    return sorted(named, key=lambda one: _natural(one[0]), reverse=True)[:LONGEST]
 
 
 def _by_chance(means: list[float]) -> float:

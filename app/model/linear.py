@@ -207,10 +207,19 @@ class CropModel:
             return self.tons(weather)
         return self.effects.tons(weather, place)
 
+    @property
+    def floor(self) -> float:
+        """How many times as large as those of its intervals the standard errors are that yields are held against.
+
+        At least 1: they are not below what rounding a yield to three digits makes. Infinite where the line is exact.
+        """
+        own = math.sqrt(self.effects.noise) if self.effects is not None else self.residual_sd
+        return max(1.0, self.resolution / own) if own and not self.is_exact else math.inf
+
     def expected(self, weather: Sequence[Array], places: NDArray[np.intp] | None) -> tuple[Array, Array]:
         """Return the predictions for n regions and their standard errors, tons, shape (n,).
 
-        They are at least what rounding a yield to three digits makes; `noise` is not 0.
+        They are at least what rounding a yield to three digits makes (`floor`); `noise` is not 0.
         """
         if self.effects is None or places is None:
             return self.tons(weather), self.noise * np.sqrt(1.0 + self.spread.leverage(weather))
@@ -272,7 +281,7 @@ class CropModel:
         return float(self.effects.tons(self.spread.center, self.effects.unseen))
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=64)
 def _widening(record: Record, level: float, degrees: float) -> float:
     """Remember what takes a search: records are compared as the objects that they are."""
     return record.factor(level, degrees)
@@ -333,7 +342,9 @@ class LinearModel:
         """The same without effects: each crop's common line."""
         if not self.has_effects:
             return self
-        return type(self)(self.features, tuple(replace(crop, effects=None) for crop in self.crops))
+        # The record of a crop with effects is of predictions with them.
+        crops = (crop if crop.effects is None else replace(crop, effects=None, record=None) for crop in self.crops)
+        return type(self)(self.features, tuple(crops))
 
     @cached_property
     def plain(self) -> "LinearModel":

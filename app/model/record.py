@@ -22,6 +22,8 @@ CHANCE = 0.05
 INNER = 0.80
 OUTER = 0.95
 """The two levels of which rows are counted exactly."""
+NESTED = (0.5, 0.8, 0.9, 0.95, 0.99)
+"""Levels whose intervals those of higher levels hold."""
 _SLACK = 1e-9
 """So that (n + 1) · level, meant to be whole, is not rounded up for its last bit."""
 _MOST_DECIMALS = 9
@@ -77,6 +79,13 @@ class Record:
         """
         if self.rows < LEAST:
             return 1.0
+        # An interval of a lower level lies within those of higher ones, whatever the tests of each say.
+        lower = (known for known in NESTED if known < level)
+        least = max((self._alone(known, degrees) * _reach(known, degrees) for known in lower), default=0.0)
+        return max(self._alone(level, degrees), least / _reach(level, degrees))
+
+    def _alone(self, level: float, degrees: float) -> float:
+        """Return the factor that one level asks for."""
         # Rows of a season are outside together: so many of them tell as much as fewer that are not.
         weight = self.sketch.independent / self.rows
         inside = self._whole_inside(level, degrees)
@@ -119,12 +128,12 @@ class Record:
         if factor == 1.0:
             return None
         promised = f"{100.0 * level:.10g}"
+        wide = f"this one is {_unlike(factor, (1.0,), 2)} times as wide as its rows alone would have it"
+        if self._alone(level, degrees) == 1.0:
+            return f"{crop}: narrower intervals than those of {promised}% held less than they promise; {wide}"
         decimals = len(promised.partition(".")[2])
         held = _unlike(100.0 * self._whole_inside(level, degrees) / self.rows, (float(promised),), decimals)
-        return (
-            f"{crop}: {promised}% intervals held {held}% of the {self.rows:,} yields reported since; this one is "
-            f"{_unlike(factor, (1.0,), 2)} times as wide as its rows alone would have it"
-        )
+        return f"{crop}: {promised}% intervals held {held}% of the {self.rows:,} yields reported since; {wide}"
 
     def lean(self) -> Lean | None:
         """Return whether the last seasons all came out on the same side of what was predicted."""

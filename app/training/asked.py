@@ -1,5 +1,6 @@
 """Yields that are reported, asked of a version that does not know them: what it would have said."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -19,15 +20,16 @@ class Asked:
     """One crop's n rows: ``tons`` reported, NaN where none were, and ``predicted``, shape (n,).
 
     ``error``: the standard error of predicting one, and ``own_error`` that of one whose season is known, tons, shape
-    (n,). ``degrees``: of freedom, that these have. ``by_region``: whether the model knows regions to differ;
-    ``by_season``: whether it knows what rows of a season share. ``t_95``, ``t_80``: the quantiles of Student's t that
-    intervals are made of, shape (n,) or one for all. ``shared``: what share of the error's variance all rows of a
-    season have in common, shape (n,).
+    (n,); ``floor``: how many times as large as those of intervals these are. ``degrees``: of freedom, that they have.
+    ``by_region``: whether the model knows regions to differ; ``by_season``: whether it knows what rows of a season
+    share. ``t_95``, ``t_80``: the quantiles of Student's t that intervals are made of, shape (n,) or one for all.
+    ``shared``: what share of the error's variance all rows of a season have in common, shape (n,).
     """
 
     crop: str
     tons: Array
     predicted: Array
+    floor: float
     error: Array
     own_error: Array
     degrees: float
@@ -58,15 +60,20 @@ class Asked:
         t_95, t_80 = (_quantiles(crop, places, level) for level in (0.95, 0.8))
         known = (crop.degrees, by_region > 0, crop.effects is not None)
         shared = crop.shared(list(table.weather.T), places)
-        return cls(crop.crop, tons, predicted, error, own_error, *known, t_95, t_80, shared)
+        return cls(crop.crop, tons, predicted, crop.floor, error, own_error, *known, t_95, t_80, shared)
 
     def sketch(self, seasons: Names) -> Sketch | None:
-        """Return how far the rows lay from what was said, by season; None where no yield is reported."""
+        """Return how far the rows lay from what was said, by season.
+
+        None where no yield is reported, or where intervals have no width, as those of an exact line.
+        """
         of = np.flatnonzero(~np.isnan(self.tons))
-        if not len(of):
+        if not len(of) or math.isinf(self.floor):
             return None
         t_95, t_80 = (t if isinstance(t, float) else t[of] for t in (self.t_95, self.t_80))
-        return Sketch.of(Names(seasons.names, seasons.codes[of]), self.away[of], t_95, t_80, self.shared[of])
+        return Sketch.of(
+            Names(seasons.names, seasons.codes[of]), self.floor * self.away[of], t_95, t_80, self.shared[of]
+        )
 
 
 def _quantiles(crop: CropModel, places: NDArray[np.intp] | None, level: float) -> Array | float:

@@ -10,7 +10,7 @@ from app.model.sketch import Sketch
 from app.store.line import LogLine
 from app.store.registry import Registry
 from app.store.version import Version
-from app.training.asked import RecordOf, record_of
+from app.training.asked import record_of
 
 logger = logging.getLogger("orchard.training")
 
@@ -28,7 +28,12 @@ class BatchRecords:
 
     @classmethod
     def of(
-        cls, batches: list[Batch], new: Batch | None, coming: RecordOf, transaction: Transaction, registry: Registry
+        cls,
+        batches: list[Batch],
+        new: Batch | None,
+        coming: dict[str, Sketch],
+        transaction: Transaction,
+        registry: Registry,
     ) -> Self:
         """Read them; where one has none, ask the version that was live when the batch came.
 
@@ -47,7 +52,7 @@ class BatchRecords:
                 found += [batch.id] if record is not None else []
             by_batch[batch.id] = record or {}
         if new is not None:
-            by_batch[new.id] = coming.by_crop()
+            by_batch[new.id] = coming
         return cls(by_batch, found)
 
     def merged(self) -> dict[str, Sketch]:

@@ -115,7 +115,8 @@ class Job:
             for batch in stock.unlearned:
                 for table in transaction.tables(batch):
                     seen.stored(table)
-            record = BatchRecords.of(stock.batches, stock.new, seen.record, transaction, self._registry)
+            coming = seen.record.by_crop() if stock.is_news else {}
+            record = BatchRecords.of(stock.batches, stock.new, coming, transaction, self._registry)
         attempt = _Attempt.of(order, harvest, seen, stock, record, live, progress)
         if order.dry_run:
             return attempt.outcome(None)
@@ -216,7 +217,9 @@ class _Stock:
     ``new``: that one's entry, if it is to be stored. ``taken_up``: one that is stored already and was withdrawn.
     ``replaced``: those that the new one is to stand for. ``cells``: all rows by region and season, by crop;
     ``no_cells`` rows are not known so. ``unlearned``: stored batches that the live version has not learned.
-    ``there_already``: sentences about rows that would count twice. ``regions``: mean weather by region, for a dry run.
+    ``there_already``: sentences about rows that would count twice.
+    ``is_news``: whether the live version cannot know the rows that come: none is there already, and none of the batches
+    that it has learned is withdrawn, which the rows might correct. ``regions``: mean weather by region, for a dry run.
     """
 
     batches: list[Batch]
@@ -228,6 +231,7 @@ class _Stock:
     no_cells: int
     unlearned: list[Batch]
     there_already: list[str]
+    is_news: bool
     regions: dict[str | None, RegionMean]
 
     @classmethod
@@ -268,6 +272,7 @@ class _Stock:
             no_cells,
             [] if order.alone else unlearned,
             there_already,
+            not there_already and learned <= {batch.id for batch in kept},
             regions,
         )
 

@@ -26,7 +26,9 @@ LEAST = 6.0
 TAILS = 4.0
 """Noise may have the tails of Student's t with so many degrees of freedom."""
 SLIPPED = 5.0
-"""Standard errors from which on a row may be a slip: where undoing one leaves it within UNDONE."""
+"""Standard errors from which on a row may be a slip, at least: where undoing one leaves it within UNDONE."""
+SLIP_CHANCE = 0.02
+"""Honest rows lie beyond what is taken for a slip in this share of all batches, half of them on the other side."""
 UNDONE = 2.0
 OF_A_ROW = (2.2046, 10.0, 100.0, 1_000.0, 2_204.6, 0.1, 0.01, 0.001)
 """The slips that a single row is examined for. Half a yield is none: hail does that."""
@@ -115,7 +117,8 @@ def _about(crop: str, rows: _Rows) -> Iterator[str]:
     impossible = np.setdiff1d(np.flatnonzero(away > _bound(len(away), rows.degrees)), explained)
     if len(impossible):
         farthest = float(away[impossible].max())
-        yield f"{crop}: {_told(rows, impossible)} up to {rounded(farthest)} standard errors from it; {WAY_OUT}"
+        up_to = "up to " if len(impossible) > 1 else ""
+        yield f"{crop}: {_told(rows, impossible)} {up_to}{rounded(farthest)} standard errors from it; {WAY_OUT}"
     if rows.by_region and not slips and not len(impossible):
         yield from _mixed(crop, away)
 
@@ -128,7 +131,8 @@ def _slips(rows: _Rows, away: Array) -> dict[float, NDArray[np.intp]]:
     """Return, by factor, the rows that are far off, and are not once their yields are divided by it."""
     left = np.stack([np.abs(rows.away(rows.tons / factor)) for factor in OF_A_ROW])
     best = np.argmin(left, axis=0)
-    slipped = (away > SLIPPED) & (left.min(axis=0) < UNDONE)
+    bound = max(SLIPPED, _heavy_tail(1.0 - SLIP_CHANCE / len(away)))
+    slipped = (away > bound) & (left.min(axis=0) < UNDONE)
     found = {factor: np.flatnonzero(slipped & (best == number)) for number, factor in enumerate(OF_A_ROW)}
     return {factor: of for factor, of in found.items() if len(of)}
 
@@ -139,8 +143,12 @@ def _bound(count: int, degrees: float) -> float:
     ``degrees``: of freedom, that the standard error has.
     """
     level = 1.0 - (1.0 - CONFIDENCE) / count
-    tails = t_quantile(level, TAILS) * math.sqrt((TAILS - 2.0) / TAILS)
-    return max(LEAST, tails, t_quantile(level, max(1.0, degrees)))
+    return max(LEAST, _heavy_tail(level), t_quantile(level, max(1.0, degrees)))
+
+
+def _heavy_tail(level: float) -> float:
+    """Return how many deviations a row with heavy tails stays within, with this probability."""
+    return t_quantile(level, TAILS) * math.sqrt((TAILS - 2.0) / TAILS)
 
 
 def _mixed(crop: str, away: Array) -> Iterator[str]:

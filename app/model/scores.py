@@ -170,19 +170,20 @@ def _noise_bound(known: CropModel, recorded: float, rows: int) -> float:
     return max(recorded, known.resolution) * math.sqrt(chi_square_quantile(CONFIDENCE, rows) / rows)
 
 
-def _season_bound(known: CropModel, recorded: float, rows: int) -> float:
-    """Return what honest noise on the rows of a next season stays below, tons, where regions and seasons differ.
+def _honest_bound(known: CropModel, recorded: float, rows: int) -> float:
+    """Return what the error of a candidate on new rows stays below if they are honest, tons.
 
-    The rows share their season, so that they tell as much as fewer rows that do not: of the mean of n squares, of which
-    a share a has its deviation in common, the variance is a² + (1 - a²) / n. And few regions and seasons tell little
-    of how they differ: the recorded error is itself uncertain.
+    The recorded error is itself uncertain, so that the squares have an F distribution. Where seasons differ, the rows
+    of the next one share what it has of its own, and tell as much as fewer that do not: of the mean of n squares, of
+    which a share a has its deviation in common, the variance is a² + (1 - a²) / n.
     """
-    if known.effects is None:
-        return _noise_bound(known, recorded, rows)
-    parts = known.effects
-    shared = (parts.by_season / (parts.noise + parts.by_region + parts.by_season)) ** 2
+    shared = 0.0
+    if known.effects is not None:
+        parts = known.effects
+        shared = (parts.by_season / (parts.noise + parts.by_region + parts.by_season)) ** 2
     alone = 1.0 / (shared + (1.0 - shared) / rows)
-    ratio = f_quantile(CONFIDENCE, max(1, round(alone)), max(1, round(parts.degrees[1])))
+    degrees = known.effects.degrees[1] if known.effects is not None else known.degrees_of_freedom
+    ratio = f_quantile(CONFIDENCE, max(1, round(alone)), max(1, round(degrees)))
     return max(recorded, known.resolution) * math.sqrt(ratio)
 
 
@@ -264,7 +265,7 @@ def _check_new(known: CropModel, scores: Comparison, recorded: float | None) -> 
         f"the current model's {rounded(scores.current.tons)}"
     )
     if recorded is not None:
-        noise = _season_bound(known, recorded, rows)
+        noise = _honest_bound(known, recorded, rows)
         allowed = max(allowed, noise)
         sentence += f", and honest noise would stay below {rounded(noise)}"
     passed = error <= allowed

@@ -14,7 +14,7 @@ from app.data.tables import Table
 from app.model.fisher import f_quantile
 from app.model.linear import CropModel, LinearModel
 from app.model.moments import Array
-from app.model.scores import _noise_bound, _season_bound
+from app.model.scores import _noise_bound, _honest_bound
 from app.model.student import t_quantile
 from app.settings import Settings
 from app.training.asked import Asked
@@ -272,7 +272,7 @@ def test_the_quantiles_of_t_for_many_rows(degrees: float, rows: int) -> None:
 
 def _bound(crop: CropModel, rows: int, **parts: Any) -> float:
     assert crop.effects is not None
-    return _season_bound(replace(crop, effects=replace(crop.effects, **parts)), NOISE, rows)
+    return _honest_bound(replace(crop, effects=replace(crop.effects, **parts)), NOISE, rows)
 
 
 @pytest.mark.parametrize("rows", [1, 10, 84, 3_000])
@@ -287,7 +287,9 @@ def test_a_season_counts_as_what_its_rows_share(model: LinearModel, rows: int) -
     assert none <= _bound(crop, rows, degrees=(degrees, degrees)) <= all_of_it * (1 + 1e-12)
     sure = _bound(crop, rows, by_season=0.0, degrees=(1e7, 1e7))
     assert sure == pytest.approx(_noise_bound(crop, NOISE, rows), rel=1e-3)
-    assert _season_bound(replace(crop, effects=None), NOISE, rows) == _noise_bound(crop, NOISE, rows)
+    plain = replace(crop, effects=None)
+    expected = NOISE * math.sqrt(stats.f.ppf(0.99, rows, plain.degrees_of_freedom))
+    assert _honest_bound(plain, NOISE, rows) == pytest.approx(expected, rel=1e-8)
 
 
 def test_honest_seasons_stay_below_the_bound(model: LinearModel) -> None:
@@ -301,7 +303,7 @@ def test_honest_seasons_stay_below_the_bound(model: LinearModel) -> None:
     own = draw.normal(0, math.sqrt(parts.noise + parts.by_region), (many, REGIONS))
     errors = np.sqrt(np.mean((shared + own) ** 2, axis=1))
     recorded = math.sqrt(parts.noise + parts.by_region + parts.by_season)
-    assert np.mean(errors < _season_bound(crop, recorded, REGIONS)) > 0.985
+    assert np.mean(errors < _honest_bound(crop, recorded, REGIONS)) > 0.985
 
 
 def test_a_training_tells_it(settings: Settings) -> None:

@@ -14,7 +14,7 @@ from app.data.tables import Table
 from app.model.fisher import f_quantile
 from app.model.linear import CropModel, LinearModel
 from app.model.moments import Array
-from app.model.scores import _noise_bound, _honest_bound
+from app.model.scores import _honest_bound, _noise_bound
 from app.model.student import t_quantile
 from app.settings import Settings
 from app.training.asked import Asked

@@ -22,6 +22,8 @@ MANY = 1_024
 """Rows of a block from which the product is formed, where that is safe."""
 INDEPENDENT = 0.02
 """Each column must have this share of its deviation of its own: then the product keeps twelve digits."""
+NEARLY_DEPENDENT = 1e-2
+"""Where a feature has a smaller share of its spread of its own than this, the factor is computed with more digits."""
 LARGEST = 1e150
 """Deviations up to here can be squared and summed."""
 
@@ -72,7 +74,12 @@ class Moments:
         mean = columns @ ones / len(rows)
         np.subtract(columns, mean[:, None], out=columns)
         factor = _triangle_of_many(room) if len(rows) >= MANY else None
-        return cls(len(rows), mean, triangle(columns.T) if factor is None else factor, minimum, maximum)
+        if factor is None:
+            factor = triangle(columns.T)
+            if _is_nearly_dependent(factor):
+                exact = rows.astype(np.longdouble)
+                factor = _careful(exact - exact.mean(axis=0))
+        return cls(len(rows), mean, factor, minimum, maximum)
 
     @classmethod
     def merge(cls, parts: Iterable[Self], columns: int) -> Self:
@@ -175,7 +182,36 @@ def triangle(rows: Array) -> Array:
         factor: Array = np.asarray(np.linalg.qr(rows, mode="r"))
     if not (np.abs(factor) < LARGEST).all():
         raise OverflowError("the squares of the values are larger than float64 holds (1.8e308)")
+    if _is_nearly_dependent(factor) and len(rows) <= BLOCK:
+        factor = _careful(rows)
     if len(factor) < columns:
         factor = np.concatenate([factor, np.zeros((columns - len(factor), columns))])
     signs: Array = np.where(np.diag(factor) < 0, -1.0, 1.0)
     return np.asarray(signs[:, None] * factor)
+
+
+def _is_nearly_dependent(factor: Array) -> bool:
+    """Say whether a feature, of which the last column is none, is nearly a combination of those before it."""
+    own = np.abs(np.diag(factor))[: factor.shape[1] - 1]
+    spread = np.linalg.norm(factor, axis=0)[: len(own)]
+    return bool((own < NEARLY_DEPENDENT * spread).any())
+
+
+def _careful(rows: NDArray[np.floating]) -> Array:
+    """Return F as `triangle` does, by the Gram-Schmidt process, each step twice, in the longest floats there are.
+
+    Of 64 or more binary digits on most processors; where they are float64 nothing is lost but time. The process goes
+    through the columns in order, so that all of F comes of it (Giraud, Langou and Rozloznik 2005).
+    """
+    columns = rows.astype(np.longdouble).T.copy()
+    factor = np.zeros((len(columns), len(columns)), dtype=np.longdouble)
+    for number in range(len(columns)):
+        for _ in range(2):
+            for before in range(number):
+                along = columns[before] @ columns[number]
+                factor[before, number] += along
+                columns[number] -= along * columns[before]
+        factor[number, number] = np.sqrt(columns[number] @ columns[number])
+        if factor[number, number] > 0:
+            columns[number] /= factor[number, number]
+    return factor.astype(np.float64)

@@ -46,6 +46,24 @@ def test_nist_problems_to_eight_digits(problem: str) -> None:
     assert min(map(digits, found, certified)) >= 8
 
 
+WAMPLER_5 = """7590001 -20479994 20480063 -20479636 25231365 -20476094 20489331 -20460392 18417449 -20413570 20591111
+-20302844 18651453 -20077766 21059195 -19666384 26348481 -18971402 22480719 -17866340 10958421"""
+"""NIST's yields at 0 to 20 of a polynomial of degree 5 whose coefficients are all 1, with noise 10 000 times as large
+as what the coefficients explain."""
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).nmant <= 52, reason="this processor has no longer floats")
+@pytest.mark.parametrize("in_folds", [False, True])
+def test_wampler_5_to_seven_digits(in_folds: bool) -> None:
+    """Descent and the closed form give 7 of the certified digits, also of rows that were merged from folds."""
+    x = np.arange(21.0)
+    rows = np.column_stack([*(x**power for power in range(1, 6)), list(map(float, WAMPLER_5.split()))])
+    parts = [rows[fold::5] for fold in range(5)] if in_folds else [rows]
+    moments = Moments.merge(map(Moments.of, parts), 6)
+    for line in (descend({"y": moments}).crops["y"], least_squares(moments)):
+        assert min(digits(found, 1.0) for found in (line.intercept, *line.weights.tolist())) >= 7
+
+
 def test_plain_descent_takes_86_epochs(crops: dict[str, Moments]) -> None:
     """With step 1/L and no momentum the gap falls below 1e-10 in epoch 86, and not before."""
     gaps = [descend(crops, epochs=epochs, learning_rate=STEP).relative_gap for epochs in (85, 86)]

@@ -17,6 +17,7 @@ from app import memory, parent, stopping
 from app.api import health, inference, metrics, models, observations, predict, problems, retrain
 from app.api.address import check_query
 from app.api.concurrency import Concurrency, ConcurrencyLimit
+from app.api.door import Doors
 from app.api.express import Express
 from app.api.guards import require_reader
 from app.api.helper import Helper
@@ -112,10 +113,10 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], contextlib.AbstractAsyn
         )
         app.state.services = services
         assert isinstance(app, DocumentedAPI)  # noqa: S101 - it is made below
-        app.express = Express(super(DocumentedAPI, app).__call__, services)
+        app.doors = doors = Doors(Express(services), settings.keep_alive_s)
         await asyncio.to_thread(_look_over, services)
         services.database.start()
-        background = [asyncio.create_task(task) for task in (_settle(services), _follow(services), concurrency.watch())]
+        background = [asyncio.create_task(task) for task in (_settle(services), _follow(services), doors.watch())]
         memory.keep_freed()
         memory.freeze_heap()
         try:

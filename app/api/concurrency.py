@@ -6,7 +6,6 @@ Large bodies have a limit of their own, on the bytes of them all.
 import asyncio
 import contextlib
 import time
-from typing import Any
 
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,7 +22,7 @@ HELD = "held"
 
 
 class Concurrency:
-    """The requests of one process that are being answered, and those whose body is still coming.
+    """The requests of one process that are being answered.
 
     ``most_bytes``: those of all large bodies, from their arrival until their answers begin.
     """
@@ -35,16 +34,13 @@ class Concurrency:
         """Bytes of large bodies that are there."""
         self._timeout_s = body_timeout_s
         self.at_work = 0
-        self.waiting: dict[asyncio.Task[Any] | None, int] = {}
-        """Tasks of the express lane that wait for a body, each with the tick at which it began."""
-        self.tick = 0
         self.stopping_since: float | None = None
         """When the service was told to stop, seconds of the monotonic clock."""
 
     @property
     def is_full(self) -> bool:
         """Whether the next request is one too many."""
-        return self.at_work + len(self.waiting) >= self.limit
+        return self.at_work >= self.limit
 
     def check_room(self, scope: Scope, size: int) -> None:
         """Check that a body of ``size`` bytes fits beside the others; one alone always does.
@@ -89,17 +85,6 @@ class Concurrency:
     def too_slow(self) -> BodyTimeout:
         """Return the error for a body that did not come in time."""
         return BodyTimeout(f"the body did not arrive within {self._timeout_s:g} s")
-
-    async def watch(self) -> None:
-        """Cancel, for as long as the service runs, those that have waited too long: cheaper than a timer for each."""
-        step = self._timeout_s / 4
-        while True:
-            await asyncio.sleep(step)
-            self.tick += 1
-            for task, since in list(self.waiting.items()):
-                if task is not None and self.tick - since > 4:  # noqa: PLR2004 - quarters of the time they have
-                    del self.waiting[task]
-                    task.cancel()
 
 
 class ConcurrencyLimit:

@@ -1,23 +1,20 @@
 """The express lane of POST /predict: one region, JSON in and out, the live version, no query.
 
-Most requests are of this kind, and here they cost little more than the server under them: bytes to pydantic to plain
-floats to bytes, with no router, request object or array between. Whatever is not of this kind, or not valid, goes on to
-the general path with nothing lost, so that this room knows no errors; what it answers, the general path would answer
-byte for byte (tests/api/test_express.py).
+Most requests are of this kind, and here they cost less than the server's own handling of a request: the head and body
+of a request to pydantic to plain floats to bytes, with no scope, task, router, request object or array between. What is
+not of this kind, or not valid, goes on to the general path with nothing lost, so that this room knows no errors; what
+it answers, the general path would answer byte for byte (tests/api/test_express.py). `app.api.door` hands requests in.
 """
 
-import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.headers import NO_SNIFFING
-from app.api.hosts import Hosts
 from app.api.request_id import request_id
 from app.api.services import Services
 from app.model.linear import LEVERAGE_SLACK, CropModel, LinearModel, Spread
@@ -30,11 +27,31 @@ JSON_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8"}
 ANY_TYPES = frozenset({b"*/*", b"application/json", b"application/json, */*"})
 LONGEST = 4_096
 """Bytes: one region's body is shorter, whatever its name; what is longer is not even looked at."""
-OTHERS = frozenset({b"expect", b"origin", b"content-encoding"})
-"""Headers that say that there is more to a request."""
-CONTENT_TYPE = (b"content-type", b"application/json")
+LONGEST_DIGITS = len(str(LONGEST))
+NO_MATTER = frozenset(
+    {
+        b"accept-encoding",
+        b"accept-language",
+        b"authorization",
+        b"cache-control",
+        b"cookie",
+        b"dnt",
+        b"forwarded",
+        b"pragma",
+        b"referer",
+        b"user-agent",
+        b"via",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-proto",
+        b"x-real-ip",
+    }
+)
+"""Headers that make no difference to the answer; with those that are not known here a request is no plain one."""
 VALIDATE = TypeAdapter(RegionWeather).validator.validate_json
 
+Headers = Sequence[tuple[bytes, bytes]]
 Answering = Callable[[str | None, tuple[float, float, float]], dict[str, Any]]
 """Of a region's name and weather."""
 Regional = Callable[[float, float, float, int], tuple[float, float]]
@@ -42,10 +59,9 @@ Regional = Callable[[float, float, float, int], tuple[float, float]]
 
 
 class Express:
-    """Answers what it can by itself, and hands everything else to the application behind it."""
+    """Answers what it can by itself; None means that the general path is to answer."""
 
-    def __init__(self, general: ASGIApp, services: Services) -> None:
-        self._general = general
+    def __init__(self, services: Services) -> None:
         self._live = services.live
         self._concurrency = services.concurrency
         self._hosts = services.hosts
@@ -53,114 +69,88 @@ class Express:
         self._note = services.asked_weather.note
         self._tally = services.tally
         self._took = services.tally.pending.append
-        self._limit = min(LONGEST, services.settings.max_body_bytes)
+        self.longest = min(LONGEST, services.settings.max_body_bytes)
+        """Bytes of a body that is looked at."""
         self._served: Served | None = None
         self._answer: Answering = _unready
-        self._version = (b"x-model-version", b"")
+        self._common: Headers = ()
+        self._head = b""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one POST /predict."""
+    def length(self, method: bytes, url: bytes, headers: Headers) -> int | None:
+        """Return how long the body of a plain request is, None of one that is not for this lane.
+
+        ``headers``: all that came, their names in small letters, in the order in which they came.
+        """
+        given = dict(headers)
+        if (method, url) != (b"POST", b"/predict") or not self._is_open or len(given) < len(headers):
+            return None
+        if b"host" not in given or not all(self._is_plain(name, value) for name, value in headers):
+            return None
+        length = int(given.get(b"content-length", self.longest + 1))
+        return length if length <= self.longest else None
+
+    def _is_plain(self, name: bytes, value: bytes) -> bool:
+        """Say whether there is nothing special about a header."""
+        match name:
+            case b"content-type":
+                return value in JSON_TYPES
+            case b"content-length":
+                return value.isdigit() and len(value) <= LONGEST_DIGITS
+            case b"accept":
+                return value in ANY_TYPES
+            case b"host":
+                return self._hosts.admits(value)
+            case b"connection":
+                return value.lower() == b"keep-alive"
+            case _:
+                return name == b"x-request-id" or name in NO_MATTER
+
+    def answer(self, body: bytes, given: bytes, common: Headers) -> bytes | None:
+        """Return the whole answer to a region's body.
+
+        ``given``: the X-Request-ID of the request, b"" for none. ``common``: headers that the server gives all answers.
+        """
         began = perf_counter()
-        given = _plain_request(scope, self._hosts)
         served = self._live.loaded
         concurrency = self._concurrency
-        if (
-            given is None
-            or served is None
-            or not self._is_open
-            or len(concurrency.waiting) + concurrency.at_work >= concurrency.limit
-        ):
-            await self._general(scope, receive, send)
-            return
-        task = asyncio.current_task()
-        concurrency.waiting[task] = concurrency.tick
-        try:
-            message = await receive()
-        except asyncio.CancelledError:
-            if task is None or task in concurrency.waiting:
-                raise
-            task.uncancel()  # it was cancelled only for being slow, and now answers that it was
-            await self._general(scope, self._too_slow, send)
-            return
-        finally:
-            concurrency.waiting.pop(task, None)
-        body = message.get("body", b"")
-        if message.get("more_body") or message["type"] != "http.request" or len(body) > self._limit:
-            await self._general(scope, _again(message, receive), send)
-            return
+        if served is None or concurrency.at_work >= concurrency.limit:
+            return None
         try:
             region: RegionWeather = VALIDATE(body)
         except ValidationError:
-            await self._general(scope, _again(message, receive), send)
-            return
+            return None
         if body.count(b":") > len(region.model_fields_set):  # a field is named twice, or a name has colons
-            await self._general(scope, _again(message, receive), send)
-            return
-        if served is not self._served:
-            self._take(served)
+            return None
+        if served is not self._served or common is not self._common:
+            self._take(served, common)
         weather = (region.temperature, region.rainfall, region.humidity)
         found = self._answer(region.region, weather)
-        answer = to_bytes(found)
+        content = to_bytes(found)
         self._note(weather)
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [
-                    self._version,
-                    (b"content-length", b"%d" % len(answer)),
-                    CONTENT_TYPE,
-                    (b"x-request-id", request_id(given)),
-                    NO_SNIFFING,
-                ],
-            }
-        )
-        await send({"type": "http.response.body", "body": answer})
+        answer = self._head % (len(content), request_id(given)) + content
         took = perf_counter() - began
         self._took(-took if found["extrapolated"] else took)
+        return answer
 
-    async def _too_slow(self) -> Message:
-        raise self._concurrency.too_slow()
-
-    def _take(self, served: Served) -> None:
-        """Prepare a version that has just become live."""
-        self._tally.set_aside([crop.crop for crop in served.model.crops])
-        self._answer = answering(served.version, served.model)
-        self._version = (b"x-model-version", served.version.encode())
-        self._served = served
+    def _take(self, served: Served, common: Headers) -> None:
+        """Prepare a version that has just become live, and what stands before its answers."""
+        if served is not self._served:
+            self._tally.set_aside([crop.crop for crop in served.model.crops])
+            self._answer = answering(served.version, served.model)
+            self._served = served
+        self._common = common
+        before = [*common, (b"x-model-version", served.version.encode())]
+        lines = [b"%b: %b\r\n" % header for header in before]
+        self._head = (
+            b"HTTP/1.1 200 OK\r\n"
+            + b"".join(lines).replace(b"%", b"%%")
+            + b"content-length: %d\r\ncontent-type: application/json\r\nx-request-id: %b\r\n"
+            + b"%b: %b\r\n\r\n" % NO_SNIFFING
+        )
 
 
 def _unready(_region: str | None, _weather: tuple[float, float, float]) -> dict[str, Any]:
     raise AssertionError("a version is taken before it answers")
-
-
-def _plain_request(scope: Scope, hosts: Hosts) -> bytes | None:
-    """Return the X-Request-ID given, b"" for none, if the request is one for this lane; None if it is not."""
-    if scope["method"] != "POST" or scope["query_string"]:
-        return None
-    given = b""
-    for name, value in scope["headers"]:
-        if name == b"content-type":
-            if value not in JSON_TYPES:
-                return None
-        elif name == b"accept":
-            if value not in ANY_TYPES:
-                return None
-        elif name == b"x-request-id":
-            given = value
-        elif name in OTHERS or (name == b"host" and value not in hosts.accepted and not hosts.admits(value)):
-            return None
-    return given
-
-
-def _again(first: Message, receive: Receive) -> Receive:
-    """Return a receive that repeats a message already taken."""
-    pending = [first]
-
-    async def replay() -> Message:
-        return pending.pop() if pending else await receive()
-
-    return replay
 
 
 def answering(version: str, model: LinearModel) -> Answering:

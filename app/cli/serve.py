@@ -75,11 +75,15 @@ class Server:
         from uvicorn.config import STARTUP_FAILURE
         from uvicorn.supervisors import Multiprocess
 
+        from app.api.door import protocol
+
         settings = self._settings
         config = uvicorn.Config(
             "app.main:create_app",
             factory=True,
             workers=settings.workers,
+            http=protocol(),
+            ws="none",
             access_log=False,
             server_header=False,
             log_config=logs.configuration(settings.log_format, settings.log_level),

@@ -1,10 +1,9 @@
 """The OpenAPI document: FastAPI's own, and the bodies that the routes read from the bytes themselves."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.address import Addressed
 from app.wire.problems import Problem
@@ -17,6 +16,9 @@ from app.wire.schemas import (
     SeveralRegions,
     WeatherColumns,
 )
+
+if TYPE_CHECKING:
+    from app.api.door import Doors
 
 REFERENCE = "#/components/schemas/{model}"
 PREDICT_SHAPES = (RegionWeather, SeveralRegions, WeatherColumns)
@@ -34,15 +36,8 @@ class DocumentedAPI(FastAPI):
         super().__init__(**settings, description=DESCRIPTION, redirect_slashes=False)
         self.add_middleware(Addressed)
 
-    express: ASGIApp | None = None
-    """What answers POST /predict before the middleware and the router; it hands on what it does not answer."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one connection."""
-        if self.express is not None and scope["type"] == "http" and scope["path"] == "/predict":
-            await self.express(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+    doors: "Doors | None" = None
+    """The connections that it is asked on, while it runs under a server whose protocol is `app.api.door.Door`."""
 
     def openapi(self) -> dict[str, Any]:
         """Return the document; it is made once."""

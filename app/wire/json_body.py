@@ -1,58 +1,24 @@
 """JSON: the body of POST /predict to regions, and predictions to its answer.
 
-Large bodies are validated as whole lists and arrays; only what turns out to be invalid is looked at value by value, by
-the schemas that the document shows, so that the error names the place.
+Large bodies are read as whole columns (`app.wire.quick_json`); what is short, or turns out to be invalid, is looked at
+value by value, by the schemas that the document shows, so that the error names the place.
 """
 
-import contextlib
-from operator import itemgetter
-from typing import Annotated, Any, NotRequired
+from typing import Any
 
 import numpy as np
 import orjson
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
 
-from app.model.moments import Array
-from app.model.weather import FEATURE_NAMES, WEATHER
+from app.model.weather import FEATURE_NAMES
+from app.wire import quick_json, row_template
 from app.wire.answers import Answer
 from app.wire.questions import Question
-from app.wire.schemas import PREDICT_REQUEST, Name, SeveralRegions, WeatherColumns, shape_of
+from app.wire.schemas import PREDICT_REQUEST, SeveralRegions, WeatherColumns
 from app.wire.strict_json import parse_json
 from app.wire.validation import validated
 
-_STRICT = ConfigDict(strict=True, extra="ignore")
-
-
-class _Row(TypedDict):
-    """`RegionWeather` without the bounds and unknown fields, which are looked for in all rows at once."""
-
-    __pydantic_config__ = _STRICT  # type: ignore[misc]  # read by pydantic
-    region: NotRequired[Name | None]
-    temperature: float
-    rainfall: float
-    humidity: float
-
-
-class _Rows(TypedDict):
-    """`SeveralRegions`, in the same way."""
-
-    __pydantic_config__ = _STRICT  # type: ignore[misc]
-    regions: Annotated[list[_Row], Field(min_length=1, fail_fast=True)]
-
-
-class _Columns(TypedDict):
-    """`WeatherColumns`, in the same way."""
-
-    __pydantic_config__ = _STRICT  # type: ignore[misc]
-    temperature: Annotated[list[float], Field(min_length=1, fail_fast=True)]
-    rainfall: Annotated[list[float], Field(fail_fast=True)]
-    humidity: Annotated[list[float], Field(fail_fast=True)]
-    region: NotRequired[Annotated[list[Name | None], Field(fail_fast=True)] | None]
-
-
-_ROWS = TypeAdapter(_Rows).validator
-_COLUMNS = TypeAdapter(_Columns).validator
+QUICK_FROM = 16 * 1024
+"""Bytes of a body that is worth reading as a whole; shorter ones are read where no library for that is loaded."""
 
 
 def read(body: bytes, max_rows: int) -> Question:
@@ -63,38 +29,8 @@ def read(body: bytes, max_rows: int) -> Question:
         InvalidInput: a field is missing, unknown, of the wrong type or out of bounds.
         TooLarge: more than ``max_rows`` regions.
     """
-    asked = parse_json(body, max_rows)
-    shape, question = shape_of(asked), None
-    with contextlib.suppress(ValidationError):
-        if shape == "several":
-            question = _of_rows(asked, _ROWS.validate_python(asked))
-        elif shape == "columns":
-            question = _of_columns(asked, _COLUMNS.validate_python(asked))
-    return question if question is not None and _is_within_bounds(question) else _by_schema(asked)
-
-
-def _of_rows(asked: _Rows, known: _Rows) -> Question | None:
-    """``known``: what was asked, without unknown fields."""
-    rows = known["regions"]
-    if len(asked) > len(known) or sum(map(len, asked["regions"])) > sum(map(len, rows)):
-        return None
-    weather = [np.fromiter(map(itemgetter(name), rows), np.float64, len(rows)) for name in FEATURE_NAMES]
-    return Question("several", [row.get("region") for row in rows], weather)
-
-
-def _of_columns(asked: _Columns, known: _Columns) -> Question | None:
-    rows = len(known["temperature"])
-    given = [known["temperature"], known["rainfall"], known["humidity"]]
-    regions = known.get("region")
-    if any(len(column) != rows for column in given) or (regions is not None and len(regions) != rows):
-        return None
-    if len(asked) > len(known):
-        return None
-    return Question("columns", regions, [np.fromiter(column, np.float64, rows) for column in given])
-
-
-def _is_within_bounds(question: Question) -> bool:
-    return all(bool(feature.admits(column).all()) for column, feature in zip(question.weather, WEATHER, strict=True))
+    found = quick_json.question(body, max_rows) if len(body) >= QUICK_FROM else None
+    return found if found is not None else _by_schema(parse_json(body, max_rows))
 
 
 def _by_schema(body: Any) -> Question:
@@ -113,11 +49,11 @@ def write(answer: Answer) -> bytes:
     """Return predictions in the shape of the question: of a CSV one as several regions, of an Arrow one as columns."""
     if answer.question.shape == "columns":
         return to_bytes(_columns(answer))
-    predictions = _rows(answer)
-    version = {"model_version": answer.version}
+    predictions = row_template.rows(answer)
+    version = b'{"model_version":' + orjson.dumps(answer.version)
     if answer.question.shape == "one":
-        return to_bytes(version | predictions[0])
-    return to_bytes(version | {"predictions": predictions})
+        return version + b"," + predictions[1:]
+    return version + b',"predictions":[' + predictions + b"]}"
 
 
 def _columns(answer: Answer) -> dict[str, Any]:
@@ -135,44 +71,6 @@ def _columns(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _rows(answer: Answer) -> list[dict[str, Any]]:
-    crops = list(answer.model.crops)
-    names = [crop.crop for crop in crops]
-    explanations = answer.explanations()
-    tons = answer.tons()
-    cells = [_cells(tons[name], explanations[name], len(answer.question)) for name in names]
-    rows = zip(*cells, strict=True)
-    told = zip(answer.question.regions, rows, answer.extrapolated.tolist(), answer.warnings(), strict=True)
-    return [
-        {
-            "region": region,
-            "yields": dict(zip(names, row, strict=True)),
-            "extrapolated": extrapolated,
-            "warnings": warnings,
-        }
-        for region, row, extrapolated, warnings in told
-    ]
-
-
-def _cells(columns: dict[str, Array | None], explanation: dict[str, Any], rows: int) -> list[dict[str, Any]]:
-    """Return one crop's object for each region."""
-    lists = (_listed(column, rows) for column in columns.values())
-    cells: list[dict[str, Any]] = [
-        {"tons": tons, "low": low, "high": high} for tons, low, high in zip(*lists, strict=True)
-    ]
-    if explanation:
-        contributions = explanation["contributions"]
-        parts = zip(*(column.tolist() for column in contributions.values()), strict=True)
-        for cell, part in zip(cells, parts, strict=True):
-            cell["baseline"] = explanation["baseline"]
-            cell["contributions"] = dict(zip(contributions, part, strict=True))
-    return cells
-
-
 def to_bytes(answer: dict[str, Any]) -> bytes:
     """Return an answer as JSON."""
     return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def _listed(column: Array | None, rows: int) -> list[float] | list[None]:
-    return [None] * rows if column is None else column.tolist()

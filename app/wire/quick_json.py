@@ -1,0 +1,96 @@
+"""Large bodies of JSON to arrays without an object a number, for what is valid.
+
+All else is left to the schemas, which name the fault: None is returned. Needs pysimdjson for columns and pyarrow for
+rows of objects (extra `arrow`); without them the schemas read everything.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.model.moments import Array
+from app.model.names import Names
+from app.model.weather import FEATURE_NAMES, REGION_LENGTH, WEATHER
+from app.wire.questions import Question, Regions
+
+ROWS = "regions"
+
+
+def question(body: bytes, max_rows: int) -> Question | None:
+    """Return the regions that a body asks about, as columns or as rows of objects."""
+    if not body.lstrip(b" \t\r\n").startswith(b"{"):
+        return None
+    found = _rows(body) if b'"regions"' in body[:100] else _columns(body)
+    if found is None or not 0 < len(found) <= max_rows:
+        return None
+    admitted = (feature.admits(column).all() for feature, column in zip(WEATHER, found.weather, strict=True))
+    return found if all(map(bool, admitted)) else None
+
+
+def _columns(body: bytes) -> Question | None:
+    try:
+        import simdjson  # noqa: PLC0415 - 7 MB, and few ask about so many
+    except ModuleNotFoundError:
+        return None
+    try:
+        asked = simdjson.Parser().parse(body)
+        names = list(asked.keys())
+        # Nested lists would be taken for one; texts with brackets are left to the schemas, too.
+        if len(set(names)) < len(names) or set(names) - {*FEATURE_NAMES, "region"} or body.count(b"[") != len(names):
+            return None
+        weather = [np.frombuffer(asked[name].as_buffer(of_type="d")) for name in FEATURE_NAMES]
+        regions = asked["region"].as_list() if "region" in names else None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    if len({len(column) for column in weather}) > 1 or (regions is not None and len(regions) != len(weather[0])):
+        return None
+    if regions is not None and not _are_names(regions):
+        return None
+    return Question("columns", regions, weather)
+
+
+def _are_names(regions: Sequence[object]) -> bool:
+    return all(name is None or (type(name) is str and len(name) <= REGION_LENGTH) for name in regions)
+
+
+def _rows(body: bytes) -> Question | None:
+    try:
+        import pyarrow as pa  # noqa: PLC0415 - as above
+        import pyarrow.json  # noqa: PLC0415
+    except ModuleNotFoundError:
+        return None
+    of_row = pa.struct([*((name, pa.float64()) for name in FEATURE_NAMES), ("region", pa.string())])
+    try:
+        table = pyarrow.json.read_json(
+            pa.BufferReader(body),
+            pyarrow.json.ReadOptions(use_threads=False, block_size=len(body) + 1),
+            pyarrow.json.ParseOptions(pa.schema([(ROWS, pa.list_(of_row))]), unexpected_field_behavior="error"),
+        )
+        if table.num_rows != 1:
+            return None
+        rows = table.column(0).chunk(0).values
+        columns = [rows.field(place) for place in range(len(FEATURE_NAMES))]
+        if rows.null_count or any(column.null_count for column in columns):
+            return None
+        regions = _names(rows.field(len(FEATURE_NAMES)))
+    except (pa.ArrowException, UnicodeDecodeError):
+        return None
+    if regions is None:
+        return None
+    return Question("several", regions, [_array(column.to_numpy()) for column in columns])
+
+
+def _names(column: "object") -> Regions | None:
+    """Return regions, each name kept once; None where one is too long."""
+    coded = column.dictionary_encode()  # type: ignore[attr-defined]
+    names = coded.dictionary.to_pylist()
+    if not _are_names(names):
+        return None
+    if not names:
+        return (None,) * len(coded)
+    codes = coded.indices.fill_null(-1).to_numpy().astype(np.int32)
+    return Names(tuple(names), codes)
+
+
+def _array(column: Array) -> Array:
+    return np.ascontiguousarray(column, dtype=np.float64)

@@ -1,0 +1,93 @@
+"""Predictions as rows of objects, written without an object a row: a template, and the texts of whole columns."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+
+from app.model.moments import Array
+from app.model.names import Names
+from app.wire.answers import Answer
+
+AT_A_TIME = 10_000
+"""Rows that are put together at a time."""
+
+Texts = list[bytes]
+Part = bytes | Texts
+"""A part of a row: the same in all rows, or a text for each."""
+
+
+def rows(answer: Answer) -> bytes:
+    """Return all predictions, as JSON has them in a list: objects with commas between."""
+    template, columns = _joined(_parts(answer))
+    total = len(answer.question)
+    some = (_some(template, columns, start, min(total, start + AT_A_TIME)) for start in range(0, total, AT_A_TIME))
+    return b"".join(some)[:-1]
+
+
+def _some(template: bytes, columns: list[Texts], start: int, end: int) -> bytes:
+    texts: list[Any] = [None] * ((end - start) * len(columns))
+    for place, column in enumerate(columns):
+        texts[place :: len(columns)] = column[start:end]
+    return (template * (end - start)) % tuple(texts)
+
+
+def _joined(parts: Iterator[Part]) -> tuple[bytes, list[Texts]]:
+    """Return a row with a place for each text that differs, and the texts of these places."""
+    template, columns = [], []
+    for part in parts:
+        if isinstance(part, bytes):
+            template.append(part.replace(b"%", b"%%"))
+        else:
+            template.append(b"%b")
+            columns.append(part)
+    return b"".join(template), columns
+
+
+def _parts(answer: Answer) -> Iterator[Part]:
+    yield b'{"region":'
+    yield _regions(answer.question.regions)
+    explanations, separator = answer.explanations(), b""
+    yield b',"yields":{'
+    for crop, columns in answer.tons().items():
+        yield separator + orjson.dumps(crop) + b":{"
+        yield from _numbers(columns)
+        yield from _explanation(explanations[crop])
+        yield b"}"
+        separator = b","
+    yield b'},"extrapolated":'
+    yield _numbers_of(answer.extrapolated) if answer.extrapolated.any() else b"false"
+    yield b',"warnings":'
+    warnings = answer.warnings()
+    yield [orjson.dumps(told) for told in warnings] if any(warnings) else b"[]"
+    yield b"},"
+
+
+def _numbers(columns: dict[str, Array | None]) -> Iterator[Part]:
+    """Yield named numbers, one behind the other."""
+    separator = b""
+    for name, column in columns.items():
+        yield separator + orjson.dumps(name) + b":"
+        yield b"null" if column is None else _numbers_of(column)
+        separator = b","
+
+
+def _explanation(explanation: dict[str, Any]) -> Iterator[Part]:
+    if explanation:
+        yield b',"baseline":' + orjson.dumps(explanation["baseline"]) + b',"contributions":{'
+        yield from _numbers(explanation["contributions"])
+        yield b"}"
+
+
+def _numbers_of(column: "np.ndarray[Any, Any]") -> Texts:
+    """Return the texts of numbers or booleans: those of a list, without its brackets, cut at its commas."""
+    column = np.ascontiguousarray(column)
+    return orjson.dumps(column, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
+
+
+def _regions(regions: Sequence[str | None]) -> Part:
+    if isinstance(regions, Names):
+        texts = [*map(orjson.dumps, regions.names), b"null"]
+        return [texts[code] for code in regions.codes.tolist()]
+    return [orjson.dumps(region) for region in regions] if any(region is not None for region in regions) else b"null"

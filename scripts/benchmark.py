@@ -67,7 +67,8 @@ def main() -> None:
             check=True,
             stdout=subprocess.DEVNULL,
         )
-        one_region(store, effort)
+        peers.hand_over(store)
+        one_region(store, effort, [] if effort is QUICK else peers.installed())
         many_regions(store, effort)
         beside(store, effort)
         training(folder, effort)
@@ -86,9 +87,9 @@ def _print(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     print(flush=True)
 
 
-def one_region(store: Path, effort: Effort) -> None:
+def one_region(store: Path, effort: Effort, others: list[Kind]) -> None:
     """Ask each service about one region at a time, 16 connections, server and load on a core each."""
-    kinds = [FLOOR, IDIOMATIC, ORCHARD, *peers.installed()]
+    kinds = [FLOOR, IDIOMATIC, ORCHARD, *others]
     loads: dict[str, list[Load]] = {kind.name: [] for kind in kinds}
     with ExitStack() as stack:
         servers = [stack.enter_context(serving(kind, SERVER_CORE, store)) for kind in kinds]

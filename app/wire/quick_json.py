@@ -5,6 +5,7 @@ rows of objects (extra `arrow`); without them the schemas read everything.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def _columns(body: bytes) -> Question | None:
     except ModuleNotFoundError:
         return None
     try:
-        asked = simdjson.Parser().parse(body)
+        asked: Any = simdjson.Parser().parse(body)
         names = list(asked.keys())
         # Nested lists would be taken for one; texts with brackets are left to the schemas, too.
         if len(set(names)) < len(names) or set(names) - {*FEATURE_NAMES, "region"} or body.count(b"[") != len(names):

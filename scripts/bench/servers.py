@@ -32,7 +32,7 @@ class Kind:
 UVICORN = [sys.executable, "-m", "uvicorn", "--port", "{port}", "--no-access-log", "--log-level", "error"]
 FLOOR = Kind(
     "uvicorn, a constant body",
-    [*UVICORN, "scripts.bench.services:floor", "--lifespan", "off"],
+    [*UVICORN, "scripts.bench.constant:floor", "--lifespan", "off"],
 )
 IDIOMATIC = Kind(
     "FastAPI + pydantic + torch",

@@ -11,23 +11,6 @@ from starlette.types import Receive, Scope, Send
 from app.store.objects import Objects
 from app.store.registry import Registry
 
-ANSWER = (
-    b'{"model_version":"1","region":"A","yields":{"mango":{"tons":57.32309988948519,"low":54.37889268201725,'
-    b'"high":60.26730709695313},"orange":{"tons":69.54267150942283,"low":66.94555318751047,"high":72.1397898313352}},'
-    b'"extrapolated":false,"warnings":[]}'
-)
-HEADERS = [(b"content-length", b"%d" % len(ANSWER)), (b"content-type", b"application/json")]
-
-
-async def floor(scope: Scope, receive: Receive, send: Send) -> None:
-    """Take the body and answer a constant of the length that a prediction has: nothing is validated or computed."""
-    if scope["type"] != "http":
-        return
-    await receive()
-    await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-    await send({"type": "http.response.body", "body": ANSWER})
-
-
 BYTES = bytes(7_314_032)
 """As many as Orchard's answer in Arrow about 100 000 regions has."""
 

@@ -49,7 +49,7 @@ PEERS: list[tuple[str, Kind]] = [
         "mlserver",
         Kind(
             "MLServer",
-            [PYTHON, "-c", f"from {HERE} import mlserver; mlserver({{port}})"],
+            [PYTHON, "-c", "from scripts.bench.mls import serve; serve({port})"],
             "/v2/models/yield/infer",
             V2_BODY,
         ),
@@ -149,33 +149,6 @@ def blacksheep() -> Any:
     predict.__annotations__ = {"request": Request, "return": Response}
     application.router.add_post("/predict", predict)
     return application
-
-
-def mlserver(port: int) -> None:
-    """Serve with MLServer, in its own process: no pool of workers in between."""
-    import asyncio  # noqa: PLC0415
-
-    import numpy as np  # noqa: PLC0415
-    from mlserver import MLModel, MLServer, ModelSettings, Settings  # noqa: PLC0415 - not installed everywhere
-    from mlserver.codecs import NumpyCodec  # noqa: PLC0415
-    from mlserver.types import InferenceRequest, InferenceResponse  # noqa: PLC0415
-
-    class Yields(MLModel):  # type: ignore[misc]
-        async def load(self) -> bool:
-            self.slopes, self.intercepts = map(np.array, weights())
-            return True
-
-        async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-            tons = NumpyCodec.decode_input(payload.inputs[0]) @ self.slopes.T + self.intercepts
-            return InferenceResponse(model_name=self.name, outputs=[NumpyCodec.encode_output("tons", tons)])
-
-    async def serve() -> None:
-        server = MLServer(
-            Settings(http_port=port, grpc_port=port + 1, metrics_endpoint=None, parallel_workers=0, debug=False)
-        )
-        await server.start([ModelSettings(name="yield", implementation=Yields)])
-
-    asyncio.run(serve())
 
 
 if __name__ == "__main__":

@@ -74,11 +74,12 @@ def _largest(values: Array, most: int) -> NDArray[np.intp]:
     Many values are cut into groups first: the smallest of the ``most`` largest group maxima is a bound that most
     values stay under, and only the others need to be ranked.
     """
-    rows = np.arange(len(values))
     groups = len(values) // GROUP
     if groups > most:
         maxima = values[: groups * GROUP].reshape(groups, GROUP).max(axis=1)
         rows = np.flatnonzero(values >= np.partition(maxima, -most)[-most])
+    else:
+        rows = np.arange(len(values))
     return rows[np.argpartition(values[rows], -most)[-most:]] if len(rows) > most else rows
 
 

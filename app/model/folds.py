@@ -28,6 +28,8 @@ def assign_folds(regions: Sequence[str | None], weather: Array) -> NDArray[np.ui
     ``weather``, shape (n, features), stands in for a missing name.
     """
     names = Names.of(regions)
+    if not names.names:
+        return _folds_of_weather(weather)
     named = names.codes >= 0
     by_name = np.fromiter(map(_fold_of_name, names.names), np.uint8, len(names.names))
     if named.all():

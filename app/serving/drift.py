@@ -33,6 +33,8 @@ HOURS = 24
 """What was asked about this long ago is forgotten, hours."""
 MOST_SEEN = 512
 """Different weathers that are remembered of an hour: a test needs no more."""
+LOOKED_AT = 4_096
+"""Weathers that are compared with each other at a time, of half a second's."""
 LEVEL = 0.01
 """The weather is called different where chance alone would show as much in this share of all cases."""
 
@@ -113,7 +115,7 @@ class Asked:
         """Take it from rows, shape (n, 3), or from their moments."""
         if isinstance(weather, Moments):
             return cls(weather, np.empty(0, np.uint64), weather.count)
-        return cls(Moments.of(weather), np.unique(hashes(weather))[:MOST_SEEN], 0)
+        return cls(Moments.of(weather), np.unique(hashes(weather[:LOOKED_AT]))[:MOST_SEEN], 0)
 
     @property
     def different(self) -> int:

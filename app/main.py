@@ -17,7 +17,7 @@ from app import memory, parent, stopping
 from app.api import health, inference, metrics, models, observations, predict, problems, retrain
 from app.api.address import check_query
 from app.api.concurrency import Concurrency, ConcurrencyLimit
-from app.api.door import Doors
+from app.api.doors import Doors
 from app.api.express import Express
 from app.api.guards import require_reader
 from app.api.helper import Helper

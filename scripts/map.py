@@ -36,11 +36,12 @@ INSIDE = {
         ("formats", "tensors"),
     ),
     "api": (
-        ("address", "headers", "helper", "large", "limits", "negotiation", "pool", "problems", "tokens"),
+        ("address", "headers", "helper", "limits", "negotiation", "pool", "problems", "tokens"),
         ("concurrency", "encodings", "hosts", "openapi", "request_id"),
         ("services",),
-        ("bodies", "express", "guards", "health", "metrics"),
-        ("inference", "models", "observations", "predict", "retrain"),
+        ("bodies", "express", "guards", "health", "large", "metrics"),
+        ("doors",),
+        ("door", "inference", "models", "observations", "predict", "retrain"),
     ),
 }
 """The same inside the two largest rooms, file by file."""

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 BACKLOG = 2_048
 """Connections that may wait to be accepted."""
+AT_ONCE = 16
+"""Connections that are accepted in one turn of the event loop, which takes one from each socket it listens on."""
+WRITTEN_FOR = "0.54"
+"""The uvicorn whose protocol class `app.api.door` is known to fit; tests/api/test_door.py says what to look at."""
 
 logger = logging.getLogger("orchard")
 
@@ -75,14 +79,12 @@ class Server:
         from uvicorn.config import STARTUP_FAILURE
         from uvicorn.supervisors import Multiprocess
 
-        from app.api.door import protocol
-
         settings = self._settings
         config = uvicorn.Config(
             "app.main:create_app",
             factory=True,
             workers=settings.workers,
-            http=protocol(),
+            http=protocol(uvicorn.__version__),
             ws="none",
             access_log=False,
             server_header=False,
@@ -93,14 +95,28 @@ class Server:
             timeout_keep_alive=math.ceil(settings.keep_alive_s),
             timeout_graceful_shutdown=math.ceil(settings.grace_s),
         )
+        sockets = [*self._sockets, *(each.dup() for each in self._sockets for _ in range(AT_ONCE - 1))]
         if settings.workers > 1:
-            supervisor = Multiprocess(config, self._sockets)
+            supervisor = Multiprocess(config, sockets)
             supervisor.run()
             failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
         else:
-            failed = _failed(uvicorn.Server(config), self._sockets, STARTUP_FAILURE)
+            failed = _failed(uvicorn.Server(config), sockets, STARTUP_FAILURE)
         if failed:
             raise SystemExit(UNAVAILABLE)
+
+
+def protocol(version: str) -> str:
+    """Return what uvicorn is to use as its protocol: its own, with a warning, where ours may not fit."""
+    if version.rpartition(".")[0] == WRITTEN_FOR:
+        return "app.api.door:Door"
+    logger.warning(
+        "uvicorn %s is not the one that the express lane and the limits of connections were written for (%s): "
+        "predictions take longer, and connections are guarded less; install the versions of requirements.lock",
+        version,
+        WRITTEN_FOR,
+    )
+    return "httptools"
 
 
 def _failed(server: "uvicorn.Server", sockets: list[socket.socket], failure: int) -> bool:

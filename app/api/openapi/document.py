@@ -18,7 +18,7 @@ from app.wire.schemas import (
 )
 
 if TYPE_CHECKING:
-    from app.api.door import Doors
+    from app.api.doors import Doors
 
 REFERENCE = "#/components/schemas/{model}"
 PREDICT_SHAPES = (RegionWeather, SeveralRegions, WeatherColumns)

@@ -1,6 +1,7 @@
-"""How much is at work: requests over the limit are turned away at once, bodies that trickle in not waited for.
+"""How much is at work: requests over the limit are turned away at once.
 
-Large bodies have a limit of their own, on the bytes of them all.
+Large bodies have a limit of their own, on the bytes of them all; so have large answers, which are held while their
+clients do not read them.
 """
 
 import asyncio
@@ -16,6 +17,8 @@ from app.errors import BodyTimeout, Overloaded
 
 KEPT_FREE = 8
 """This share of the bytes that bodies may have together, one in eight, is kept for bodies that fit into it."""
+MOST_ANSWER_BYTES = 512 * 2**20
+"""Twice the longest answer (`app.wire.parts.LONGEST`)."""
 POLL_S = 0.01
 HELD = "held"
 """In a request's scope: how many bytes it holds of those that bodies may have."""
@@ -24,12 +27,22 @@ HELD = "held"
 class Concurrency:
     """The requests of one process that are being answered.
 
-    ``most_bytes``: those of all large bodies, from their arrival until their answers begin.
+    ``most_bytes``: those of all large bodies, from their arrival until their answers begin. ``most_answer_bytes``:
+    those of all large answers, until their clients have taken them.
     """
 
-    def __init__(self, limit: int, body_timeout_s: float, most_bytes: int = 64 * 2**20) -> None:
+    def __init__(
+        self,
+        limit: int,
+        body_timeout_s: float,
+        most_bytes: int = 64 * 2**20,
+        most_answer_bytes: int = MOST_ANSWER_BYTES,
+    ) -> None:
         self.limit = limit
         self.most_bytes = most_bytes
+        self.most_answer_bytes = most_answer_bytes
+        self.answering = 0
+        """Bytes of large answers that are being sent."""
         self.held = 0
         """Bytes of large bodies that are there."""
         self._timeout_s = body_timeout_s
@@ -70,6 +83,18 @@ class Concurrency:
     def let_go(self, scope: Scope) -> None:
         """Record that a request's body has been worked on, or is given up."""
         self.held -= scope.pop(HELD, 0)
+
+    def check_answer(self, size: int) -> None:
+        """Check that an answer of ``size`` bytes may be held beside those that are being sent; one alone always may.
+
+        Raises:
+            Overloaded: it may not.
+        """
+        if self.answering and self.answering + size > self.most_answer_bytes:
+            raise Overloaded(
+                f"answers of {self.answering} bytes are being sent, and {size} more are over the limit of "
+                f"{self.most_answer_bytes}: try again in a second, or ask for fewer regions"
+            )
 
     def stop(self) -> None:
         """Be not ready from now on; what comes all the same is answered."""

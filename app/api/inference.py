@@ -196,7 +196,6 @@ async def _predict(request: Request, services: Services, served: Served) -> Resp
     content, inferred = await services.helper.run(
         infer, asked, options, asker=request, crops=crops, in_thread=infer_here if is_binary else None
     )
-    services.note(served.model, inferred.usage)
     headers = {"X-Model-Version": served.version}
     if inferred.header is not None:
         headers[HEADER] = str(inferred.header)
@@ -204,7 +203,9 @@ async def _predict(request: Request, services: Services, served: Served) -> Resp
     if encoding and len(content) >= WORTH_IT:
         content = await asyncio.to_thread(encodings.encoded, content, encoding)
         headers |= {"Content-Encoding": encoding, "Vary": "Accept-Encoding"}
-    return large.response(content, headers, media_type)
+    response = large.response(content, headers, media_type, services.concurrency)
+    services.note(served.model, inferred.usage)
+    return response
 
 
 def _header(request: Request) -> int | None:

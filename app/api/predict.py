@@ -67,8 +67,10 @@ async def predict(
     answer, usage = await services.helper.run(
         reply, content, options, asker=request, crops=crops, in_thread=_in_thread(content, options)
     )
+    headers = {"X-Model-Version": served.version}
+    response = large.response(answer, headers, FORMATS[wanted].content_type, services.concurrency)
     services.note(served.model, usage)
-    return large.response(answer, {"X-Model-Version": served.version}, FORMATS[wanted].content_type)
+    return response
 
 
 def _in_thread(content: bytes, options: PredictOptions) -> Callable[..., Any] | None:

@@ -11,7 +11,7 @@ Reply = tuple[int, dict[bytes, bytes], bytes]
 
 
 class Service:
-    """A running application, asked without a network; `general` goes around the express lane."""
+    """A running application, asked without a network, and so by the general path: the lane is where bytes arrive."""
 
     def __init__(self, settings: Settings) -> None:
         self._runner = asyncio.Runner()
@@ -26,25 +26,15 @@ class Service:
         self._runner.run(self._lifespan.__aexit__(None, None, None))
         self._runner.close()
 
-    def ask(self, body: bytes, headers: dict[str, str], *, express: bool, query: str = "") -> Reply:
-        """Post a body to /predict, with or without the express lane."""
-        lane, self._app.express = self._app.express, self._app.express if express else None
-        try:
-            return self._runner.run(self._ask(body, headers, query))
-        finally:
-            self._app.express = lane
+    def ask(self, body: bytes, headers: dict[str, str], *, query: str = "") -> Reply:
+        """Post a body to /predict."""
+        return self._runner.run(self._ask(body, headers, query))
 
     async def _ask(self, body: bytes, headers: dict[str, str], query: str) -> Reply:
         sent: list[Any] = []
-        half = len(body) // 2
-        parts = [body] if headers.pop("split", None) is None else [body[:half], body[half:]]
-        last = len(parts) - 1
-        messages = iter(
-            [{"type": "http.request", "body": part, "more_body": number < last} for number, part in enumerate(parts)]
-        )
 
         async def receive() -> Any:
-            return next(messages)
+            return {"type": "http.request", "body": body, "more_body": False}
 
         async def send(message: Any) -> None:
             sent.append(message)

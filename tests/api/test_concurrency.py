@@ -26,19 +26,28 @@ def _with(*sizes: int, most: int = MOST) -> Concurrency:
 
 
 @pytest.mark.parametrize(
-    ("limit", "at_work", "waiting", "is_full"),
-    [(1, 0, 0, False), (1, 1, 0, True), (1, 0, 1, True), (3, 1, 1, False), (3, 2, 1, True), (3, 2, 2, True)],
+    ("limit", "at_work", "is_full"), [(1, 0, False), (1, 1, True), (3, 2, False), (3, 3, True), (3, 4, True)]
 )
-def test_when_it_is_full(limit: int, at_work: int, waiting: int, is_full: bool) -> None:
-    """Requests at work count, and those whose body is still coming."""
+def test_when_it_is_full(limit: int, at_work: int, is_full: bool) -> None:
+    """As many as the limit are let in, and no more."""
+    concurrency = Concurrency(limit, 1.0)
+    concurrency.at_work = at_work
+    assert concurrency.is_full is is_full
 
-    async def call() -> bool:
-        concurrency = Concurrency(limit, 1.0)
-        concurrency.at_work = at_work
-        concurrency.waiting = {asyncio.create_task(asyncio.Event().wait()): 0 for _ in range(waiting)}
-        return concurrency.is_full
 
-    assert asyncio.run(call()) is is_full
+@pytest.mark.parametrize(
+    ("held", "size", "fits"),
+    [(0, 100, True), (0, 1_000, True), (1, 99, True), (1, 100, False), (60, 40, True), (60, 41, False)],
+)
+def test_which_answers_fit(held: int, size: int, fits: bool) -> None:
+    """One alone always; beside others, as many bytes as there may be together."""
+    concurrency = Concurrency(1, 1.0, most_answer_bytes=100)
+    concurrency.answering = held
+    if fits:
+        concurrency.check_answer(size)
+    else:
+        with pytest.raises(Overloaded, match=f"^answers of {held} bytes are being sent, and {size} more are over"):
+            concurrency.check_answer(size)
 
 
 @pytest.mark.parametrize(
@@ -128,36 +137,6 @@ def test_what_a_slow_body_is_told(timeout_s: float, shown: str) -> None:
     error = Concurrency(1, timeout_s).too_slow()
     assert isinstance(error, BodyTimeout)
     assert error.detail == f"the body did not arrive within {shown}"
-
-
-def test_who_waits_too_long_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the fifth quarter of the time-out after it came, and never before; who came later is still waited for."""
-    concurrency = Concurrency(10, body_timeout_s=2.0)
-    steps: list[float] = []
-    left: list[list[str]] = []
-
-    async def call() -> list[bool]:
-        tasks = {name: asyncio.create_task(asyncio.Event().wait(), name=name) for name in ("first", "later")}
-        concurrency.waiting = {None: 0, tasks["first"]: 0}
-
-        async def tick(step: float) -> None:
-            left.append([task.get_name() for task in concurrency.waiting if task is not None])
-            steps.append(step)
-            if concurrency.tick == 2:
-                concurrency.waiting[tasks["later"]] = concurrency.tick
-            if concurrency.tick == 6:
-                raise EOFError
-
-        with monkeypatch.context() as by_hand:
-            by_hand.setattr(asyncio, "sleep", tick)
-            with pytest.raises(EOFError):
-                await concurrency.watch()
-        return [bool(task.cancelling()) for task in tasks.values()]
-
-    assert asyncio.run(call()) == [True, False]
-    assert set(steps) == {0.5}
-    assert left == [["first"]] * 3 + [["first", "later"]] * 2 + [["later"]] * 2
-    assert None in concurrency.waiting
 
 
 EXEMPT = "/health/ready"

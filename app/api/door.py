@@ -10,13 +10,18 @@ chooses.
 """
 
 import asyncio
+import contextlib
 import logging
+import socket
+import struct
+from typing import Any
 
 import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from app.api.doors import LONGEST_HEAD, TICK_S, Doors, doors_of
+from app.api import doors as clocks
+from app.api.doors import LONGEST_HEAD, Doors, doors_of
 from app.api.express import Headers
 from app.api.headers import NO_KEEPING, NO_SNIFFING
 from app.api.limits import MOST_HEADERS
@@ -46,6 +51,8 @@ SLICE = 8 * 1024
 """Bytes that are parsed before it is asked how many requests they were."""
 AT_ONCE = 64
 """Plain requests of a connection that are answered before others have their turn."""
+NO_LINGER = struct.pack("ii", 1, 0)
+"""As SO_LINGER: what is unsent at the end is thrown away."""
 HEAD_END = b"\r\n\r\n"
 HOP = frozenset({b"upgrade", b"http2-settings"})
 """Headers, and options of Connection, of a client that would rather speak another protocol."""
@@ -86,6 +93,8 @@ class Door(HttpToolsProtocol):
     _body = b""
     _rest = b""
     """What has come and is not parsed yet."""
+    _at_work: RequestResponseCycle | None = None
+    """The request that is being answered; `cycle` is the last one that waits behind it."""
     _plain: int | None = None
     """The length of the body of a request that the lane has just answered, if its head may be known again."""
 
@@ -105,6 +114,9 @@ class Door(HttpToolsProtocol):
         if self._phase == LANE:
             self._replay()  # which counts that its client has left
         self._rest = b""
+        if self._at_work is not None and not self._at_work.response_complete:
+            self._at_work.disconnected = True
+            self._at_work.message_event.set()
         super().connection_lost(exc)
 
     # What comes in
@@ -147,6 +159,10 @@ class Door(HttpToolsProtocol):
             self._take(self._rest)
             if not self._rest:
                 self.flow.resume_reading()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._at_work = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         """Go on with what waits for it."""
@@ -373,12 +389,12 @@ class Door(HttpToolsProtocol):
         elif self._phase == LANE and waited > BODY_TICKS:
             self._replay()
         elif self._phase == HEAD and waited > HEAD_TICKS:
-            self._refuse(BodyTimeout(f"the head of the request did not arrive within {HEAD_TICKS * TICK_S:g} s"))
+            self._refuse(BodyTimeout(f"the head of the request did not arrive within {HEAD_TICKS * clocks.TICK_S:g} s"))
         elif self._phase in (IDLE, GENERAL) and not is_answering:
             if waited > (self._doors.keep_alive_ticks if self._was_asked else SILENT_TICKS):
                 self.transport.close()
             elif waited and self._phase == IDLE:
-                self.cycle = self.scope = None  # type: ignore[assignment] # as before the first request
+                self.cycle = self.scope = self._at_work = None  # type: ignore[assignment] # as before the first request
                 self.headers = []
         self._look_at_what_is_unread()
 
@@ -387,6 +403,8 @@ class Door(HttpToolsProtocol):
         self._stuck = self._stuck + 1 if unsent and unsent == self._unsent else 0
         self._unsent = unsent
         if self._stuck >= STUCK_TICKS:
+            with contextlib.suppress(AttributeError, OSError):  # else the system would keep what it has of it
+                self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
             self.transport.abort()
 
     def shutdown(self) -> None:

@@ -40,12 +40,15 @@ def _objects(answer: Answer, regions: Regions) -> list[dict[str, Any]]:
     explanations, warnings = answer.explanations(), answer.warnings()
     objects = []
     for row, region in enumerate(regions):
-        yields = {}
+        yields: dict[str, Any] = {}
         for crop, columns in answer.tons().items():
-            yields[crop] = {name: None if column is None else float(column[row]) for name, column in columns.items()}
+            told: dict[str, Any] = {
+                name: None if column is None else float(column[row]) for name, column in columns.items()
+            }
             if explanation := explanations[crop]:
                 parts = {name: float(part[row]) for name, part in explanation["contributions"].items()}
-                yields[crop] |= {"baseline": explanation["baseline"], "contributions": parts}
-        told = {"region": region, "yields": yields, "extrapolated": bool(answer.extrapolated[row])}
-        objects.append(told | {"warnings": warnings[row]})
+                told |= {"baseline": explanation["baseline"], "contributions": parts}
+            yields[crop] = told
+        whole = {"region": region, "yields": yields, "extrapolated": bool(answer.extrapolated[row])}
+        objects.append(whole | {"warnings": warnings[row]})
     return objects

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from app.api.openapi.document import DocumentedAPI
+from app.api.services import Services
 from app.main import create_app
 from app.settings import Settings
 
@@ -20,6 +21,12 @@ class Service:
         self._app = app
         self._lifespan = app.router.lifespan_context(app)
         self._runner.run(self._lifespan.__aenter__())
+
+    @property
+    def services(self) -> Services:
+        """What request code is handed."""
+        services: Services = self._app.state.services
+        return services
 
     def close(self) -> None:
         """Stop the application."""

@@ -131,6 +131,9 @@ class Door(HttpToolsProtocol):
         self._rest = b""
         if self.timeout_keep_alive_task is not None:
             self._unset_keepalive_if_required()
+        if self._phase != GENERAL and self._doors is not None and self._doors.is_others_turn:
+            self._hold(data)
+            return
         if self._phase == IDLE and self._is_free():
             data, count = self._answered(data)
             if count == AT_ONCE and data:
@@ -152,9 +155,13 @@ class Door(HttpToolsProtocol):
         if not self._is_answering() and not self.flow.write_paused:
             self.loop.call_soon(self._go_on)
 
-    def _go_on(self) -> None:
+    def _go_on(self, *, at_once: bool = False) -> None:
         """Take what was kept."""
-        if self._rest and not self.transport.is_closing():
+        if at_once and self._doors is not None:
+            self._doors.answered = 0
+        if self._rest and self._doors is not None and self._doors.is_others_turn and not self._is_answering():
+            self.loop.call_soon(self._go_on)
+        elif self._rest and not self.transport.is_closing():
             self.flow.is_held = False
             self._take(self._rest)
             if not self._rest:
@@ -247,6 +254,7 @@ class Door(HttpToolsProtocol):
     def _write(self, answers: bytes, count: int) -> None:
         assert self._doors is not None  # noqa: S101 - the lane has answered
         self.transport.write(answers)
+        self._doors.count(count)
         self.server_state.total_requests += count
         self._was_asked = True
         self._since = self._doors.tick
@@ -411,8 +419,8 @@ class Door(HttpToolsProtocol):
         """Finish what has begun."""
         if self._phase == LANE:
             self._replay()
-        while self._rest and not self._is_answering() and not self.flow.write_paused:
-            self._go_on()
+        while self._rest and not (self._is_answering() or self.flow.write_paused or self.transport.is_closing()):
+            self._go_on(at_once=True)
         super().shutdown()
 
     def _refuse(self, error: InputError) -> None:

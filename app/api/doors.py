@@ -13,6 +13,9 @@ TICK_S = 1.0
 """How often the clocks of all connections are looked at, seconds."""
 MOST_HEADS = 256
 """Different heads of plain requests that are known again; a client sends the same one every time."""
+A_TURN = 512
+"""Answers of the lane in one turn of the event loop. libuv goes on with whoever has sent something for up to 48 times
+1 024 connections; without this, a new connection among thousands of busy ones would have its turn a second later."""
 LONGEST_HEAD = 2_048
 """Bytes of a head that is known again."""
 
@@ -36,6 +39,23 @@ class Doors:
         self.keep_alive_ticks = max(1, round(keep_alive_s / TICK_S))
         self.heads: dict[bytes, int] = {}
         """Heads of plain requests, byte by byte, and the length of the body behind each."""
+
+        self.answered = 0
+        """Answers of the lane in this turn of the event loop, or in a few turns where they are few."""
+
+    def count(self, answers: int) -> None:
+        """Count answers of the lane."""
+        before, self.answered = self.answered, self.answered + answers
+        if before < A_TURN // 2 <= self.answered:
+            asyncio.get_running_loop().call_soon(self._next_turn)
+
+    @property
+    def is_others_turn(self) -> bool:
+        """Whether the lane has answered enough for one turn."""
+        return self.answered >= A_TURN
+
+    def _next_turn(self) -> None:
+        self.answered = 0
 
     def remember(self, head: bytes, length: int) -> None:
         """Know a head again."""

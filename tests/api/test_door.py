@@ -133,7 +133,12 @@ def run(trained: Path) -> Callable[[Test], None]:
 
 def _is_busy(door: Door) -> bool:
     cycle: object = door.cycle
-    return door.flow.is_held or bool(door.pipeline) or bool(cycle and not door.cycle.response_complete)
+    return (
+        door.flow.is_held
+        or bool(vars(door).get("_rest"))
+        or bool(door.pipeline)
+        or bool(cycle and not door.cycle.response_complete)
+    )
 
 
 async def _settled(door: Door) -> None:
@@ -218,6 +223,7 @@ def test_there_are_only_so_many_heads(run: Callable[[Test], None]) -> None:
         door, wire = house.connect()
         for number in range(2 * clocks.MOST_HEADS + 10):
             door.data_received(request(ONE_REGION, b"User-Agent: %d" % number))
+            await asyncio.sleep(0)
         assert len(house.doors.heads) == 10
         assert set(_codes(wire)) == {200}
 
@@ -260,6 +266,26 @@ def test_a_crowd_on_one_connection_lets_others_in_between(run: Callable[[Test], 
         await _settled(door)
         assert _codes(wire) == [200] * (1_000 - module.AT_ONCE)
         assert wire.is_reading_now
+
+    run(test)
+
+
+def test_a_crowd_of_connections_lets_others_in_between(run: Callable[[Test], None]) -> None:
+    """So many are answered in one turn of the loop; the others keep their order, and none is lost at the end."""
+
+    async def test(house: House) -> None:
+        crowd = [house.connect() for _ in range(2 * clocks.A_TURN + 10)]
+        for door, _ in crowd:
+            door.data_received(request())
+        assert [bool(wire.written) for _, wire in crowd] == [True] * clocks.A_TURN + [False] * (clocks.A_TURN + 10)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert all(wire.written for _, wire in crowd[: 2 * clocks.A_TURN - clocks.A_TURN // 2])
+        for door, _ in crowd:
+            door.shutdown()
+        assert [_codes(wire) for _, wire in crowd] == [[200]] * len(crowd)
+        assert {wire.ended for _, wire in crowd} == {"closed"}
 
     run(test)
 

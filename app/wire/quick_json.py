@@ -41,7 +41,7 @@ def _columns(body: bytes) -> Question | None:
             return None
         weather = [np.frombuffer(asked[name].as_buffer(of_type="d")) for name in FEATURE_NAMES]
         regions = asked["region"].as_list() if "region" in names else None
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError):  # RuntimeError: depth, and whole numbers
         return None
     if len({len(column) for column in weather}) > 1 or (regions is not None and len(regions) != len(weather[0])):
         return None

@@ -31,8 +31,9 @@ STRANGERS = {("cli", "api")}
 INSIDE = {
     "wire": (
         ("media_types", "parts", "problems", "questions", "schemas", "strict_json"),
-        ("answers", "arrow_stream", "protocol", "records", "validation"),
-        ("csv_body", "json_body", "reported", "texts"),
+        ("answers", "arrow_stream", "protocol", "quick_json", "records", "validation"),
+        ("csv_body", "reported", "row_template", "texts"),
+        ("json_body",),
         ("formats", "tensors"),
     ),
     "api": (

@@ -112,7 +112,10 @@ def test_who_reads_nothing_is_cut_off(hurried: Running) -> None:
         assert _is_cut_off(one.socket, 20)
 
 
-@pytest.mark.parametrize("asked", [request(), SPECIAL, HEALTH, request(b"{}"), request() + HEALTH])
+LONG = [pytest.param(asked, marks=pytest.mark.long) for asked in (SPECIAL, HEALTH, request(b"{}"), request() + HEALTH)]
+
+
+@pytest.mark.parametrize("asked", [request(), *LONG])
 def test_an_endless_pipeline_that_is_not_read(hurried: Running, asked: bytes) -> None:
     """It is not taken in without end, by no path, and then it is cut off."""
     with talk(hurried) as one:

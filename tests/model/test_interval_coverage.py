@@ -70,7 +70,11 @@ def _plant_no_leverage(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("plant", "point"),
-    [(_plant_normal, "inside"), (_plant_over_n, "inside"), (_plant_no_leverage, "extrapolated")],
+    [
+        (_plant_normal, "inside"),
+        pytest.param(_plant_over_n, "inside", marks=pytest.mark.long),
+        pytest.param(_plant_no_leverage, "extrapolated", marks=pytest.mark.long),
+    ],
 )
 def test_the_simulation_finds_wrong_intervals(
     tutorial: Table, monkeypatch: pytest.MonkeyPatch, plant: Callable[[pytest.MonkeyPatch], None], point: str

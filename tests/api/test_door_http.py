@@ -237,6 +237,7 @@ public class Client {
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("javac") is None, reason="no JDK is installed")
 def test_java_is_answered(reading: Running, tmp_path: Path) -> None:
     """Its client asks for HTTP/2 with every first request, body and all."""

@@ -58,7 +58,7 @@ bodies = st.one_of(
 
 
 @given(bodies)
-@settings(max_examples=300)
+@settings(max_examples=200)
 def test_both_paths_answer_the_same_bytes(asked: Talk, body: dict[str, Any]) -> None:
     """Status, headers and body are the same on both paths, for valid and invalid regions alike."""
     content = json.dumps(body).encode()
@@ -227,7 +227,7 @@ def _told(answer: Answer) -> tuple[Any, ...]:
 
 
 @given(conversations())
-@settings(max_examples=100)
+@settings(max_examples=60)
 def test_many_at_once_are_answered_one_by_one(reading: Running, conversation: tuple[list[bytes], list[int]]) -> None:
     """In one part or several, plain ones and all others: each has the answer that it has alone, and in its turn."""
     asked, places = conversation

@@ -217,13 +217,15 @@ def conversations(draw: st.DrawFn) -> tuple[list[bytes], list[int]]:
 
 
 def _told(answer: Answer) -> tuple[Any, ...]:
-    """Return an answer without an id that was made up for it."""
+    """Return an answer without an id that was made up for it, which is longer, the more there were before."""
     made_up = re.compile(rb"\b[0-9a-f]{12}-[0-9a-f]+\b")
-    return (
-        answer.status,
-        tuple((name, made_up.sub(b"", value)) for name, value in answer.headers),
-        made_up.sub(b"", answer.body),
-    )
+    body = made_up.sub(b"", answer.body)
+    longer = len(answer.body) - len(body)
+    headers = [
+        (name, b"%d" % (int(value) - longer) if name == b"content-length" else made_up.sub(b"", value))
+        for name, value in answer.headers
+    ]
+    return answer.status, tuple(headers), body
 
 
 @given(conversations())

@@ -15,13 +15,21 @@ from app.model.weather import FEATURE_NAMES, REGION_LENGTH, WEATHER
 from app.wire.questions import Question, Regions
 
 ROWS = "regions"
+MOST_FIELDS = len(FEATURE_NAMES) + 1
+"""Of a region; and lists of a body of columns."""
 
 
 def question(body: bytes, max_rows: int) -> Question | None:
     """Return the regions that a body asks about, as columns or as rows of objects."""
     if not body.lstrip(b" \t\r\n").startswith(b"{"):
         return None
-    found = _rows(body) if b'"regions"' in body[:100] else _columns(body)
+    # Parsers hold many times as much as a body that is nothing but brackets and commas: such are not even begun with.
+    as_rows, lists, objects = b'"regions"' in body[:100], body.count(b"["), body.count(b"{")
+    if body.count(b",") > MOST_FIELDS * (max_rows + 1) or lists > (1 if as_rows else MOST_FIELDS):
+        return None
+    if objects > (max_rows + 1 if as_rows else 1):
+        return None
+    found = _rows(body) if as_rows else _columns(body)
     if found is None or not 0 < len(found) <= max_rows:
         return None
     admitted = (feature.admits(column).all() for feature, column in zip(WEATHER, found.weather, strict=True))

@@ -25,7 +25,7 @@ FROM source AS environment
 # A package index with CPU builds of torch, for machines where the default one's would bring gigabytes of CUDA along.
 ARG PIP_EXTRA_INDEX_URL
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python -m pip --python /opt/orchard install --constraint requirements.lock ".[train,arrow,postgres]"
+    python -m pip --python /opt/orchard install --constraint requirements.lock ".[train,arrow,excel,postgres]"
 # Of torch, what compiles and tests C++ goes too; `import torch` looks for bin/torch_shm_manager, which stays.
 RUN (cd /opt/orchard/lib/python3.11/site-packages/torch && rm -r include test bin/*[tT]est* bin/protoc*) \
     && find /opt/orchard -type d -name tests -prune -exec rm -r {} +

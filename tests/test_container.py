@@ -90,7 +90,7 @@ def test_only_the_whole_has_torch() -> None:
         for name in ("serve-environment", "environment")
     }
     assert installs["serve-environment"].endswith('--constraint requirements.lock ".[postgres]"')
-    assert installs["environment"].endswith('--constraint requirements.lock ".[train,arrow,postgres]"')
+    assert installs["environment"].endswith('--constraint requirements.lock ".[train,arrow,excel,postgres]"')
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -162,7 +162,7 @@ def _predict_table(orchard: "Orchard | Local", table: Path, options: dict[str, A
     if not as_json:
         console.print_table(orchard.predict_csv(content, **options))
         return
-    read, _ = parse_regions(content)
+    read = parse_regions(content).table
     regions = [
         {"region": region, **dict(zip(FEATURE_NAMES, weather, strict=True))}
         for region, weather in zip(read.regions, read.weather.tolist(), strict=True)

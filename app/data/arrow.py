@@ -9,13 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from app.data.columns import Header
 from app.data.naming import TEXT_COLUMNS, name_problem
-from app.data.tables import NameCheck, Table, crops_of
+from app.data.tables import AS_IT_IS, NameCheck, Reading, Table, crops_of, within
 from app.errors import FieldError
 from app.faults import MAX_ERRORS, Faults
 from app.model.moments import Array
 from app.model.names import Names
-from app.model.weather import FEATURE_NAMES, REGION_LENGTH, WEATHER, YIELD, Feature
+from app.model.units import STORED, Units
+from app.model.weather import FEATURE_NAMES, REGION_LENGTH, YIELD, Feature
 
 
 def check_schema(schema: pa.Schema, *, texts: Sequence[str], numbers: Sequence[str], optional: Sequence[str]) -> None:
@@ -51,7 +53,7 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind))
 
 
-class Reading:
+class Columns:
     """Takes columns out of rows that stand at ``first_row`` of what was sent, and collects the faults of them all."""
 
     def __init__(self, rows: pa.RecordBatch | pa.Table, first_row: int = 0) -> None:
@@ -143,41 +145,53 @@ def _nulls(column: pa.ChunkedArray) -> NDArray[np.bool_]:
 
 
 def observations_of(
-    rows: pa.Table | pa.RecordBatch, first_row: int = 0, read_name: Callable[[str], str] = str
+    rows: pa.Table | pa.RecordBatch,
+    first_row: int = 0,
+    read_name: Callable[[str], str] = str,
+    reading: Reading = AS_IT_IS,
 ) -> Table:
     """Return columns of region, season (optional), weather and yields as a table.
 
-    ``first_row``: how many were sent before these. ``read_name``: makes a name of a cell's text.
+    ``first_row``: how many were sent before these. ``read_name``: makes a name of a cell's text. ``reading``: as
+    `app.data.tables.parse_observations` takes it.
 
     Raises:
         MalformedInput, InvalidInput: a column or a value is wrong.
     """
-    schema = rows.schema
-    crops = crops_of(schema.names)
-    check_schema(schema, texts=TEXT_COLUMNS, numbers=(*FEATURE_NAMES, *crops), optional=TEXT_COLUMNS)
-    reading = Reading(rows, first_row)
-    weather = np.stack([reading.numbers(feature.name, feature) for feature in WEATHER])
-    yields = np.stack([reading.numbers(crop, YIELD, optional=True) for crop in crops])
-    regions, seasons = (_stripped(reading.names(name), read_name) for name in TEXT_COLUMNS)
+    header = Header.of(rows.schema.names)
+    crops = crops_of(header, reading)
+    used = [name for name in header.names if name in (*TEXT_COLUMNS, *FEATURE_NAMES, *crops)]
+    rows = rows.rename_columns(list(header.names)).select(used)
+    check_schema(rows.schema, texts=TEXT_COLUMNS, numbers=(*FEATURE_NAMES, *crops), optional=TEXT_COLUMNS)
+    columns = Columns(rows, first_row)
+    weather = _weather(columns, reading.units.also(header.units))
+    yields = np.stack([columns.numbers(crop, YIELD, optional=True) for crop in crops])
+    regions, seasons = (_stripped(columns.names(name), read_name) for name in TEXT_COLUMNS)
     for column, names in zip(TEXT_COLUMNS, (regions, seasons), strict=True):
-        reading.check_names(column, names, name_problem)
-    reading.raise_faults()
-    return Table(regions, seasons, weather.T, crops, yields.T).reporting()
+        columns.check_names(column, names, name_problem)
+    columns.raise_faults()
+    return Table(regions, seasons, np.stack(weather).T, crops, yields.T).reporting()
 
 
-def regions_of(rows: pa.Table | pa.RecordBatch, read_name: Callable[[str], str] = str) -> Table:
+def _weather(columns: Columns, units: Units) -> list[Array]:
+    """Return the columns of weather as they are stored."""
+    given = [columns.numbers(feature.name, feature) for feature in units.features]
+    return within(units.stored(given)) if units.named else given
+
+
+def regions_of(rows: pa.Table | pa.RecordBatch, read_name: Callable[[str], str] = str, units: Units = STORED) -> Table:
     """Return columns of region (optional) and weather as a table without crops.
 
     Raises:
         MalformedInput, InvalidInput: a column or a value is wrong.
     """
     check_schema(rows.schema, texts=TEXT_COLUMNS[:1], numbers=FEATURE_NAMES, optional=TEXT_COLUMNS)
-    reading = Reading(rows)
-    weather = np.stack([reading.numbers(feature.name, feature) for feature in WEATHER])
-    regions = _stripped(reading.names("region"), read_name)
-    reading.raise_faults()
+    columns = Columns(rows)
+    weather = _weather(columns, units)
+    regions = _stripped(columns.names("region"), read_name)
+    columns.raise_faults()
     nothing = (None,) * len(regions)
-    return Table(regions, nothing, weather.T, (), np.empty((len(regions), 0)))
+    return Table(regions, nothing, np.stack(weather).T, (), np.empty((len(regions), 0)))
 
 
 def _stripped(sent: Names, read: Callable[[str], str]) -> Names:

@@ -1,19 +1,27 @@
 """A file of observations, CSV or Parquet, read in parts, so that it may be larger than memory."""
 
+import codecs
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from app.data import quick_csv
-from app.data.tables import BEGINNING, Start, Table, parse_part
+from app.data.dialect import UTF16, ZIP
+from app.data.tables import (
+    AS_IT_IS,
+    BEGINNING,
+    Reading,
+    Start,
+    Table,
+    check_repeats_of_weather,
+    observations_of,
+    parse_part,
+)
 from app.errors import InvalidInput, MalformedInput
-
-if TYPE_CHECKING:
-    pass
 
 PART_BYTES = 8 * 2**20
 """CSV that is read at a time; a line must be shorter, bytes."""
@@ -28,6 +36,7 @@ class TableFile:
     """Columns as `app.data.tables.parse_observations` describes them."""
 
     path: Path
+    reading: Reading = field(default=AS_IT_IS)
 
     def parts(self) -> Iterator[Table]:
         """Yield the rows in order, part by part, each part read while the one before is worked on.
@@ -36,9 +45,22 @@ class TableFile:
             MalformedInput, InvalidInput: as `parse_observations`; the file cannot be read, or is not what it claims.
         """
         with _reported(self.path), self.path.open("rb") as file:
-            is_parquet = file.read(len(PARQUET)) == PARQUET
+            first = file.read(len(PARQUET))
             file.seek(0)
-            yield from _ahead(_parquet_parts(self.path) if is_parquet else _csv_parts(file))
+            for number, part in enumerate(_ahead(self._parts_of(file, first))):
+                if not number and self.reading.crops is None:
+                    check_repeats_of_weather(part)
+                yield part
+
+    def _parts_of(self, file: IO[bytes], first: bytes) -> Iterator[Table]:
+        """Read a file by what it begins with."""
+        if first == PARQUET:
+            return _parquet_parts(self.path, self.reading)
+        if first == ZIP:
+            return _workbook_parts(file, self.reading)
+        if first.startswith(UTF16):
+            return _csv_parts(codecs.EncodedFile(file, "utf-8", "utf-16"), self.reading)
+        return _csv_parts(file, self.reading)
 
     def digest(self) -> str:
         """Return the sha256 of the file, hexadecimal."""
@@ -63,7 +85,7 @@ def _ahead(parts: Iterator[Table]) -> Iterator[Table]:
             yield part
 
 
-def _csv_parts(file: IO[bytes]) -> Iterator[Table]:
+def _csv_parts(file: IO[bytes] | codecs.StreamRecoder, reading: Reading) -> Iterator[Table]:
     """Parse by Arrow what it takes without complaint, and all else by the parser that names line, row and fault."""
     header, start, rest = b"", BEGINNING, b""
     while part := file.read(PART_BYTES):
@@ -73,13 +95,20 @@ def _csv_parts(file: IO[bytes]) -> Iterator[Table]:
         if whole and not header:
             header, whole = quick_csv.header_and_rest(whole)
         if whole:
-            table = quick_csv.observations(header, whole, start) or parse_part(header + whole, start)
+            quick = quick_csv.observations(header, whole, start, reading)
+            table = quick or parse_part(header + whole, start, reading=reading)
             yield table
             start = Start(start.row + len(table) + table.unreported, start.line + whole.count(b"\n"))
     if rest or not header:
-        yield parse_part(header + rest, start)
+        yield parse_part(header + rest, start, reading=reading)
     elif not start.row:
-        parse_part(header)
+        parse_part(header, reading=reading)
+
+
+def _workbook_parts(file: IO[bytes], reading: Reading) -> Iterator[Table]:
+    from app.data.workbook import sheet_of  # noqa: PLC0415 - not everywhere installed
+
+    yield observations_of(sheet_of(file.read()), reading)
 
 
 def _cut(content: bytes) -> tuple[bytes, bytes]:
@@ -90,12 +119,12 @@ def _cut(content: bytes) -> tuple[bytes, bytes]:
     return content[:end], content[end:]
 
 
-def _parquet_parts(path: Path) -> Iterator[Table]:
+def _parquet_parts(path: Path, reading: Reading) -> Iterator[Table]:
     try:
         import pyarrow as pa  # noqa: PLC0415
         from pyarrow import parquet  # noqa: PLC0415
 
-        from app.data.arrow import observations_of  # noqa: PLC0415
+        from app.data.arrow import observations_of as observations_of_arrow  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise InvalidInput("this installation does not read Parquet: pyarrow is not installed") from error
     row = 0
@@ -103,10 +132,10 @@ def _parquet_parts(path: Path) -> Iterator[Table]:
         # Buffered reading takes the pages of a column one by one: a row group may be larger than memory.
         with parquet.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
             for batch in file.iter_batches(PART_ROWS, use_threads=False):
-                yield observations_of(batch, row)
+                yield observations_of_arrow(batch, row, reading=reading)
                 row += len(batch)
             if not row:
-                observations_of(file.schema_arrow.empty_table())
+                observations_of_arrow(file.schema_arrow.empty_table(), reading=reading)
                 raise InvalidInput("the table has columns and no rows")
     except pa.ArrowException as error:
         raise MalformedInput(f"{path} is not a Parquet file: {str(error)[:200]}") from error

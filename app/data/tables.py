@@ -7,18 +7,20 @@ import csv
 import hashlib
 import io
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.data.columns import Header, is_no_crop
+from app.data.dialect import PLAIN, Dialect, as_utf8, separator_of, text_of
 from app.data.naming import MAX_CROPS, TEXT_COLUMNS, crop_name_problem, name_problem
 from app.errors import FieldError, InvalidInput, MalformedInput, TooLarge
 from app.faults import Faults
 from app.model.moments import Array
+from app.model.units import STORED, UNITS, Units
 from app.model.weather import FEATURE_NAMES, REGION_LENGTH, WEATHER, YIELD, Feature
 
 Mask = NDArray[np.bool_]
@@ -27,6 +29,11 @@ NameCheck = Callable[[str], str | None]
 
 NO_YIELD = "no crop column holds a number: every yield is empty"
 NUMBER_CHARACTERS = frozenset("0123456789+-.eE")
+NO_VALUE = ("", "NA", "N/A", "n/a", "NaN", "-", ".")
+"""What tables have in a cell without a number: read as none, where there need not be one."""
+_NO_NUMBER = "a point"
+"""What a cell is read as whose point would separate thousands."""
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:[,.'\u2019 \u00a0\u202f]\d{3})+(?:[.,]\d+)?")
 
 
 class Start(NamedTuple):
@@ -37,6 +44,21 @@ class Start(NamedTuple):
 
 
 BEGINNING = Start(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a table is to be read.
+
+    ``units``: of its weather, where its header does not say. ``crops``: the columns that hold yields; None: all that
+    are nothing else.
+    """
+
+    units: Units = STORED
+    crops: tuple[str, ...] | None = None
+
+
+AS_IT_IS = Reading()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -87,65 +109,184 @@ class Table:
         return content.hexdigest()
 
 
-def parse_observations(content: bytes, max_rows: int | None = None) -> Table:
+@dataclass(frozen=True, eq=False, slots=True)
+class Asked:
+    """A table of regions to predict for.
+
+    ``table``: without crops, weather as it is stored. ``columns``: all columns as they were sent, by name and in
+    order, numbers in the units of the sender. ``units``: those; ``dialect``: how the table was written.
+    """
+
+    table: Table
+    columns: dict[str, Array | Sequence[str | None]]
+    units: Units = STORED
+    dialect: Dialect = field(default=PLAIN)
+
+
+def parse_observations(content: bytes, max_rows: int | None = None, reading: Reading = AS_IT_IS) -> Table:
     """Parse CSV with region and season (optional), the weather columns, and one column per crop (empty: not reported).
 
     Raises:
-        MalformedInput: not UTF-8, not CSV, empty, or NaN or infinity in a number.
+        MalformedInput: not text, not CSV, empty, or infinity in a number.
         InvalidInput: a column missing, doubled or badly named; text in a number; a value out of bounds; no crop column.
         TooLarge: more than ``max_rows`` rows.
     """
-    table = parse_part(content, max_rows=max_rows)
+    return observations_of(Sheet.of_csv(content, max_rows), reading)
+
+
+def observations_of(sheet: "Sheet", reading: Reading) -> Table:
+    """Return a whole sheet's rows as `parse_observations` does."""
+    table = part_of(sheet, reading)
     if not len(table):
         raise InvalidInput(NO_YIELD)
+    if reading.crops is None:
+        check_repeats_of_weather(table)
     return table
 
 
-def parse_part(content: bytes, start: Start = BEGINNING, max_rows: int | None = None) -> Table:
+def parse_part(
+    content: bytes, start: Start = BEGINNING, max_rows: int | None = None, reading: Reading = AS_IT_IS
+) -> Table:
     """Parse as `parse_observations` does a part of a table, header and all, whose rows stand at ``start`` of the whole.
 
     Rows without any yield are left out, even if that is all of them.
     """
-    sheet = _Sheet(content, max_rows, start)
-    crops = crops_of(sheet.header)
-    weather = _weather(sheet)
+    return part_of(Sheet.of_csv(content, max_rows, start), reading)
+
+
+def part_of(sheet: "Sheet", reading: Reading) -> Table:
+    """Return a part's rows as `parse_part` does."""
+    crops = crops_of(sheet.header, reading)
+    weather = _weather(sheet, reading.units.also(sheet.header.units))
     yields = np.column_stack([sheet.numbers(crop, YIELD, optional=True) for crop in crops])
     regions, seasons = (sheet.names(name, name_problem) for name in TEXT_COLUMNS)
     sheet.faults.raise_if_any()
     return Table(regions, seasons, weather, crops, yields).reporting()
 
 
-def crops_of(header: Sequence[str]) -> tuple[str, ...]:
-    """Return the columns that hold yields.
+def crops_of(header: Header, reading: Reading = AS_IT_IS) -> tuple[str, ...]:
+    """Return the columns that hold yields: those that were named, or all that are nothing else.
 
     Raises:
-        InvalidInput: there is no such column, or its name is not one for a crop.
+        InvalidInput: there is no such column, its name is not one for a crop, or it is that of a time or the weather.
     """
-    crops = tuple(name for name in header if name not in (*TEXT_COLUMNS, *FEATURE_NAMES))
+    if reading.crops is not None:
+        faults = [fault for fault in header.missing(reading.crops) if fault.loc]
+        if faults:
+            raise InvalidInput(faults[0].message, faults)
+        check_crop_names(reading.crops)
+        return reading.crops
+    crops = tuple(header.others)
     if not crops:
-        raise InvalidInput("no crop column: besides region, season and the weather there must be one column per crop")
+        raise InvalidInput(
+            "no crop column: besides region, season and the weather there must be one column per crop; the table has "
+            + header.listed()
+        )
+    _check_are_crops(crops)
     check_crop_names(crops)
     return crops
 
 
-def parse_regions(content: bytes, max_rows: int | None = None) -> tuple[Table, tuple[str, ...]]:
-    """Parse CSV to predict for: region (optional) and the weather columns; other columns are refused by name.
+def _check_are_crops(names: Sequence[str]) -> None:
+    """Check that no column is taken for a crop's that nobody has called one.
 
-    Returns:
-        The regions (without crops), and the names of the columns in the order they came in.
+    Raises:
+        InvalidInput: a name is that of a time, a place or the weather.
+    """
+    doubtful = [name for name in names if is_no_crop(name)]
+    if not doubtful:
+        return
+    crops = [name for name in names if name not in doubtful]
+    found = f"; crops found: {', '.join(crops)}" if crops else ""
+    way_out = f"leave it out, or name those that are crops: crops={','.join(crops) or 'mango,orange'}"
+    faults = [
+        FieldError(
+            (name[:REGION_LENGTH],), f"the column {name!r} does not look like a crop's: {way_out}{found}", "crop"
+        )
+        for name in doubtful
+    ]
+    raise InvalidInput(faults[0].message, faults)
+
+
+FEW = 6
+"""Rows from which on a column that follows from another one does so by no chance."""
+SAME = 1e-12
+
+
+def check_repeats_of_weather(table: Table) -> None:
+    """Check that no crop's column is one of the weather's again, in another unit or not.
+
+    Raises:
+        InvalidInput: one is, in all its rows.
+    """
+    for number, crop in enumerate(table.crops):
+        yields = table.yields[:, number]
+        there = ~np.isnan(yields)
+        if there.sum() < FEW:
+            continue
+        for feature, column in zip(WEATHER, table.weather.T, strict=True):
+            if _follows(yields[there], column[there]) and _is_of_unit(yields[there], column[there], feature.name):
+                message = (
+                    f"the column {crop!r} repeats {feature.name}: leave it out, or name the crops if it is one: "
+                    f"crops={crop}"
+                )
+                raise InvalidInput(message, [FieldError((crop,), message, "crop")])
+
+
+def _follows(yields: Array, column: Array) -> bool:
+    one, other = yields - yields.mean(), column - column.mean()
+    spread = float(one @ one) * float(other @ other)
+    return bool(spread > 0.0 and float(one @ other) ** 2 > (1.0 - SAME) * spread)
+
+
+def _is_of_unit(yields: Array, column: Array, feature: str) -> bool:
+    """Say whether numbers are those of a feature in some unit."""
+    return any(np.allclose(yields, unit.given(column), rtol=1e-9, atol=1e-9) for unit in UNITS[feature].values())
+
+
+def parse_regions(content: bytes, max_rows: int | None = None, reading: Reading = AS_IT_IS) -> Asked:
+    """Parse CSV to predict for: region (optional) and the weather columns; all others are passed through.
 
     Raises:
         MalformedInput, InvalidInput, TooLarge: as `parse_observations`.
     """
-    sheet = _Sheet(content, max_rows)
-    for name in sheet.header:
-        if name not in ("region", *FEATURE_NAMES):
-            sheet.faults.add(FieldError((name,), f"unknown column {name!r}", "unknown"))
-    weather = _weather(sheet)
+    return asked_of(Sheet.of_csv(content, max_rows), reading)
+
+
+def asked_of(sheet: "Sheet", reading: Reading) -> Asked:
+    """Return a sheet's regions as `parse_regions` does.
+
+    Raises:
+        MalformedInput, InvalidInput: as there.
+    """
+    header = sheet.header
+    check_region_is_named(header)
+    units = reading.units.also(header.units)
+    weather = _weather(sheet, units)
     regions = sheet.names("region", _echoed)
     sheet.faults.raise_if_any()
+    given = dict(zip(FEATURE_NAMES, units.given(list(weather.T)) if units.named else weather.T, strict=True))
+    columns: dict[str, Array | Sequence[str | None]] = {}
+    for sent, name in zip(header.sent, header.names, strict=True):
+        if name in given:
+            columns[sent] = given[name]
+        else:
+            columns[sent] = regions if name == "region" else sheet.texts(name)
     nothing = (None,) * len(regions)
-    return Table(regions, nothing, weather, (), np.empty((len(regions), 0))), tuple(sheet.header)
+    table = Table(regions, nothing, weather, (), np.empty((len(regions), 0)))
+    return Asked(table, columns, units, sheet.dialect)
+
+
+def check_region_is_named(header: Header) -> None:
+    """Check that no column is passed through that is meant for the region, whose name a prediction may depend on.
+
+    Raises:
+        InvalidInput: one may be.
+    """
+    near = header.meant_for("region") if "region" not in header.names else None
+    if near is not None:
+        message = f"unknown column {near!r}: did you mean 'region'?"
+        raise InvalidInput(message, [FieldError((near,), message, "unknown")])
 
 
 def check_crop_names(crops: Iterable[str]) -> None:
@@ -192,39 +333,77 @@ def _name_fault(name: str, problem_of: NameCheck) -> tuple[str, str] | None:
     return ("invalid", problem) if problem else None
 
 
-def _weather(sheet: "_Sheet") -> Array:
-    for feature in WEATHER:
-        if feature.name not in sheet.header:
-            sheet.faults.add(FieldError((feature.name,), f"the column {feature.name!r} is missing", "missing"))
+def _weather(sheet: "Sheet", units: Units) -> Array:
+    """Return the columns of weather as they are stored, shape (n, 3)."""
+    for fault in sheet.header.missing(FEATURE_NAMES):
+        sheet.faults.add(fault)
     sheet.faults.raise_if_any()
-    return np.column_stack([sheet.numbers(feature.name, feature, optional=False) for feature in WEATHER])
+    given = [sheet.numbers(feature.name, feature, optional=False) for feature in units.features]
+    return np.column_stack(within(units.stored(given)) if units.named else given)
 
 
-class _Sheet:
-    """A CSV text cut into cells, which collects the faults of them all before it raises."""
+def within(weather: Sequence[Array]) -> list[Array]:
+    """Return converted columns of weather without what rounding has put beyond a bound."""
+    return [np.clip(column, feature.low, feature.high) for feature, column in zip(WEATHER, weather, strict=True)]
 
-    def __init__(self, content: bytes, max_rows: int | None, start: Start = BEGINNING) -> None:
+
+class Sheet:
+    """A table cut into cells, which collects the faults of them all before it raises."""
+
+    def __init__(
+        self, lines: Iterable[tuple[int, list[str]]], start: Start = BEGINNING, dialect: Dialect = PLAIN
+    ) -> None:
+        """``lines``: each with its number, the header first.
+
+        Raises:
+            MalformedInput, InvalidInput: there is no header, or a row has more or fewer cells.
+        """
         self._start = start
-        lines = list(_records(content, max_rows, start.line))
-        if not lines:
+        found = list(lines)
+        if not found:
             raise MalformedInput("the table is empty: its first line must name the columns")
-        self.header = [read_cell(name.strip()) for name in lines[0][1]]
-        self._lines = [number for number, _ in lines[1:]]
-        self.rows = [cells for _, cells in lines[1:]]
+        self.header = Header.of([read_cell(name.strip()) for name in found[0][1]])
+        self._lines = [number for number, _ in found[1:]]
+        self.rows = [cells for _, cells in found[1:]]
         self.faults = Faults()
         self._check_shape()
+        self.dialect = replace(dialect, decimal_comma=self._has_decimal_commas(dialect))
+
+    @classmethod
+    def of_csv(cls, content: bytes, max_rows: int | None = None, start: Start = BEGINNING) -> "Sheet":
+        """Cut a text into cells.
+
+        Raises:
+            MalformedInput, InvalidInput, TooLarge: as `parse_observations`.
+        """
+        text = text_of(as_utf8(content), start.line)
+        separator, begin = separator_of(text)
+        return cls(_records(text[begin:], separator, max_rows, start.line + bool(begin)), start, Dialect(separator))
 
     def _check_shape(self) -> None:
-        for name, count in Counter(self.header).items():
-            if count > 1:
-                self.faults.add(FieldError((name,), f"the column {name!r} appears twice", "doubled"))
         if not self.rows:
             self.faults.add(FieldError((), "the table has a header and no rows", "no_rows"))
         for row, cells in enumerate(self.rows):
-            if len(cells) != len(self.header):
-                message = f"{self._where(row)} has {len(cells)} cells, the header {len(self.header)}"
+            if len(cells) != len(self.header.sent):
+                message = f"{self._where(row)} has {len(cells)} cells, the header {len(self.header.sent)}"
+                if len(cells) > len(self.header.sent) and self._may_have_decimal_commas(cells):
+                    message += "; if decimals have a comma, write them with a point, or separate cells by semicolons"
                 self.faults.add(FieldError((self._start.row + row,), message, "cells"))
         self.faults.raise_if_any()
+
+    def _may_have_decimal_commas(self, cells: Sequence[str]) -> bool:
+        return sum(cell.strip().isdigit() for cell in cells) > 1
+
+    def _has_decimal_commas(self, dialect: Dialect) -> bool:
+        """Say whether numbers are written 73,5: only where commas do not separate cells."""
+        if dialect.separator == ",":
+            return False
+        numbers = [column for column, name in enumerate(self.header.names) if name not in TEXT_COLUMNS]
+        return any(
+            "," in cells[column] and NUMBER_CHARACTERS.issuperset(cells[column].strip().replace(",", ""))
+            for column in numbers
+            for cells in self.rows
+        )
 
     def _place(self, row: int, name: str) -> tuple[int, str]:
         return self._start.row + row, name
@@ -233,12 +412,16 @@ class _Sheet:
         return f"row {self._start.row + row + 1} (line {self._lines[row]})"
 
     def _cells(self, name: str) -> list[str]:
-        column = self.header.index(name)
+        column = self.header.names.index(name)
         return [cells[column].strip() for cells in self.rows]
+
+    def texts(self, name: str) -> tuple[str | None, ...]:
+        """Return a column that is passed through, as it is; None where a cell is empty."""
+        return tuple(read_cell(cell) or None for cell in self._cells(name))
 
     def names(self, name: str, problem_of: NameCheck) -> tuple[str | None, ...]:
         """Return a column of names, None where a cell is empty or the column is absent."""
-        if name not in self.header:
+        if name not in self.header.names:
             return (None,) * len(self.rows)
         cells = [read_cell(cell) for cell in self._cells(name)]
         wrong = {cell: found for cell in set(cells) if (found := _name_fault(cell, problem_of))}
@@ -251,11 +434,12 @@ class _Sheet:
         return tuple(cell or None for cell in cells)
 
     def numbers(self, name: str, bounds: Feature, *, optional: bool) -> Array:
-        """Return a column of numbers within ``bounds``, shape (n,); empty cells are NaN where ``optional``."""
+        """Return a column of numbers within ``bounds``, shape (n,); NaN in cells without one, where ``optional``."""
         cells = self._cells(name)
-        if NUMBER_CHARACTERS.issuperset("".join(cells)):
+        plain = [self._plain(cell, optional) for cell in cells]
+        if NUMBER_CHARACTERS.issuperset("".join(plain)):
             try:
-                values = np.array([float(cell) if cell else np.nan for cell in cells])
+                values = np.array([float(cell) if cell else np.nan for cell in plain])
             except ValueError:
                 pass
             else:
@@ -265,23 +449,31 @@ class _Sheet:
                     return values
         return np.array([self._number(row, name, cell, bounds, optional) for row, cell in enumerate(cells)])
 
+    def _plain(self, cell: str, optional: bool) -> str:
+        """Return a cell's number with a decimal point; nothing where there may be, and is, no value."""
+        if optional and cell in NO_VALUE:
+            return ""
+        if not self.dialect.decimal_comma:
+            return cell
+        return _NO_NUMBER if "." in cell else cell.replace(",", ".")
+
     def _number(self, row: int, name: str, cell: str, bounds: Feature, optional: bool) -> float:
-        if not cell and optional:
+        plain = self._plain(cell, optional)
+        if not plain and optional:
             return np.nan
         where = f"{self._where(row)}, column {name}"
-        shown = cell if len(cell) <= 40 else cell[:40] + "…"  # noqa: PLR2004 - enough to recognise the cell by
         try:
-            value = float(cell)
+            value = float(plain)
         except ValueError:
-            problem = f"{shown!r} is not a number" if cell else "the cell is empty"
-            code = "not_a_number" if cell else "missing"
-            self.faults.add(FieldError(self._place(row, name), f"{where}: {problem}", code))
+            code = "missing" if cell in NO_VALUE else "not_a_number"
+            self.faults.add(FieldError(self._place(row, name), f"{where}: {self._no_number(cell)}", code))
             return np.nan
+        shown = _shown(cell)
         if not np.isfinite(value):
             self.faults.add(
                 FieldError(self._place(row, name), f"{where}: {shown} is not finite", "not_finite"), malformed=True
             )
-        elif not NUMBER_CHARACTERS.issuperset(cell):
+        elif not NUMBER_CHARACTERS.issuperset(plain):
             self.faults.add(
                 FieldError(self._place(row, name), f"{where}: {shown!r} is not a plain decimal number", "not_a_number")
             )
@@ -289,17 +481,29 @@ class _Sheet:
             self.faults.add(FieldError(self._place(row, name), f"{where}: {broken}", "out_of_bounds"))
         return value
 
+    def _no_number(self, cell: str) -> str:
+        """Say why a cell is not a number, and how to write it."""
+        if not cell:
+            return "the cell is empty"
+        shown = _shown(cell)
+        if cell in NO_VALUE:
+            return f"{shown!r} stands for no value, and every row needs one"
+        if _THOUSANDS.fullmatch(cell):
+            return f"{shown!r} is not a number: thousands separators are not read, leave them out"
+        if self.dialect.decimal_comma and "." in cell:
+            return f"{shown!r} is not a number: other decimals of this table have a comma, and points are not left out"
+        if "," in cell and NUMBER_CHARACTERS.issuperset(cell.replace(",", "")):
+            return f"{shown!r} is not a number: write decimals with a point, or separate cells by semicolons"
+        return f"{shown!r} is not a number"
 
-def _records(content: bytes, max_rows: int | None, first_line: int) -> Iterable[tuple[int, list[str]]]:
+
+def _shown(cell: str) -> str:
+    return cell if len(cell) <= 40 else cell[:40] + "…"  # noqa: PLR2004 - enough to recognise the cell by
+
+
+def _records(text: str, separator: str, max_rows: int | None, first_line: int) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number, cells) for every line that is not blank; ``first_line`` are before these."""
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = first_line + content.count(b"\n", 0, error.start) + 1
-        raise MalformedInput(f"the table is not UTF-8: line {line} cannot be read") from error
-    if "\0" in text:
-        raise MalformedInput("the table has a NUL byte, as no CSV has")
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     count = 0
     try:
         for cells in reader:

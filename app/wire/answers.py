@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from app.model.linear import LinearModel, Yields, clipped
 from app.model.moments import Array
 from app.model.warning_texts import warnings_for_many
-from app.model.weather import FEATURE_NAMES
 from app.serving.drift import Usage
 from app.wire.questions import Question
 
@@ -65,10 +64,12 @@ class Answer:
         }
 
     def table(self) -> dict[str, Any]:
-        """Return the question's columns, then each crop's, then extrapolated and model_version."""
-        question = self.question
-        sent: dict[str, Any] = {"region": question.regions, **dict(zip(FEATURE_NAMES, question.weather, strict=True))}
-        table = {name: sent[name] for name in question.header}
-        for crop, columns in self.tons().items():
-            table |= {f"{crop}_{name}": column for name, column in columns.items()}
-        return table | {"extrapolated": self._yields.extrapolated, "model_version": self.version}
+        """Return the question's columns, then each crop's, then extrapolated and model_version.
+
+        A column of the question that has the name of one of these is replaced: an answer can be asked again.
+        """
+        found: dict[str, Any] = {
+            f"{crop}_{name}": column for crop, columns in self.tons().items() for name, column in columns.items()
+        }
+        found |= {"extrapolated": self._yields.extrapolated, "model_version": self.version}
+        return {name: column for name, column in self.question.columns.items() if name not in found} | found

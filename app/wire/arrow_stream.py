@@ -19,7 +19,7 @@ try:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from app.data.arrow import Reading, check_schema
+    from app.data.arrow import Columns, check_schema
 except ModuleNotFoundError as error:
     raise UnknownMediaType("this installation does not read Arrow: pyarrow is not installed") from error
 
@@ -62,10 +62,10 @@ def read(body: bytes, max_rows: int) -> Question:
         table = _table(body, max_rows)
         if not table.num_rows:
             raise InvalidInput("the table has columns and no rows")
-        reading = Reading(table)
-        weather = [reading.numbers(feature.name, feature) for feature in WEATHER]
-        regions = reading.names("region") if "region" in table.column_names else None
-        reading.raise_faults()
+        columns = Columns(table)
+        weather = [columns.numbers(feature.name, feature) for feature in WEATHER]
+        regions = columns.names("region") if "region" in table.column_names else None
+        columns.raise_faults()
         return Question("columns", regions, weather, table.column_names)
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import orjson
 
+from app.data.dialect import Dialect
 from app.data.quick_csv import parse_regions
-from app.data.tables import safe_cell
+from app.data.tables import Asked, safe_cell
 from app.model.moments import Array
 from app.model.names import Names
 from app.wire.answers import Answer
@@ -27,26 +28,38 @@ def read(body: bytes, max_rows: int) -> Question:
     Raises:
         MalformedInput, InvalidInput, TooLarge: as `app.data.quick_csv.parse_regions`.
     """
-    table, header = parse_regions(body, max_rows)
-    return Question("several", table.regions, [np.ascontiguousarray(column) for column in table.weather.T], header)
+    asked = parse_regions(body, max_rows)
+    return question_of(asked)
+
+
+def question_of(asked: Asked) -> Question:
+    """Return a table of regions as a question."""
+    weather = [np.ascontiguousarray(column) for column in asked.table.weather.T]
+    return Question(
+        "several", asked.table.regions, weather, columns=asked.columns, units=asked.units, dialect=asked.dialect
+    )
 
 
 def write(answer: Answer) -> bytes:
-    """Return the question's columns, and behind them the predictions (RFC 4180)."""
+    """Return the question's columns, and behind them the predictions (RFC 4180), written as the question was.
+
+    Who has sent semicolons and decimal commas, as Excel does in many languages, gets them back.
+    """
     rows = len(answer.question)
     columns = answer.table()
-    header = ",".join(map(_quoted, map(safe_cell, columns))).encode()
+    cells = _Cells(answer.question.dialect, rows)
+    header = cells.separator.join(cells.texts(list(columns)))
     grouped = [(is_number, list(some)) for is_number, some in groupby(columns.values(), _is_number)]
-    same = _same_in_all(grouped[-1][1])
+    same = cells.same_in_all(grouped[-1][1])
     if same is not None and len(grouped) == 2:  # noqa: PLR2004 - numbers, and what is the same behind all of them
-        end = b"," + same + END
-        return header + END + _numbers(grouped[0][1], rows).replace(BETWEEN, end) + end
-    cells = [
+        end = cells.separator + same + END
+        return header + END + cells.numbers(grouped[0][1], end) + end
+    found = [
         column
         for is_number, some in grouped
-        for column in ([_numbers(some, rows).split(BETWEEN)] if is_number else [_texts(one, rows) for one in some])
+        for column in ([cells.numbers(some, BETWEEN).split(BETWEEN)] if is_number else map(cells.column, some))
     ]
-    return END.join([header, *map(b",".join, zip(*cells, strict=True)), b""])
+    return END.join([header, *map(cells.separator.join, zip(*found, strict=True)), b""])
 
 
 def _is_number(column: Column) -> bool:
@@ -54,46 +67,59 @@ def _is_number(column: Column) -> bool:
     return column is None or (isinstance(column, np.ndarray) and column.dtype == np.float64)
 
 
-def _numbers(columns: list[Any], rows: int) -> bytes:
-    """Return the rows of neighbouring columns of numbers, with BETWEEN between them.
+class _Cells:
+    """Columns of ``rows`` as the cells of a table."""
 
-    They are the JSON of a list of lists: many times as quick as one cell after another.
-    """
-    unknown = np.full(rows, np.nan)
-    table = np.column_stack([unknown if column is None else column for column in columns])
-    text = orjson.dumps(table, option=orjson.OPT_SERIALIZE_NUMPY)[2:-2]
-    return text.replace(b"null", b"") if any(column is None for column in columns) else text
+    def __init__(self, dialect: Dialect, rows: int) -> None:
+        self.separator = dialect.separator.encode()
+        self._dialect = dialect
+        self._rows = rows
+        self._to_quote = (dialect.separator, '"', "\r", "\n")
 
+    def numbers(self, columns: list[Any], between: bytes) -> bytes:
+        """Return the rows of neighbouring columns of numbers, with ``between`` between them.
 
-def _same_in_all(columns: list[Any]) -> bytes | None:
-    """Return the cells that a row has in these columns, if they are the same in all rows; None if they differ."""
-    cells = []
-    for column in columns:
+        They are the JSON of a list of lists: many times as quick as one cell after another.
+        """
+        unknown = np.full(self._rows, np.nan)
+        table = np.column_stack([unknown if column is None else column for column in columns])
+        text = orjson.dumps(table, option=orjson.OPT_SERIALIZE_NUMPY)[2:-2]
+        if any(column is None for column in columns):
+            text = text.replace(b"null", b"")
+        if self._dialect.separator != ",":
+            text = text.replace(b",", self.separator).replace(b"]" + self.separator + b"[", BETWEEN)
+        if self._dialect.decimal_comma:
+            text = text.replace(b".", b",")
+        return text if between == BETWEEN else text.replace(BETWEEN, between)
+
+    def same_in_all(self, columns: list[Any]) -> bytes | None:
+        """Return the cells that a row has in these columns, if they are the same in all; None if they differ."""
+        cells = []
+        for column in columns:
+            if isinstance(column, str):
+                cells.append(self._quoted(column).encode())
+            elif isinstance(column, np.ndarray) and not column.any():
+                cells.append(b"false")
+            else:
+                return None
+        return self.separator.join(cells)
+
+    def column(self, column: Any) -> list[bytes]:
+        """Return the cells of a column of texts, of booleans, or of one text for all rows."""
         if isinstance(column, str):
-            cells.append(_quoted(column).encode())
-        elif isinstance(column, np.ndarray) and not column.any():
-            cells.append(b"false")
-        else:
-            return None
-    return b",".join(cells)
+            return [self._quoted(column).encode()] * self._rows
+        if isinstance(column, np.ndarray):
+            return orjson.dumps(column, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
+        if isinstance(column, Names):
+            known = [*self.texts(column.names), b""]
+            return [known[code] for code in column.codes.tolist()]
+        return list(self.texts(column))
 
+    def texts(self, names: Iterable[str | None]) -> Iterable[bytes]:
+        """Return texts as cells that no spreadsheet takes for a formula."""
+        return (self._quoted(safe_cell(name)).encode() if name else b"" for name in names)
 
-def _texts(column: Any, rows: int) -> list[bytes]:
-    """Return the cells of a column of texts, of booleans, or of one text for all rows."""
-    if isinstance(column, str):
-        return [_quoted(column).encode()] * rows
-    if isinstance(column, np.ndarray):
-        return orjson.dumps(column, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
-    if isinstance(column, Names):
-        known = [*_cells(column.names), b""]
-        return [known[code] for code in column.codes.tolist()]
-    return list(_cells(column))
-
-
-def _cells(names: Iterable[str | None]) -> Iterable[bytes]:
-    return (_quoted(safe_cell(name)).encode() if name else b"" for name in names)
-
-
-def _quoted(cell: str) -> str:
-    """Return a cell that RFC 4180 reads back as one."""
-    return '"' + cell.replace('"', '""') + '"' if any(sign in cell for sign in ',"\r\n') else cell
+    def _quoted(self, cell: str) -> str:
+        """Return a cell that RFC 4180 reads back as one."""
+        quotes = any(sign in cell for sign in self._to_quote)
+        return '"' + cell.replace('"', '""') + '"' if quotes else cell

@@ -36,7 +36,8 @@ def _outcome(parse: object, content: bytes, max_rows: int) -> object:
         found = parse(content, max_rows)  # type: ignore[operator]
     except OrchardError as error:
         return type(error), error.detail, error.errors
-    table, header = found if isinstance(found, tuple) else (found, None)
+    table = found.table if isinstance(found, tables.Asked) else found
+    header = found.columns if isinstance(found, tables.Asked) else None
     columns = table.weather.tolist(), str(table.yields.tolist())
     return list(table.regions), *columns, table.crops, table.unreported, header and list(header)
 

@@ -177,7 +177,7 @@ def test_what_is_exported_can_be_sent(names: list[tuple[str | None, str | None]]
 
 def test_defused_regions_are_asked_about_by_their_names() -> None:
     """A cell of a table to predict for is read in the same way."""
-    table, _ = parse_regions(b"region,temperature,rainfall,humidity\n'=A1,73,67,43\n''-x,73,67,43\n'B,73,67,43\n")
+    table = parse_regions(b"region,temperature,rainfall,humidity\n'=A1,73,67,43\n''-x,73,67,43\n'B,73,67,43\n").table
     assert table.regions == ("=A1", "'-x", "'B")
 
 

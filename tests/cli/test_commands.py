@@ -437,7 +437,8 @@ def test_json_says_what_is_stored(deceitful: Path) -> None:
 
 def test_errors_do_nothing_to_a_terminal(deceitful: Path, tmp_path: Path) -> None:
     """What is wrong is told without what it would do, in words and as JSON."""
-    table = _written(tmp_path, f"{ESCAPE}\u202e,temperature,rainfall,humidity\n1,73,67,43\n")
+    twice = f"{ESCAPE}\u202e,{ESCAPE}\u202e"
+    table = _written(tmp_path, f"{twice},temperature,rainfall,humidity\n1,2,73,67,43\n")
     for more in ((), ("--json",)):
         done = orchard(deceitful, "predict", table, *more)
         assert done.returncode == 2

@@ -143,7 +143,7 @@ def _look_over(services: Services) -> None:
         condition.tell("log", "; ".join(services.registry.log(LOOKED_AT).damage) or None)
         condition.tell("database", database_fault(settings.database))
     except OrchardError as error:
-        logger.warning("the store could not be looked over: %s", error.detail)
+        logger.error("the store could not be looked over: %s", error.detail)  # noqa: TRY400 - the detail says it all
 
 
 async def _settle(services: Services) -> None:

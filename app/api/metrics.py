@@ -40,6 +40,9 @@ COUNTS: dict[Count, Counted] = {
     ),
     "retrains": Counted("orchard_retrains", "Retrains by what came of them.", ("decision",)),
     "observations_stored": Counted("orchard_observations_stored", "Observations stored since the start, rows.", ()),
+    "process_cpu_seconds": Counted(
+        "process_cpu_seconds", "User and system time of the serving processes, those that have ended included.", ()
+    ),
 }
 DECISIONS = ("accepted", "rejected", "dry_run", "failed")
 REQUESTS = Counted("orchard_requests", "Requests by route template, method and status.", ("route", "method", "status"))
@@ -62,10 +65,10 @@ FROM_ZERO: dict[str, list[tuple[str, ...]]] = {
     "requests": [(*route, status) for route in MAIN_ROUTES for status in ("500", "503")],
 }
 """Labels that are counted from 0 on: of what has never been counted, Prometheus would not see the first one."""
+CPU = "process_cpu_seconds_total"
 PROCESS_GAUGES = {
     "process_resident_memory_bytes": "Resident memory of the serving processes, together.",
     "process_virtual_memory_bytes": "Virtual memory of the serving processes, together.",
-    "process_cpu_seconds_total": "User and system time of the serving processes that live, together.",
     "process_open_fds": "Open files and sockets of the serving processes, together.",
     "process_start_time_seconds": "When the first of the serving processes was started, Unix time.",
 }
@@ -89,7 +92,10 @@ async def metrics(services: ServicesDep) -> Response:
 async def publish(services: Services) -> None:
     """Count and sum up what requests have left, and share it with the other workers."""
     services.tally.set_aside()
-    await asyncio.to_thread(services.tally.publish, _process_gauges())
+    figures = _process_figures()
+    if CPU in figures:
+        services.tally.reached("process_cpu_seconds", value=figures[CPU])
+    await asyncio.to_thread(services.tally.publish, _gauges(figures))
     await asyncio.to_thread(services.asked_weather.begin_merge())
 
 
@@ -99,12 +105,15 @@ def _text(services: Services) -> bytes:
     return generate_latest(registry)
 
 
-def _process_gauges() -> dict[str, float]:
-    """Return this process's figures by their names."""
+def _process_figures() -> dict[str, float]:
+    """Return what prometheus-client knows of this process, by its name."""
     families = ProcessCollector(registry=None).collect()
-    return {
-        sample.name: sample.value for family in families for sample in family.samples if sample.name in PROCESS_GAUGES
-    }
+    return {sample.name: sample.value for family in families for sample in family.samples}
+
+
+def _gauges(figures: Mapping[str, float]) -> dict[str, float]:
+    """Return those that are added up over the processes that live."""
+    return {name: value for name, value in figures.items() if name in PROCESS_GAUGES}
 
 
 class _Now(Collector):
@@ -115,7 +124,7 @@ class _Now(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics."""
-        totals = self._services.tally.totals(_process_gauges())
+        totals = self._services.tally.totals(_gauges(_process_figures()))
         reached = 0.0 if self._services.database.fault else 1.0
         yield GaugeMetricFamily("orchard_database_up", "1 if the observations' database answers, 0 if not.", reached)
         yield from _counts(totals)

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from app.errors import FieldError, NotReady, OrchardError, Overloaded, ServiceError
+from app.errors import FieldError, NotReady, OrchardError, Overloaded, ServiceError, TrainingUnavailable
 from app.wire.media_types import JSON, PROBLEM
 from app.wire.problems import KINDS, Kind, kind_of, problem
 from app.wire.validation import invalid
@@ -90,7 +90,10 @@ def install(app: FastAPI, forms: Mapping[str, ProblemForm]) -> None:
     async def orchard(request: Request, error: Exception) -> Response:
         assert isinstance(error, OrchardError)  # noqa: S101 - it is registered for this class
         if isinstance(error, ServiceError) and not isinstance(error, Overloaded | NotReady):
-            logger.warning(error.detail, extra={"code": kind_of(error).code}, exc_info=error.__cause__)
+            # A full disk, a damaged file, a training that died: somebody has to see to it. That this installation
+            # cannot train, whoever installed it knows.
+            level = logging.WARNING if isinstance(error, TrainingUnavailable) else logging.ERROR
+            logger.log(level, error.detail, extra={"code": kind_of(error).code}, exc_info=error.__cause__)
         return response(request, error)
 
     async def parameters(request: Request, error: Exception) -> Response:

@@ -77,7 +77,8 @@ class Server:
     def _serve(self) -> None:
         import uvicorn  # while the first model is trained, SIGTERM is handled already
         from uvicorn.config import STARTUP_FAILURE
-        from uvicorn.supervisors import Multiprocess
+
+        from app.cli.supervisor import Supervisor
 
         settings = self._settings
         config = uvicorn.Config(
@@ -97,7 +98,7 @@ class Server:
         )
         sockets = [*self._sockets, *(each.dup() for each in self._sockets for _ in range(AT_ONCE - 1))]
         if settings.workers > 1:
-            supervisor = Multiprocess(config, sockets)
+            supervisor = Supervisor(config, sockets)
             supervisor.run()
             failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
         else:

@@ -4,9 +4,11 @@ The express lane only leaves each answer's time in an array; it is counted in th
 """
 
 import bisect
+import os
 import secrets
 import threading
 import time
+import weakref
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,12 +21,15 @@ from app.model.moments import Array
 from app.store.objects import Objects
 
 FOLDER, SUFFIX = "tally", ".json"
+LIVING = "living"
+"""The folder of files that each process holds for as long as it lives."""
 BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0)
 """Upper bounds of a histogram's buckets, seconds; above the last one there is one more."""
 ALIVE_S = 10.0
-"""A process that has written nothing for so long is taken to be gone: its counts stay, its figures do not."""
+"""A process that has written nothing for so long hangs: like those of one that has ended, its counts stay, its figures
+do not."""
 
-Count = Literal["predictions", "extrapolated_predictions", "retrains", "observations_stored"]
+Count = Literal["predictions", "extrapolated_predictions", "retrains", "observations_stored", "process_cpu_seconds"]
 Duration = Literal["requests", "retrain"]
 Key = tuple[str, tuple[str, ...]]
 """A metric's name, and the values of its labels."""
@@ -73,7 +78,8 @@ class Tally:
         """
         self._express = express
         self._shared = shared
-        self._name = f"{FOLDER}/{secrets.randbelow(2**53)}{SUFFIX}"
+        self._number = secrets.randbelow(2**53)
+        self._is_held = False
         self._crops: tuple[str, ...] = ()
         self._taken: list[tuple[tuple[str, ...], array[float]]] = []
         self._counts: dict[Key, float] = {}
@@ -84,6 +90,11 @@ class Tally:
         """Count something."""
         with self._lock:
             self._counts[metric, labels] = self._counts.get((metric, labels), 0.0) + by
+
+    def reached(self, metric: Count, *labels: str, value: float) -> None:
+        """Record how far something has come that counts by itself."""
+        with self._lock:
+            self._counts[metric, labels] = value
 
     def took(self, metric: Duration, *labels: str, seconds: float) -> None:
         """Record how long something took."""
@@ -114,7 +125,14 @@ class Tally:
             self._count(np.abs(signed))
             self.predicted(crops, len(signed), int(np.signbit(signed).sum()))
         if self._shared is not None:
-            self._shared.replace(self._name, self._packed(gauges))
+            self._hold(self._shared)
+            self._shared.replace(f"{FOLDER}/{self._number}{SUFFIX}", self._packed(gauges))
+
+    def _hold(self, shared: Objects) -> None:
+        """Let the others see that this process lives: a file that it holds is let go of by the system when it ends."""
+        if not self._is_held:
+            weakref.finalize(self, os.close, shared.hold(f"{LIVING}/{self._number}"))
+            self._is_held = True
 
     def _count(self, seconds: Array) -> None:
         metric, labels = self._express
@@ -137,17 +155,18 @@ class Tally:
             totals.take_in(self._counts, self._durations)
         if self._shared is not None:
             for number in self._shared.numbers(FOLDER, SUFFIX):
-                if (name := f"{FOLDER}/{number}{SUFFIX}") != self._name:
-                    _take_in(totals, orjson.loads(self._shared.read(name)))
+                if number != self._number:
+                    content = orjson.loads(self._shared.read(f"{FOLDER}/{number}{SUFFIX}"))
+                    _take_in(totals, content, lives=self._shared.is_held(f"{LIVING}/{number}"))
         return totals
 
 
-def _take_in(totals: Totals, content: dict[str, Any]) -> None:
+def _take_in(totals: Totals, content: dict[str, Any], *, lives: bool) -> None:
     counts = {(metric, tuple(labels)): count for metric, labels, count in content["counts"]}
     durations = {
         (metric, tuple(labels)): Durations(buckets, seconds)
         for metric, labels, buckets, seconds in content["durations"]
     }
     totals.take_in(counts, durations)
-    if time.time() - content["seen"] < ALIVE_S:
+    if lives and time.time() - content["seen"] < ALIVE_S:
         totals.gauges.append(content["gauges"])

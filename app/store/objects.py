@@ -98,6 +98,37 @@ class Objects:
                 _tried(Path(temporary).unlink)
                 raise
 
+    def hold(self, name: str) -> int:
+        """Lock an object, new or not, and return its file descriptor: it is held until that is closed.
+
+        The system closes it when its process ends, however it ends: others see by `is_held` who lives.
+
+        Raises:
+            StoreUnavailable: it could not be written.
+        """
+        target = self.root / name
+        with _reported("written"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(target, os.O_RDWR | os.O_CREAT, OWNER_ONLY)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        return handle
+
+    def is_held(self, name: str) -> bool:
+        """Say whether a process that lives holds an object.
+
+        Raises:
+            StoreUnavailable: it cannot be looked at.
+        """
+        with _reported("read"):
+            try:
+                with (self.root / name).open("rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two who look do not see each other
+            except FileNotFoundError:
+                return False
+            except BlockingIOError:
+                return True
+            return False
+
     def read(self, name: str) -> bytes:
         """Return an object's content.
 

@@ -1,5 +1,6 @@
 """What a write gets when the disk is full, the store cannot be written or the database is locked; predictions go on."""
 
+import json
 import os
 import resource
 import sqlite3
@@ -80,8 +81,11 @@ def test_a_full_disk(trained: Path, tmp_path: Path) -> None:
 
 
 def test_a_locked_database(trained: Path, tmp_path: Path) -> None:
-    """A writer that holds the database for too long: 503 for what needs it, after waiting; nothing is half-done."""
-    with serving(copy_store(trained, tmp_path / "store")) as running:
+    """A writer that holds the database for too long: 503 for what needs it, after waiting; nothing is half-done.
+
+    What an operator has to see to is an error in the log, with its code.
+    """
+    with serving(copy_store(trained, tmp_path / "store"), ORCHARD_LOG_FORMAT="json") as running:
         database = sqlite3.connect(running.store / "observations.db", isolation_level=None)
         database.execute("BEGIN IMMEDIATE")
         answers = _writes(running)
@@ -90,6 +94,10 @@ def test_a_locked_database(trained: Path, tmp_path: Path) -> None:
         assert answers.pop("/models/1/activate").status_code == 200
         _assert_refused(answers, "the observations cannot be reached: database is locked")
         assert running.client.post("/retrain", json=HARVEST, headers=running.write).status_code == 200
+    lines = [json.loads(line) for line in (tmp_path / "store.log").read_text().splitlines()]
+    told = [line for line in lines if line["logger"] == "orchard.problems"]
+    assert len(told) == len(answers)
+    assert {(line["level"], line["code"]) for line in told} == {("error", "store_unavailable")}
 
 
 def test_a_read_only_store(trained: Path, tmp_path: Path) -> None:

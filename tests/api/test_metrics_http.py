@@ -1,7 +1,9 @@
 """Prometheus metrics: after mixed requests to two workers they add up exactly."""
 
+import json
 import os
 import random
+import re
 import signal
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -48,7 +50,11 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 def _samples(running: Running) -> Samples:
-    families = text_string_to_metric_families(running.client.get("/metrics").text)
+    return _read(running.client.get("/metrics").text)
+
+
+def _read(text: str) -> Samples:
+    families = text_string_to_metric_families(text)
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in families
@@ -169,3 +175,45 @@ def test_labels_are_bounded(reading: Running) -> None:
     assert routes <= {None, "none", *reading.client.get("/openapi.json").json()["paths"], "/openapi.json"}
     methods = {dict(labels).get("method", "GET") for _, labels in _samples(reading)}
     assert methods <= METHODS | {"other"}
+
+
+def test_a_worker_that_dies(trained: Path, tmp_path: Path) -> None:
+    """It is an error in the log; it is no longer counted, and the time that all have computed never falls."""
+    store = copy_store(trained, tmp_path / "store")
+    settings = {"ORCHARD_WORKERS": "2", "ORCHARD_LOG_FORMAT": "json", "ORCHARD_LOG_LEVEL": "error"}
+    with serving(store, **settings) as running:
+        until(lambda: _samples(running)["orchard_workers", ()] == 2)
+        workers = children(running.process.pid, "--multiprocessing-fork")
+        assert len(workers) == 2
+        computed = _samples(running)["process_cpu_seconds_total", ()]
+        os.kill(workers[0], signal.SIGKILL)
+        counted = list[float]()
+
+        def has_another() -> bool:
+            with httpx.Client(base_url=running.client.base_url, timeout=30) as client:
+                found = _read(client.get("/metrics").text)
+            counted.append(found["orchard_workers", ()])
+            assert found["process_cpu_seconds_total", ()] >= computed
+            others = set(children(running.process.pid, "--multiprocessing-fork")) - set(workers)
+            return len(others) == 1 and counted[-1] == 2
+
+        until(has_another)
+        assert set(counted[1:]) <= {1, 2}
+    lines = [json.loads(line) for line in (tmp_path / "store.log").read_text().splitlines()]
+    assert [(line["level"], line["event"]) for line in lines] == [
+        ("error", f"serving process {workers[0]} died (exit code -9): another one takes its place")
+    ]
+
+
+def test_types_and_help_are_as_prometheus_has_them(reading: Running) -> None:
+    """Counters alone end in `_total`, every family has a help text that is a sentence, and is told once."""
+    text = reading.client.get("/metrics").text
+    types = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE))
+    helps = dict(re.findall(r"^# HELP (\w+) (.+)$", text, re.MULTILINE))
+    assert len(re.findall(r"^# TYPE ", text, re.MULTILINE)) == len(types)
+    assert set(helps) == set(types)
+    for name, kind in types.items():
+        assert (kind == "counter") == name.endswith("_total"), name
+        assert helps[name].endswith("."), name
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", name)
+    assert types["process_cpu_seconds_total"] == "counter"

@@ -174,3 +174,29 @@ def test_counts_outlive_their_process(
     found = mine.totals({"size": 1.0})
     assert found.counts == {("retrains", ("failed",)): 1}
     assert found.gauges == [{"size": 1.0}, {"size": 2.0}][: 1 + lives]
+
+
+def test_one_that_has_ended_is_no_longer_among_the_living(tmp_path: Path) -> None:
+    """At once, however recently it has written: the file that it held is let go of when it ends."""
+    mine, other, third = (Tally(EXPRESS, Objects(tmp_path)) for _ in range(3))
+    for number, tally in enumerate((mine, other, third)):
+        tally.add("retrains", "failed")
+        tally.publish({"size": float(number)})
+    assert len(mine.totals({}).gauges) == 3
+    del other, tally
+    found = mine.totals({"size": 0.0})
+    assert found.gauges == [{"size": 0.0}, {"size": 2.0}]
+    assert found.counts == {("retrains", ("failed",)): 3}
+    assert len(third.totals({}).gauges) == 2
+
+
+def test_what_counts_by_itself_is_added_up_over_all(tmp_path: Path) -> None:
+    """Each process's newest value, also of one that has ended: the sum never falls."""
+    mine, other = (Tally(EXPRESS, Objects(tmp_path)) for _ in range(2))
+    for seconds in (1.0, 3.0):
+        other.reached("process_cpu_seconds", value=seconds)
+        other.publish({})
+    mine.reached("process_cpu_seconds", value=0.5)
+    assert mine.totals({}).counts == {("process_cpu_seconds", ()): 3.5}
+    del other
+    assert mine.totals({}).counts == {("process_cpu_seconds", ()): 3.5}

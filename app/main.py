@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -14,7 +15,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
 
 from app import memory, parent, stopping
-from app.api import health, inference, metrics, models, observations, predict, problems, retrain
+from app.api import events, health, inference, metrics, models, observations, predict, problems, retrain
 from app.api.address import check_query
 from app.api.concurrency import Concurrency, ConcurrencyLimit
 from app.api.doors import Doors
@@ -60,7 +61,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         openapi_tags=TAGS,
         generate_unique_id_function=operation_id,
     )
-    app.add_middleware(ConcurrencyLimit, exempt=_paths(health.router, inference.health, metrics.router))
+    app.add_middleware(ConcurrencyLimit, exempt=_paths(health.router, inference.health, metrics.router, events.router))
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -77,7 +78,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(inference.health)
     guard = [Depends(require_reader)] if settings.read_token is not None else []
     app.include_router(page.document, dependencies=guard)
-    for resource in (predict, retrain, observations, models, inference, metrics):
+    for resource in (predict, retrain, observations, models, events, inference, metrics):
         app.include_router(resource.router, dependencies=[*guard, Depends(check_query)])
     return app
 
@@ -115,14 +116,22 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], contextlib.AbstractAsyn
         assert isinstance(app, DocumentedAPI)  # noqa: S101 - it is made below
         app.doors = doors = Doors(Express(services), settings.keep_alive_s)
         await asyncio.to_thread(_look_over, services)
+        with contextlib.suppress(OrchardError):  # it is told of when it can be looked at
+            await events.tell(services)
         services.database.start()
         background = [asyncio.create_task(task) for task in (_settle(services), _follow(services), doors.watch())]
         memory.keep_freed()
         memory.freeze_heap()
         try:
-            with stopping.announced(concurrency.stop, settings.drain_s):
+            with (
+                stopping.announced(concurrency.stop, settings.drain_s),
+                # Before what is open is waited for, of which these would be the last.
+                stopping.heard(signal.SIGTERM, services.listeners.close),
+                stopping.heard(signal.SIGINT, services.listeners.close),
+            ):
                 yield
         finally:
+            services.listeners.close()
             for task in background:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
@@ -169,6 +178,7 @@ async def _follow(services: Services) -> None:
             await asyncio.sleep(interval_s)
             follow = partial(services.live.follow, thoroughly=turn % thoroughly_every == 0)
             await _tried("the log cannot be looked at", services, loop.run_in_executor(thread, follow))
+            await _tried("what is new cannot be told", services, events.tell(services, thread))
             await _tried("what requests asked about cannot be shared", services, metrics.publish(services))
 
 

@@ -125,6 +125,8 @@ class Settings(BaseSettings):
     """How long a body may take to arrive, seconds."""
     max_concurrency: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
     """Requests that one process works on at once; more are answered 503, except health and metrics."""
+    max_listeners: Annotated[int, Field(ge=0, le=1_000_000)] = 500
+    """Clients of one process that listen to /events at once; more are answered 503. Each keeps a connection open."""
     drain_s: Annotated[float, Field(ge=0, le=600)] = 1.0
     """How long after SIGTERM the service says that it is not ready, and still answers, seconds."""
     grace_s: Annotated[float, Field(ge=0, le=3_600)] = 8.0

@@ -1,4 +1,4 @@
-"""What SIGTERM does: not ready first, then no new connections."""
+"""What signals do. SIGTERM: not ready first, then no new connections."""
 
 import asyncio
 import signal
@@ -29,3 +29,23 @@ def announced(notice: Callable[[], None], delay_s: float) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def heard(number: signal.Signals, notice: Callable[[], None]) -> Iterator[None]:
+    """Within the block a signal calls ``notice``, in the event loop, besides what handled it before."""
+    before = signal.getsignal(number)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    loop = asyncio.get_running_loop()
+
+    def hear(caught: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(notice)
+        before(caught, frame)
+
+    signal.signal(number, hear)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)

@@ -31,7 +31,7 @@ STRANGERS = {("cli", "api")}
 INSIDE = {
     "wire": (
         ("media_types", "parts", "problems", "questions", "schemas", "strict_json"),
-        ("answers", "arrow_stream", "protocol", "quick_json", "records", "validation"),
+        ("answers", "arrow_stream", "event_stream", "protocol", "quick_json", "records", "validation"),
         ("csv_body", "reported", "row_template", "texts"),
         ("json_body",),
         ("formats", "tensors"),
@@ -42,7 +42,7 @@ INSIDE = {
         ("services",),
         ("bodies", "express", "guards", "health", "large", "metrics"),
         ("doors",),
-        ("door", "inference", "models", "observations", "predict", "retrain"),
+        ("door", "events", "inference", "models", "observations", "predict", "retrain"),
     ),
 }
 """The same inside the two largest rooms, file by file."""

@@ -16,6 +16,8 @@ from app.faults import MAX_ERRORS, Faults
 
 SHOWN = 100
 """Characters of a name that a message repeats."""
+HEAD = "head"
+"""In the scope of a request that only asks for the head of an answer: what would not end by itself has no body then."""
 PAGE = "/docs/"
 """A page's links begin where its path ends: it leads to the one without the slash."""
 
@@ -82,7 +84,7 @@ class Addressed:
 
 def _plain(scope: Scope) -> dict[str, str]:
     """Return what of a request's address is another one in plain."""
-    changed = {"method": "GET"} if scope["method"] == "HEAD" else {}
+    changed = {"method": "GET", HEAD: "HEAD"} if scope["method"] == "HEAD" else {}
     path = scope["path"].removeprefix(scope.get("root_path", ""))
     if path.endswith("/") and path not in ("/", PAGE) and scope.get("raw_path", b"/").endswith(b"/"):
         changed["path"] = scope["path"][:-1]

@@ -65,12 +65,13 @@ FROM_ZERO: dict[str, list[tuple[str, ...]]] = {
     "requests": [(*route, status) for route in MAIN_ROUTES for status in ("500", "503")],
 }
 """Labels that are counted from 0 on: of what has never been counted, Prometheus would not see the first one."""
-CPU = "process_cpu_seconds_total"
+CPU, LISTENERS = "process_cpu_seconds_total", "orchard_listeners"
 PROCESS_GAUGES = {
     "process_resident_memory_bytes": "Resident memory of the serving processes, together.",
     "process_virtual_memory_bytes": "Virtual memory of the serving processes, together.",
     "process_open_fds": "Open files and sockets of the serving processes, together.",
     "process_start_time_seconds": "When the first of the serving processes was started, Unix time.",
+    LISTENERS: "Clients that listen to events.",
 }
 
 
@@ -95,7 +96,7 @@ async def publish(services: Services) -> None:
     figures = _process_figures()
     if CPU in figures:
         services.tally.reached("process_cpu_seconds", value=figures[CPU])
-    await asyncio.to_thread(services.tally.publish, _gauges(figures))
+    await asyncio.to_thread(services.tally.publish, _gauges(figures, services))
     await asyncio.to_thread(services.asked_weather.begin_merge())
 
 
@@ -111,9 +112,10 @@ def _process_figures() -> dict[str, float]:
     return {sample.name: sample.value for family in families for sample in family.samples}
 
 
-def _gauges(figures: Mapping[str, float]) -> dict[str, float]:
+def _gauges(figures: Mapping[str, float], services: Services) -> dict[str, float]:
     """Return those that are added up over the processes that live."""
-    return {name: value for name, value in figures.items() if name in PROCESS_GAUGES}
+    known = {name: value for name, value in figures.items() if name in PROCESS_GAUGES}
+    return known | {LISTENERS: float(len(services.listeners))}
 
 
 class _Now(Collector):
@@ -124,7 +126,7 @@ class _Now(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics."""
-        totals = self._services.tally.totals(_gauges(_process_figures()))
+        totals = self._services.tally.totals(_gauges(_process_figures(), self._services))
         reached = 0.0 if self._services.database.fault else 1.0
         yield GaugeMetricFamily("orchard_database_up", "1 if the observations' database answers, 0 if not.", reached)
         yield from _counts(totals)

@@ -17,6 +17,9 @@ from app.api.limits import refusal
 
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")
+LASTS = "lasts"
+"""In a request's state: the path of the route, where its answer lasts until the client leaves. It is counted when it
+begins, and how long it lasted is nothing that the route has taken."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -76,6 +79,8 @@ class RequestId:
                 given = {name for name, _ in message["headers"]}
                 added = [header for header in common if header[0] not in given]
                 message["headers"] = [*message["headers"], (b"x-request-id", identity), NO_SNIFFING, *added]
+                if (route := scope["state"].get(LASTS)) is not None:
+                    _count(scope, route, status, time.perf_counter() - began)
             await send(message)
 
         refused = refusal(scope)
@@ -86,11 +91,17 @@ class RequestId:
                 scope, receive, identified
             )
         finally:
-            took, method = time.perf_counter() - began, scope["method"]
-            labels = (_template(scope), method if method in METHODS else "other", str(status or 500))
-            scope["app"].state.services.tally.took("requests", *labels, seconds=took)
-            seen = {"method": method, "path": scope["path"], "status": status, "ms": round(1e3 * took, 3)}
+            took = time.perf_counter() - began
+            if not (status and LASTS in scope["state"]):
+                _count(scope, _template(scope), status, took)
+            seen = {"method": scope["method"], "path": scope["path"], "status": status, "ms": round(1e3 * took, 3)}
             logger.debug("request", extra=seen)
+
+
+def _count(scope: Scope, route: str, status: int, seconds: float) -> None:
+    """Count a request by the path of its route, and how long it took."""
+    method = scope["method"] if scope["method"] in METHODS else "other"
+    scope["app"].state.services.tally.took("requests", route, method, str(status or 500), seconds=seconds)
 
 
 def _template(scope: Scope) -> str:

@@ -23,6 +23,7 @@ from app.logs import log_write
 from app.model.progress import Step
 from app.training.order import Order, PackedTable
 from app.training.report import Activate, Report
+from app.wire.event_stream import named
 from app.wire.media_types import CSV, EVENTS, JSON
 from app.wire.parts import take
 from app.wire.reported import Sent, read_order
@@ -98,12 +99,8 @@ async def _events(request: Request, services: Services, order: Order) -> AsyncIt
     training = asyncio.create_task(_carried_out(services, order, events))
     training.add_done_callback(lambda _done: events.put_nowait(None))
     while (step := await events.get()) is not None:
-        yield _event("progress", to_json(asdict(step)))
+        yield named("progress", to_json(asdict(step)))
     try:
-        yield _event("result", to_json(await training))
+        yield named("result", to_json(await training))
     except OrchardError as error:
-        yield _event("error", bytes(problems.response(request, error).body))
-
-
-def _event(name: str, data: bytes) -> bytes:
-    return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
+        yield named("error", bytes(problems.response(request, error).body))

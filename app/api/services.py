@@ -17,7 +17,9 @@ from app.model.linear import LinearModel
 from app.serving.condition import Condition
 from app.serving.database import DatabaseWatch
 from app.serving.drift import AskedWeather, Usage
+from app.serving.listeners import Listeners
 from app.serving.live import Live
+from app.serving.news import News
 from app.serving.tally import Tally
 from app.settings import Settings
 from app.store.registry import Registry
@@ -53,6 +55,16 @@ class Services:
     def hosts(self) -> Hosts:
         """The names by which the service may be asked for."""
         return Hosts(self.settings)
+
+    @cached_property
+    def news(self) -> News:
+        """What is new in the store."""
+        return News(self.registry, self.live, self.asked_weather)
+
+    @cached_property
+    def listeners(self) -> Listeners:
+        """Those who are told of it."""
+        return Listeners(self.settings.max_listeners)
 
     @cached_property
     def database(self) -> DatabaseWatch:

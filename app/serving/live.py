@@ -36,6 +36,7 @@ class Live:
         """The version to answer from, or None."""
         self._line: LogLine | None = None
         """The line that names it."""
+        self._is_known = False
         self._last = 0
         """The log's last line, as far as is known; above the one of `_line` where that is passed over as damaged."""
         self._reason = "no model has been trained yet"
@@ -56,6 +57,11 @@ class Live:
         if self.loaded is None:
             raise NotReady(self._reason)
         return self.loaded
+
+    @property
+    def last_line(self) -> int | None:
+        """The number of the log's last line, 0 for an empty log, None if it could not be looked at so far."""
+        return self._last if self._is_known else None
 
     @property
     def damage(self) -> list[str]:
@@ -81,6 +87,7 @@ class Live:
             try:
                 if thoroughly or self.loaded is None or self._registry.has_line(self._last + 1):
                     self._look(thoroughly=thoroughly)
+                    self._is_known = True
             except StoreUnavailable as error:
                 self._reason = error.detail
                 raise

@@ -61,6 +61,16 @@ class Registry:
         void = set(self._objects.numbers(VERSIONS, VOID_SUFFIX))
         return [number for number in reversed(self._objects.numbers(VERSIONS, VERSION_SUFFIX)) if number not in void]
 
+    def given_after(self, number: int) -> Iterator[int]:
+        """Yield the numbers that were given after one, those included that were taken back since.
+
+        A look for each and for the one behind them, where a list of all versions would take the longer, the more
+        there are.
+        """
+        while self._objects.exists(_version_name(str(number + 1))) or self._objects.exists(_void_name(number + 1)):
+            number += 1
+            yield number
+
     def publish(self, version: Version) -> Published:
         """Store a version under the next number, and return it. It is not live by that.
 
@@ -82,7 +92,7 @@ class Registry:
         """Take back a version that was published and that nothing names. What fails is logged: it does no harm."""
         try:
             # The void comes first: somebody may have asked for the number, which must never mean another version.
-            self._objects.create(f"{VERSIONS}/{version}{VOID_SUFFIX}", b"")
+            self._objects.create(_void_name(version), b"")
             self._objects.discard(_version_name(version))
         except OrchardError as error:
             logger.warning("version %s could not be taken back: %s", version, error.detail)
@@ -100,7 +110,7 @@ class Registry:
     def _content(self, version: str) -> bytes:
         if not NUMBER.fullmatch(version):
             raise NotFound(f"there is no version {version[:20]!r}: versions are numbered 1, 2, 3, …")
-        if self._objects.exists(f"{VERSIONS}/{version}{VOID_SUFFIX}"):
+        if self._objects.exists(_void_name(version)):
             raise NotFound(f"there is no version {version}")
         try:
             return self._objects.read(_version_name(version))
@@ -287,6 +297,10 @@ def _gaps(numbers: list[int]) -> list[int]:
 
 def _version_name(version: str) -> str:
     return f"{VERSIONS}/{version}{VERSION_SUFFIX}"
+
+
+def _void_name(version: str | int) -> str:
+    return f"{VERSIONS}/{version}{VOID_SUFFIX}"
 
 
 def _line_name(number: int) -> str:

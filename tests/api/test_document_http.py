@@ -78,6 +78,8 @@ def test_every_example_can_be_sent(served: Running, document: Document) -> None:
     """Each is answered 2xx, in a shape that the document describes; so is each operation without a body."""
     sent = 0
     for path, method, operation in _operations(document):
+        if path == "/events":
+            continue  # its answer has no end: tests/api/test_events_http.py
         url = path.format(**SAMPLES, batch="{batch}")
         if "{batch}" in path:
             batches = served.client.get("/observations/batches", headers=served.write).json()["batches"]

@@ -11,13 +11,13 @@ from functools import partial
 from importlib.metadata import version
 
 from fastapi import APIRouter, Depends, FastAPI
-from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
 
 from app import memory, parent, stopping
 from app.api import events, health, inference, metrics, models, observations, predict, problems, retrain
-from app.api.address import check_query
+from app.api.address import Prefixed, check_query
 from app.api.concurrency import Concurrency, ConcurrencyLimit
+from app.api.cors import CORS
 from app.api.doors import Doors
 from app.api.express import Express
 from app.api.guards import require_reader
@@ -59,12 +59,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_tags=TAGS,
+        servers=[{"url": settings.root_path}] if settings.root_path else None,
         generate_unique_id_function=operation_id,
     )
     app.add_middleware(ConcurrencyLimit, exempt=_paths(health.router, inference.health, metrics.router, events.router))
     if settings.cors_origins:
         app.add_middleware(
-            CORSMiddleware,
+            CORS,
             allow_origins=settings.cors_origins,
             allow_methods=["*"],
             allow_headers=["*"],
@@ -72,6 +73,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         )
     app.add_middleware(HostCheck)
     app.add_middleware(RequestId, bare=_paths(predict.router))
+    if settings.root_path:
+        app.add_middleware(Prefixed, prefix=settings.root_path)
     problems.install(app, {inference.router.prefix: inference.problem})
     app.include_router(health.router)
     app.include_router(page.router)

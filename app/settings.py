@@ -14,6 +14,10 @@ PREFIX = "ORCHARD_"
 SHORTEST_TOKEN = 16
 """Characters: a shorter token could be guessed."""
 DEFAULT_PORTS = {"http": 80, "https": 443}
+PREFIX_OF_PATHS = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
+"""Segments that need no percent-encoding, none of them ``.`` or ``..``."""
+OWN = ("docs", "health", "metrics", "models", "observations", "openapi.json", "predict", "retrain", "v2")
+"""What this service's own paths begin with: below such a prefix it could not be told what is asked."""
 HOST_NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 
 
@@ -67,6 +71,22 @@ def _host_name(given: str) -> str:
     return name
 
 
+def _root_path(given: str) -> str:
+    if not given:
+        return given
+    plain = "/" + given.strip("/")
+    if not PREFIX_OF_PATHS.fullmatch(plain):
+        raise ValueError(
+            f"{given!r} is not a path prefix such as /orchard: letters, digits, and - . _ ~ between slashes; "
+            "leave it out where there is none"
+        )
+    if plain != given:
+        raise ValueError(f"{given!r} is not a path prefix: did you mean {plain}?")
+    if plain.split("/")[1] in OWN:
+        raise ValueError(f"{given!r} begins like this service's own paths: choose another prefix, such as /orchard")
+    return plain
+
+
 def _proxy(given: str) -> str:
     try:
         ipaddress.ip_network(given)
@@ -78,6 +98,7 @@ def _proxy(given: str) -> str:
 
 
 Token = Annotated[SecretStr | None, AfterValidator(_checked)]
+RootPath = Annotated[str, AfterValidator(_root_path)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed(_origin))]
 HostNames = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed(_host_name))]
 Proxies = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed(_proxy))]
@@ -109,6 +130,8 @@ class Settings(BaseSettings):
     None named: any where the service listens beyond this machine, no other on a loopback address."""
     trusted_proxies: Proxies = ()
     """Addresses and networks of proxies whose X-Forwarded-For is believed, with commas between them."""
+    root_path: RootPath = ""
+    """The prefix of all paths behind a proxy, such as /orchard; the proxy may take it off or leave it."""
     keep_alive_s: Annotated[float, Field(gt=0, le=3_600)] = 75.0
     """How long a connection may be idle between two requests, seconds: longer than the proxy's in front."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000

@@ -38,7 +38,7 @@ INSIDE = {
     ),
     "api": (
         ("address", "headers", "helper", "limits", "negotiation", "pool", "problems", "tokens"),
-        ("concurrency", "encodings", "hosts", "openapi", "request_id"),
+        ("concurrency", "cors", "encodings", "hosts", "openapi", "request_id"),
         ("services",),
         ("bodies", "express", "guards", "health", "large", "metrics"),
         ("doors",),

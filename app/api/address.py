@@ -63,6 +63,26 @@ def _instead(name: str, known: Sequence[str]) -> str:
     return f"did you mean {near[0]!r}? This call knows {listed}" if near else f"this call knows {listed}"
 
 
+class Prefixed:
+    """Takes off the prefix that a proxy has put before all paths, and left there; a path without it is as good."""
+
+    def __init__(self, app: ASGIApp, prefix: str) -> None:
+        """``prefix``: as ORCHARD_ROOT_PATH has it, such as ``/orchard``."""
+        self._app = app
+        self._prefix = prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on under the path that this service knows."""
+        if scope["type"] == "http" and f"{scope['path']}/".startswith(f"{self._prefix}/"):
+            raw = scope.get("raw_path") or b""
+            scope = {
+                **scope,
+                "path": scope["path"].removeprefix(self._prefix) or "/",
+                "raw_path": raw.removeprefix(self._prefix.encode()) or b"/",
+            }
+        await self._app(scope, receive, send)
+
+
 class Addressed:
     """Answers HEAD as it would GET, and a path with a slash at its end as the one without: no redirect names a host."""
 

@@ -10,6 +10,8 @@ from app.wire.media_types import JSON
 
 LONGEST = 1_000
 """Characters of a header that is read here; honest ones have a tenth."""
+FORM = "application/x-www-form-urlencoded"
+CURL = "; curl sends this type with -d: use --json (curl 7.82 and later), or -H 'Content-Type: application/json'"
 
 
 def body_type(request: Request, offered: Sequence[str]) -> str:
@@ -28,7 +30,8 @@ def body_type(request: Request, offered: Sequence[str]) -> str:
     plain = _type(given)
     if plain in offered:
         return plain
-    raise UnknownMediaType(f"the content type {plain[:100]!r} is not understood here: use {' or '.join(offered)}")
+    hint = CURL if plain == FORM else ""
+    raise UnknownMediaType(f"the content type {plain[:100]!r} is not understood here: use {' or '.join(offered)}{hint}")
 
 
 def answer_type(request: Request, offered: Sequence[str]) -> str:

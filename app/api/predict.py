@@ -16,11 +16,13 @@ from app.api.services import ServicesDep
 from app.serving.live import LEVEL
 from app.wire.formats import FORMATS, PredictOptions, reply, reply_here
 from app.wire.media_types import ARROW, JSON
-from app.wire.schemas import EffectsAsked, OnePrediction, PredictionColumns, SeveralPredictions
+from app.wire.schemas import LEVELS, EffectsAsked, OnePrediction, PredictionColumns, SeveralPredictions
 
 router = APIRouter(tags=["predict"])
 
-Level = Annotated[float, Query(ge=0.5, le=0.999, description="The share of harvests that an interval should cover.")]
+Level = Annotated[
+    float, Query(ge=LEVELS[0], le=LEVELS[1], description="The share of harvests that an interval should cover.")
+]
 Explain = Annotated[bool, Query(description="Add each crop's baseline and what weather and region add to it, in tons.")]
 Version = Annotated[str | None, Query(description="Predict with this version; without it, with the live one.")]
 WithEffects = Annotated[

@@ -22,8 +22,9 @@ from app.wire.validation import invalid
 logger = logging.getLogger("orchard.problems")
 
 
-METHOD_NOT_ALLOWED, LEFT = 405, 499
+NOT_FOUND, METHOD_NOT_ALLOWED, LEFT = 404, 405, 499
 """LEFT: as what a request is counted whose client has gone before its answer; nobody ever receives it."""
+NO_CONTENT = 204
 UNREAD = "unread"
 """In the scope of a request whose body is answered before it has been read to its end."""
 LINGER_S = 2.0
@@ -31,8 +32,8 @@ LINGER_S = 2.0
 ProblemForm = Callable[[Kind, str], tuple[int, dict[str, Any]]]
 """Of an error's kind and detail: the status and the body of its answer."""
 HTTP_CODES = {
-    404: ("not_found", "There is no such path"),
-    METHOD_NOT_ALLOWED: ("method_not_allowed", "This path has other methods"),
+    NOT_FOUND: ("not_found", "Not found"),
+    METHOD_NOT_ALLOWED: ("method_not_allowed", "Method not allowed"),
 }
 
 
@@ -76,11 +77,24 @@ async def _thrown_away(receive: Receive) -> None:
         """What still comes is not looked at."""
 
 
-def _allowed(app: FastAPI, request: Request) -> dict[str, str]:
-    """Return the Allow header of a path: all its methods, where the router names only those of one route."""
+def _allowed(app: FastAPI, request: Request, error: HTTPException) -> list[str]:
+    """Return all methods of a path, where the router names only those of one route."""
     template = getattr(request.scope.get("route"), "path", "")
     methods = [method.upper() for method in app.openapi()["paths"].get(template, {})]
-    return {"Allow": ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])}
+    if not methods:  # the page's: they are not in the document
+        methods = [method.strip() for method in (error.headers or {}).get("Allow", "").split(",")]
+    return [*methods, *(["HEAD"] if "GET" in methods and "HEAD" not in methods else []), "OPTIONS"]
+
+
+def _lost(request: Request) -> str:
+    """Say what is wrong with a path that is none."""
+    if request.url.path == "/":
+        below = request.app.state.services.settings.root_path
+        return (
+            f"this is Orchard: its documentation is at {below}/docs, its state at {below}/health/ready, "
+            f"predictions at POST {below}/predict"
+        )
+    return f"{request.method} {request.url.path[:200]}: there is no such path"
 
 
 def install(app: FastAPI, forms: Mapping[str, ProblemForm]) -> None:
@@ -103,9 +117,17 @@ def install(app: FastAPI, forms: Mapping[str, ProblemForm]) -> None:
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for this class
         code, title = HTTP_CODES.get(error.status_code, ("http_error", str(error.detail)))
-        headers = _allowed(app, request) if error.status_code == METHOD_NOT_ALLOWED else error.headers
-        kind = Kind(error.status_code, code, title, tuple((headers or {}).items()))
-        return _response(request, kind, f"{request.method} {request.url.path[:200]}: {title.lower()}")
+        headers, detail = error.headers or {}, f"{request.method} {request.url.path[:200]}: {title.lower()}"
+        if error.status_code == NOT_FOUND:
+            detail = _lost(request)
+        elif error.status_code == METHOD_NOT_ALLOWED:
+            allowed = _allowed(app, request, error)
+            headers = {"Allow": ", ".join(allowed)}
+            if request.method == "OPTIONS":  # asked what there is, not for something that there is not
+                return Response(status_code=NO_CONTENT, headers=headers)
+            detail = f"{request.method} {request.url.path[:200]}: this path takes {' and '.join(allowed[:-1])}"
+        kind = Kind(error.status_code, code, title, tuple(headers.items()))
+        return _response(request, kind, detail)
 
     async def gone(_request: Request, _error: Exception) -> Response:
         return Response(status_code=LEFT)

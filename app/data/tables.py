@@ -28,6 +28,8 @@ NameCheck = Callable[[str], str | None]
 """Says what is wrong with a text, None for nothing."""
 
 NO_YIELD = "no crop column holds a number: every yield is empty"
+NO_ROWS = "the table has a header and no rows"
+NO_LINE_BREAK = NO_ROWS + ": it has no line breaks in it (curl needs --data-binary, since -d removes them)"
 NUMBER_CHARACTERS = frozenset("0123456789+-.eE")
 NO_VALUE = ("", "NA", "N/A", "n/a", "NaN", "-", ".")
 """What tables have in a cell without a number: read as none, where there need not be one."""
@@ -377,12 +379,14 @@ class Sheet:
             MalformedInput, InvalidInput, TooLarge: as `parse_observations`.
         """
         text = text_of(as_utf8(content), start.line)
+        if text.strip() and not any(end in text for end in "\r\n"):
+            raise InvalidInput(NO_LINE_BREAK, [FieldError((), NO_LINE_BREAK, "no_rows")])
         separator, begin = separator_of(text)
         return cls(_records(text[begin:], separator, max_rows, start.line + bool(begin)), start, Dialect(separator))
 
     def _check_shape(self) -> None:
         if not self.rows:
-            self.faults.add(FieldError((), "the table has a header and no rows", "no_rows"))
+            self.faults.add(FieldError((), NO_ROWS, "no_rows"))
         for row, cells in enumerate(self.rows):
             if len(cells) != len(self.header.sent):
                 message = f"{self._where(row)} has {len(cells)} cells, the header {len(self.header.sent)}"

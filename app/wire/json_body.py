@@ -35,7 +35,7 @@ def read(body: bytes, max_rows: int) -> Question:
 
 def _by_schema(body: Any) -> Question:
     """Validate value by value."""
-    asked = validated(PREDICT_REQUEST, body)
+    asked = validated(PREDICT_REQUEST, body, "regions")
     if isinstance(asked, WeatherColumns):
         return Question(
             "columns", asked.region, [np.array(getattr(asked, name), dtype=np.float64) for name in FEATURE_NAMES]

@@ -24,7 +24,7 @@ KINDS: dict[type[OrchardError], Kind] = {
     errors.InputError: Kind(400, "bad_request", "The request cannot be answered"),
     errors.MalformedInput: Kind(400, "malformed", "The body cannot be read"),
     errors.Unauthorized: Kind(401, "unauthorized", "A valid token is needed", (("WWW-Authenticate", "Bearer"),)),
-    errors.NotFound: Kind(404, "not_found", "There is no such thing"),
+    errors.NotFound: Kind(404, "not_found", "Not found"),
     errors.NotAcceptable: Kind(406, "not_acceptable", "No acceptable content type"),
     errors.BodyTimeout: Kind(408, "body_timeout", "The body did not arrive in time", (("Connection", "close"),)),
     errors.Conflict: Kind(409, "conflict", "The request conflicts with another one"),

@@ -145,6 +145,8 @@ class ActivateRequest(_Request):
     note: Note = ""
 
 
+LEVELS = (0.5, 0.999)
+"""The least and the largest level of an interval: the share of harvests that it should cover."""
 EffectsAsked = Literal["all", "none"]
 """Whether what a region and a season have of their own is in a prediction, or only what all rows have in common."""
 

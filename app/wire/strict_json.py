@@ -44,7 +44,7 @@ def parse_json(content: bytes, max_rows: int) -> Any:
     try:
         body = from_json(content, cache_strings="keys")
     except ValueError as error:
-        message = f"the body is not JSON: {error}"
+        message = f"the body is not JSON: {error}" if content.strip() else "the body is empty: send a JSON object, {…}"
         raise MalformedInput(message, [FieldError((), message, "not_json")]) from error
     for name, rows in body.items() if isinstance(body, dict) else ():
         if isinstance(rows, list) and len(rows) > max_rows:

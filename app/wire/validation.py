@@ -1,17 +1,20 @@
 """What pydantic finds wrong with a value, in our words: where it is, what it is, and the bound it breaks."""
 
+import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, to_json
 
 from app.data.naming import NAME_PATTERN, name_problem, note_problem
-from app.errors import FieldError, OrchardError
+from app.errors import FieldError, InvalidInput, OrchardError
 from app.faults import MAX_ERRORS, Faults
 from app.model.weather import REGION_LENGTH, WEATHER, YIELD
+from app.wire.schemas import LEVELS
 from app.wire.strict_json import check_fields, parse_json
 
 Valid = TypeVar("Valid")
@@ -32,11 +35,16 @@ def parse(model: type[Body], content: bytes, max_rows: int) -> Body:
         TooLarge: more than ``max_rows`` rows.
     """
     adapter: TypeAdapter[Body] = _adapter(model)
-    return validated(adapter, parse_json(content or b"{}", max_rows))
+    rows = next((name for name in ROWS if name in model.model_fields), None)
+    return validated(adapter, parse_json(content or b"{}", max_rows), rows)
 
 
-def validated(adapter: TypeAdapter[Valid], body: Any) -> Valid:
-    """Validate a parsed body.
+ROWS = ("observations", "regions")
+"""Fields that hold a body's rows."""
+
+
+def validated(adapter: TypeAdapter[Valid], body: Any, rows: str | None = None) -> Valid:
+    """Validate a parsed body; ``rows``: the field that its rows stand in, for who sends them without it.
 
     A list is checked up to its first bad entry; to find more faults, ``body`` is cut behind it, in place, and validated
     again.
@@ -45,12 +53,24 @@ def validated(adapter: TypeAdapter[Valid], body: Any) -> Valid:
         MalformedInput: a number is not finite.
         InvalidInput: it is invalid. The faults of further entries are listed too, until there are enough.
     """
+    if not isinstance(body, dict):
+        raise _not_an_object(body, rows)
     check_fields(body)
     try:
         return adapter.validate_python(body)
     except ValidationError as error:
         found = _details(adapter, error)
     raise invalid([*found, *_further(adapter, body, found)])
+
+
+_NOUNS = ((bool, "true or false"), (str, "a text"), (int | float, "a number"), (list, "a list"))
+
+
+def _not_an_object(body: Any, rows: str | None) -> InvalidInput:
+    noun = next((noun for kind, noun in _NOUNS if isinstance(body, kind)), "null")
+    instead = f'{{"{rows}": […]}}' if rows else "an object, {…}"
+    message = f"the body is {noun}: send {instead}"
+    return InvalidInput(message, [FieldError((), message, "not_an_object")])
 
 
 def _further(adapter: TypeAdapter[Any], body: Any, known: list[ErrorDetails]) -> Iterator[Mapping[str, Any]]:
@@ -125,10 +145,13 @@ def _field_error(fault: Mapping[str, Any]) -> FieldError:
     if kind == "too_long" and context["field_type"] == "Dictionary":  # the only one with a bound
         kind = "too_many_crops"
     code, message = _WORDS.get(kind, (kind, "{msg}"))
-    words = {**context, "msg": fault["msg"], "input": _shown(fault.get("input")), "unit": _unit(loc)}
+    shown = repr if loc[:1] in _AROUND else _as_json
+    words = {**context, "msg": fault["msg"], "input": _short(shown(fault.get("input"))), "unit": _unit(loc)}
     if kind == "string_pattern_mismatch":
         words["problem"] = _mismatch(fault["input"], words["pattern"])
     text = message.format_map(words).rstrip()
+    if loc == ("query", "level") and code == "out_of_bounds":
+        text += _meant(fault["input"])
     return FieldError(loc, text, code)
 
 
@@ -168,6 +191,23 @@ def _unit(loc: tuple[str | int, ...]) -> str:
     return next((units[part] for part in loc if isinstance(part, str) and part in units), "")
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+_AROUND = {("query",), ("path",), ("header",)}
+"""What stands around a body is text and is quoted as such; a body's values are shown as JSON has them."""
+
+
+def _as_json(value: Any) -> str:
+    """Return a value as it is written in JSON; of signs that cannot be seen, their escapes."""
+    if isinstance(value, float) and math.isinf(value):
+        return f"{'-' if value < 0 else ''}Infinity, or a number too large for 64 bits,"
+    text = to_json(value, inf_nan_mode="constants").decode()[: _SHOWN + 1]
+    return "".join(sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in text)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN or text.endswith(" bits,") else text[:_SHOWN] + "…"
+
+
+def _meant(level: str) -> str:
+    """Return the share that somebody means who gives a level in percent, where that is one."""
+    share = float(f"{float(level) / 100:.12g}")
+    return f": did you mean {share:g}?" if LEVELS[0] <= share <= LEVELS[1] else ""

@@ -117,5 +117,44 @@ def test_head_is_answered_wherever_get_is(reading: Running, path: str) -> None:
 def test_head_is_refused_wherever_get_is(reading: Running) -> None:
     """And where it is answered, Allow names it."""
     head = reading.client.head("/predict")
-    assert (head.status_code, head.headers["allow"]) == (405, "POST")
-    assert reading.client.put("/observations").headers["allow"] == "POST, GET, HEAD"
+    assert (head.status_code, head.headers["allow"]) == (405, "POST, OPTIONS")
+    assert reading.client.put("/observations").headers["allow"] == "POST, GET, HEAD, OPTIONS"
+
+
+@pytest.mark.parametrize("path", ["/predict", "/observations", "/models/1/activate", "/v2/models/yield/infer", *GET])
+def test_options_says_what_a_path_takes(reading: Running, path: str) -> None:
+    """204 with Allow, the same as with a 405, though pages of other origins may not call."""
+    asked = reading.client.options(path, headers={"Origin": "https://elsewhere.example"})
+    refused = reading.client.put(path)
+    assert (asked.status_code, asked.content, refused.status_code) == (204, b"", 405)
+    assert asked.headers["allow"] == refused.headers["allow"]
+    assert "access-control-allow-origin" not in asked.headers
+    allowed = asked.headers["allow"].split(", ")
+    assert ("GET" in allowed) == ("HEAD" in allowed) == (path in (*GET, "/observations"))
+    assert ("POST" in allowed) == (path not in GET)
+    assert refused.json().get("detail", refused.json().get("error")).endswith(f"takes {' and '.join(allowed[:-1])}")
+
+
+def test_options_of_no_path(reading: Running) -> None:
+    """It is no path for OPTIONS either."""
+    assert reading.client.options("/nothing").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "title", "detail"),
+    [
+        (
+            "GET",
+            "/",
+            "Not found",
+            "this is Orchard: its documentation is at /docs, its state at /health/ready, predictions at POST /predict",
+        ),
+        ("GET", "/nothing", "Not found", "GET /nothing: there is no such path"),
+        ("GET", "/models/77", "Not found", "there is no version 77"),
+        ("PUT", "/observations", "Method not allowed", "PUT /observations: this path takes POST and GET and HEAD"),
+    ],
+)
+def test_what_is_not_there(reading: Running, method: str, path: str, title: str, detail: str) -> None:
+    """It is said in words, by whom one asks at all, and what there is instead."""
+    problem = reading.client.request(method, path).json()
+    assert (problem["title"], problem["detail"]) == (title, detail)

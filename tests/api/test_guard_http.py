@@ -203,6 +203,24 @@ def test_pages_of_named_origins_may_call(trained: Path, tmp_path: Path) -> None:
         assert _untyped(running, "https://evil.example").status_code == 415
 
 
+def test_pages_of_other_origins_are_told_why_not(trained: Path, tmp_path: Path) -> None:
+    """A preflight is refused by a problem, which names the origin, or what pages may not send; caches know by what."""
+    settings = {"ORCHARD_CORS_ORIGINS": "https://farm.example"}
+    with serving(copy_store(trained, tmp_path / "store"), **settings) as running:
+        for origin, method, detail in (
+            ("https://evil.example", "POST", "this origin is not in ORCHARD_CORS_ORIGINS: https://evil.example"),
+            ("https://" + "e" * 200, "POST", "this origin is not in ORCHARD_CORS_ORIGINS: https://" + "e" * 92),
+            ("https://farm.example", "BREW", "pages of other origins may not send this: BREW"),
+        ):
+            asked = {"Origin": origin, "Access-Control-Request-Method": method}
+            answer = running.client.options("/predict", headers=asked)
+            assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+            assert (answer.json()["code"], answer.json()["detail"]) == ("bad_request", detail)
+            assert answer.json()["request_id"] == answer.headers["x-request-id"]
+            assert "Origin" in answer.headers["vary"]
+            assert ("access-control-allow-origin" in answer.headers) == (origin == "https://farm.example")
+
+
 def _untyped(running: Running, origin: str) -> httpx.Response:
     """Send what a browser sends without asking first: a body that has no type."""
     return running.client.post("/predict", content=json.dumps(PLACE).encode(), headers={"Origin": origin})

@@ -158,12 +158,17 @@ def test_accept_decides_the_answers_type(reading: Running) -> None:
     ("body", "status", "loc", "message"),
     [
         (b"{", 400, [], "the body is not JSON"),
-        (b'{"temperature": NaN, "rainfall": 1, "humidity": 1}', 400, ["temperature"], "nan is not finite"),
-        (b'{"temperature": 1e999, "rainfall": 1, "humidity": 1}', 400, ["temperature"], "inf is not finite"),
+        (b'{"temperature": NaN, "rainfall": 1, "humidity": 1}', 400, ["temperature"], "NaN is not finite"),
+        (
+            b'{"temperature": 1e999, "rainfall": 1, "humidity": 1}',
+            400,
+            ["temperature"],
+            "Infinity, or a number too large for 64 bits, is not finite",
+        ),
         (b'{"temperature": 1, "rainfall": 1}', 422, ["humidity"], "is missing"),
         (b'{"temperature": 1, "rainfall": 1, "humidity": 1, "wind": 3}', 422, ["wind"], "is unknown here"),
-        (b'{"temperature": "1", "rainfall": 1, "humidity": 1}', 422, ["temperature"], "'1' is not a number"),
-        (b'{"temperature": true, "rainfall": 1, "humidity": 1}', 422, ["temperature"], "True is not a number"),
+        (b'{"temperature": "1", "rainfall": 1, "humidity": 1}', 422, ["temperature"], '"1" is not a number'),
+        (b'{"temperature": true, "rainfall": 1, "humidity": 1}', 422, ["temperature"], "true is not a number"),
         (b'{"temperature": 141, "rainfall": 1, "humidity": 1}', 422, ["temperature"], "141 is above 140 °F"),
         (b'{"temperature": 1, "rainfall": -1, "humidity": 1}', 422, ["rainfall"], "-1 is below 0 mm"),
         (b'{"temperature": 1, "rainfall": 1, "humidity": 101}', 422, ["humidity"], "101 is above 100 %"),
@@ -180,7 +185,9 @@ def test_accept_decides_the_answers_type(reading: Running) -> None:
             [],
             "rainfall has 1 values, temperature 2",
         ),
-        (b"[1]", 422, [], "is not an object"),
+        (b"[1]", 422, [], 'the body is a list: send {"regions": […]}'),
+        (b'"a"', 422, [], 'the body is a text: send {"regions": […]}'),
+        (b"", 400, [], "the body is empty: send a JSON object, {…}"),
     ],
 )
 def test_bad_bodies(reading: Running, body: bytes, status: int, loc: list[Any], message: str) -> None:
@@ -199,6 +206,11 @@ def test_bad_bodies(reading: Running, body: bytes, status: int, loc: list[Any], 
     [
         (b"", 400, "the table is empty"),
         (b"temperature,rainfall,humidity\n", 422, "the table has a header and no rows"),
+        (
+            b"region,temperature,rainfall,humidityA,73,67,43B,91,67,64",
+            422,
+            "the table has a header and no rows: it has no line breaks in it (curl needs --data-binary",
+        ),
         (b"temperature,rainfall\n1,2\n", 422, "the column 'humidity' is missing"),
         (b"temperature,rainfall,humidity,rainfall\n1,2,3,4\n", 422, "the column 'rainfall' appears twice"),
         (b"temperature,rainfall,humidity\n1,2,x\n", 422, "row 1 (line 2), column humidity: 'x' is not a number"),
@@ -239,6 +251,34 @@ def test_other_errors(
     answer = reading.client.request(method, path, headers=headers, content=json.dumps(PLACE))
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("level", "message"),
+    [
+        ("95", "'95' is above 0.999: did you mean 0.95?"),
+        ("99.9", "'99.9' is above 0.999: did you mean 0.999?"),
+        ("30", "'30' is above 0.999"),
+        ("0.4", "'0.4' is below 0.5"),
+        ("high", "'high' is not a number"),
+    ],
+)
+def test_a_level_in_percent(reading: Running, level: str, message: str) -> None:
+    """The share that was probably meant is named, where it is one that can be asked for."""
+    problem = reading.client.post("/predict", params={"level": level}, json=PLACE).json()
+    assert problem["errors"] == [{"loc": ["query", "level"], "message": message, "code": problem["errors"][0]["code"]}]
+    assert problem["detail"] == f"query.level: {message}"
+
+
+@pytest.mark.parametrize("path", ["/predict", "/retrain", "/observations"])
+def test_what_curl_calls_a_body_by_itself(reading: Running, path: str) -> None:
+    """A form is refused with the options that send JSON; other types without."""
+    for sent, is_curls in (("application/x-www-form-urlencoded", True), ("text/plain", False)):
+        headers = reading.write | {"Content-Type": sent}
+        answer = reading.client.post(path, content=json.dumps(PLACE), headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (415, "unknown_media_type")
+        told = "use --json (curl 7.82 and later), or -H 'Content-Type: application/json'" in answer.json()["detail"]
+        assert told == is_curls
 
 
 def test_a_rejected_body_is_not_echoed_whole(reading: Running) -> None:

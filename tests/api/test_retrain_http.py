@@ -209,7 +209,7 @@ def _season(**changes: Any) -> dict[str, Any]:
         ({"observations": []}, "observations", "has 0 entries"),
         (_season(yields={}), "observations.0.yields", "at least 1"),
         (_season(yields={"mango": -1}), "observations.0.yields.mango", "-1 is below 0 tons"),
-        (_season(yields={"mango": "x"}), "observations.0.yields.mango", "'x' is not a number"),
+        (_season(yields={"mango": "x"}), "observations.0.yields.mango", '"x" is not a number'),
         (_season(yields={"a_low": 1}), "observations.0.yields.a_low.[key]", "means something else"),
         (_season(rainfall=30_001), "observations.0.rainfall", "30001 is above 30000 mm"),
         ({"activate": "maybe"}, "activate", ""),

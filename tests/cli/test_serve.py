@@ -148,6 +148,12 @@ def test_a_start_that_fails_says_so(trained: Path, tmp_path: Path, workers: str)
         ("HOSTS", "http://farm.example", "is not a host name"),
         ("TRUSTED_PROXIES", "10.0.0.1/8", "'10.0.0.1/8' is not an IP address or network"),
         ("TRUSTED_PROXIES", "*", "'*' is not an IP address or network"),
+        ("ROOT_PATH", "orchard/", "'orchard/' is not a path prefix: did you mean /orchard?"),
+        ("ROOT_PATH", "/a/../b", "'/a/../b' is not a path prefix such as /orchard"),
+        ("ROOT_PATH", "/a b", "'/a b' is not a path prefix such as /orchard"),
+        ("ROOT_PATH", "https://farm.example/orchard", "'https://farm.example/orchard' is not a path prefix such as"),
+        ("ROOT_PATH", "/", "'/' is not a path prefix such as /orchard"),
+        ("ROOT_PATH", "/models/orchard", "'/models/orchard' begins like this service's own paths"),
         ("KEEP_ALIVE_S", "0", "Input should be greater than 0"),
         ("DATABASE_URL", "foo", "this is not the URL of a database"),
         ("DATABASE_URL", "postgresql://u:hunter2@h:port/d", "this is not the URL of a database"),
@@ -372,17 +378,18 @@ def test_the_page_asks_for_the_token(tmp_path: Path, open_to_all: bool, typed: l
     script = tmp_path / "start.js"
     script.write_text(
         f"const typed = {json.dumps(typed)}; const log = [];\n"
-        "globalThis.window = { prompt: () => typed.shift() };\n"
+        "globalThis.window = { prompt: () => typed.shift(), location: { href: 'http://x/orchard/docs#/predict' } };\n"
         "globalThis.fetch = async (url, options = {}) => {\n"
         f"  const isRight = {json.dumps(open_to_all)} || options.headers?.Authorization === 'Bearer right';\n"
         "  return { status: isRight ? 200 : 401, json: async () => ({ openapi: '3.1.0' }) };\n"
         "};\n"
         "globalThis.SwaggerUIBundle = (options) => {\n"
-        "  log.push(options.spec.openapi); setTimeout(options.onComplete);\n"
+        "  log.push(options.spec.openapi, options.spec.servers[0].url); setTimeout(options.onComplete);\n"
         "  return { preauthorizeApiKey: (name, token) => log.push(name, token) };\n"
         "};\n"
         f"{START}\nsetTimeout(() => console.log(JSON.stringify(log)), 200);\n"
     )
     done = subprocess.run(["node", str(script)], capture_output=True, text=True, check=True)
-    shown = ["3.1.0"] if open_to_all else ["3.1.0", "HTTPBearer", "right"] if typed[-1] else []
+    drawn = ["3.1.0", "/orchard"]  # calls go to where the page is, below whatever prefix
+    shown = drawn if open_to_all else [*drawn, "HTTPBearer", "right"] if typed[-1] else []
     assert json.loads(done.stdout) == shown

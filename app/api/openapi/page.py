@@ -40,8 +40,12 @@ START = """async function start() {
     if (!token) return;
     answer = await fetch("openapi.json", { headers: { Authorization: `Bearer ${token}` } });
   }
+  const spec = await answer.json();
+  // Behind a proxy the page knows where it is, whatever prefix that has.
+  const here = new URL(".", window.location.href).pathname.slice(0, -1);
+  if (here) spec.servers = [{ url: here }];
   const page = SwaggerUIBundle({
-    spec: await answer.json(),
+    spec,
     dom_id: "#page",
     deepLinking: true,
     displayRequestDuration: true,

@@ -21,7 +21,7 @@ from app.model.linear import LEVERAGE_SLACK, CropModel, LinearModel, Spread
 from app.model.warning_texts import record_warnings, warnings_for
 from app.serving.live import LEVEL, Served
 from app.wire.json_body import to_bytes
-from app.wire.schemas import RegionWeather
+from app.wire.schemas import PlainRegion
 
 JSON_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8"})
 ANY_TYPES = frozenset({b"*/*", b"application/json", b"application/json, */*"})
@@ -49,7 +49,7 @@ NO_MATTER = frozenset(
     }
 )
 """Headers that make no difference to the answer; with those that are not known here a request is no plain one."""
-VALIDATE = TypeAdapter(RegionWeather).validator.validate_json
+VALIDATE = TypeAdapter(PlainRegion).validator.validate_json
 
 Headers = Sequence[tuple[bytes, bytes]]
 Answering = Callable[[str | None, tuple[float, float, float]], dict[str, Any]]
@@ -116,7 +116,7 @@ class Express:
         if served is None or concurrency.at_work >= concurrency.limit:
             return None
         try:
-            region: RegionWeather = VALIDATE(body)
+            region: PlainRegion = VALIDATE(body)
         except ValidationError:
             return None
         if body.count(b":") > len(region.model_fields_set):  # a field is named twice, or a name has colons

@@ -1,6 +1,7 @@
 """Request and response shapes.
 
-Numbers are strict: no strings, no booleans, finite; unknown fields are refused by name.
+Numbers are strict: no strings, no booleans, finite; unknown fields are refused by name. Names may be given as whole
+numbers, which codes of regions and years often are: they become text.
 """
 
 from datetime import datetime
@@ -9,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -34,8 +36,20 @@ Temperature = Annotated[float, _number(WEATHER[0])]
 Rainfall = Annotated[float, _number(WEATHER[1])]
 Humidity = Annotated[float, _number(WEATHER[2])]
 Tons = Annotated[float, _number(YIELD)]
-Name = Annotated[str, Field(max_length=REGION_LENGTH)]
-StoredName = Annotated[str, Field(max_length=REGION_LENGTH, pattern=NAME_PATTERN)]
+EXACT = 2**53
+"""Below this every whole number is a float64, too, so that no program on its way has changed it."""
+
+
+def _as_text(name: Any) -> Any:
+    """Return a whole number as text; what is none, as it is."""
+    return str(name) if type(name) is int and abs(name) < EXACT else name
+
+
+_Code = Annotated[int, Field(gt=-EXACT, lt=EXACT)]
+_PlainName = Annotated[str, Field(max_length=REGION_LENGTH)]
+_PlainStoredName = Annotated[str, Field(max_length=REGION_LENGTH, pattern=NAME_PATTERN)]
+Name = Annotated[_PlainName, BeforeValidator(_as_text, json_schema_input_type=_PlainName | _Code)]
+StoredName = Annotated[_PlainStoredName, BeforeValidator(_as_text, json_schema_input_type=_PlainStoredName | _Code)]
 NOTE_LENGTH = 1_000
 Note = Annotated[str, Field(max_length=NOTE_LENGTH, pattern=NOTE_PATTERN)]
 
@@ -57,13 +71,19 @@ class _Request(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class RegionWeather(_Request):
-    """One region's season."""
+class PlainRegion(_Request):
+    """One region's season, whose name is text: what the express lane answers."""
 
-    region: Name | None = None
+    region: _PlainName | None = None
     temperature: Temperature
     rainfall: Rainfall
     humidity: Humidity
+
+
+class RegionWeather(PlainRegion):
+    """One region's season."""
+
+    region: Name | None = None
 
 
 class SeveralRegions(_Request):

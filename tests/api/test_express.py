@@ -52,7 +52,7 @@ inside = {"temperature": st.floats(66, 105), "rainfall": st.floats(0, 140), "hum
 bodies = st.one_of(
     st.fixed_dictionaries(likely, optional={"region": st.text(max_size=200)}),
     st.fixed_dictionaries(inside, optional={"region": st.text(max_size=20)}),
-    st.fixed_dictionaries(inside, optional={"region": st.sampled_from(["A", "I", "Z", ""])}),
+    st.fixed_dictionaries(inside, optional={"region": st.sampled_from(["A", "I", "Z", "", 7, -2026, True, 2**60])}),
     st.fixed_dictionaries({}, optional=dict.fromkeys(likely, number) | {"region": region, "extra": number}),
 )
 

@@ -1,5 +1,6 @@
 """Names and notes over HTTP: what is refused, what comes back as it was, and what is there from before."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from app.training.order import Order
 from tests.running import HARVEST, Running, copy_store, serving
 
 ROW: dict[str, Any] = HARVEST["observations"][0]
+
+PLACE = {"temperature": 75, "rainfall": 80, "humidity": 55}
 
 
 def test_what_is_exported_can_be_sent(writing: Running) -> None:
@@ -102,3 +105,43 @@ def test_names_from_before_are_still_learned(trained: Path, tmp_path: Path, tuto
         assert "re\u0301gion" in text
         again = running.client.post("/observations", content=text, headers=running.write | {"Content-Type": "text/csv"})
         assert again.status_code == 422
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        PLACE | {"region": 19001},
+        {"regions": [PLACE | {"region": 19001}] * 2},
+        {"regions": [PLACE | {"region": 19001}] * 1_000},
+        {name: [value] * 2 for name, value in PLACE.items()} | {"region": [19001, None]},
+        {name: [value] * 1_000 for name, value in PLACE.items()} | {"region": [19001] * 1_000},
+    ],
+    ids=["one", "several", "many", "columns", "many columns"],
+)
+def test_a_region_may_be_a_number(reading: Running, body: dict[str, Any]) -> None:
+    """It is the text of its digits: the answer is that of the text, byte for byte, from whichever path."""
+    asked = json.dumps(body)
+    assert "19001" in asked
+    headers = {"Content-Type": "application/json"}
+    by_number, by_text = (
+        reading.client.post("/predict", content=content, headers=headers)
+        for content in (asked, asked.replace("19001", '"19001"'))
+    )
+    assert by_number.status_code == 200
+    assert by_number.content == by_text.content
+    assert '"19001"' in by_number.text
+
+
+def test_what_is_reported_may_have_numbers_for_names(writing: Running) -> None:
+    """Seasons and regions are stored as text; other things than whole numbers are refused, and say where."""
+    rows = [ROW | {"region": 19001, "season": 2026}, ROW | {"region": "19001", "season": "2027"}, ROW | {"season": -1}]
+    sent = writing.client.post("/observations", json={"observations": rows}, headers=writing.write)
+    assert sent.status_code == 201
+    assert _names_of(writing, sent.json()["batch"]) == [("19001", "2026"), ("19001", "2027"), (ROW["region"], "-1")]
+    for wrong in (2026.0, 2026.5, True, [2026], 10**400):
+        refused = writing.client.post(
+            "/retrain", json={"observations": [ROW | {"season": wrong}]}, headers=writing.write
+        )
+        assert refused.status_code == 422
+        assert refused.json()["errors"][0]["loc"] == ["observations", 0, "season"]
+        assert refused.json()["errors"][0]["code"] == "not_a_string"

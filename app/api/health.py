@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from app.api.openapi.parts import documented
 from app.api.services import ServicesDep
+from app.data import example
 from app.errors import NotReady
 from app.serving.live import Served
 from app.settings import Settings
@@ -23,12 +24,13 @@ async def live() -> Liveness:
     return Liveness(status="live")
 
 
-@router.get("/ready", summary="A model is live", responses=documented(503))
+@router.get("/ready", summary="A model is live", response_model_exclude_none=True, responses=documented(503))
 async def ready(services: ServicesDep) -> Readiness:
     """Return 200 and the live version, or 503 with the reason; after SIGTERM, too.
 
     Details name what is damaged, where the newest version that can be read is served, and a database that is out of
     reach, while predictions go on; and crops whose last seasons all came out on one side of what was predicted.
+    `source` is there while what is served was learned from the example's invented regions alone.
     """
     if services.concurrency.stopping_since is not None:
         raise NotReady("the service is shutting down")
@@ -44,7 +46,14 @@ async def ready(services: ServicesDep) -> Readiness:
             *database,
             *_leans(live.current),
         ],
+        source=_example(live.current),
     )
+
+
+def _example(served: Served) -> str | None:
+    """Say that a version was trained on the example alone, None of any other."""
+    source = example.told(served.card.source, served.card.data_digest)
+    return source if source != served.card.source else None
 
 
 def _leans(served: Served) -> list[str]:

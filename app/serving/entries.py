@@ -4,6 +4,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime
 
+from app.data import example
 from app.store.card import Card, Decision
 from app.store.registry import Registry
 
@@ -34,7 +35,7 @@ class Entry:
             tuple(card.crops),
             card.decision,
             card.fit.loss,
-            card.source,
+            example.told(card.source, card.data_digest),
             card.note,
         )
 

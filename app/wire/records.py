@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
+from app.data import example
 from app.data.harvest import Harvest
 from app.data.naming import TEXT_COLUMNS
 from app.data.provenance import Once, Provenance
@@ -69,7 +70,8 @@ def _entry(live: Live, version: str, served: str | None) -> VersionEntry:
 
 def card(served: Served, live: Live) -> VersionCard:
     """Return what a version says about itself."""
-    return VersionCard(**dict(served.card), version=served.version, live=served.version == live_version(live))
+    told = dict(served.card) | {"source": example.told(served.card.source, served.card.data_digest)}
+    return VersionCard(**told, version=served.version, live=served.version == live_version(live))
 
 
 def log(registry: Registry, limit: int, before: int | None) -> LogPage:

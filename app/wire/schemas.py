@@ -367,8 +367,12 @@ class Liveness(BaseModel):
 
 
 class Readiness(BaseModel):
-    """A model is live; ``details`` says what is damaged, where something is."""
+    """A model is live; ``details`` says what is damaged, where something is.
+
+    ``source``: there while the live version was trained on the example's rows alone, and says so.
+    """
 
     status: str
     model_version: str
     details: list[str] = []
+    source: str | None = None

@@ -9,9 +9,10 @@ import pytest
 
 from app.main import create_app
 from app.settings import Settings
-from tests.running import HARVEST, Running, copy_store, orchard, serving, until
+from tests.running import HARVEST, ROOT, Running, copy_store, orchard, serving, until
 
 PLACE = {"temperature": 75, "rainfall": 80, "humidity": 55}
+EXAMPLE = "tutorial.csv (example data: 15 invented regions)"
 
 
 def test_rolling_back_and_forward(writing: Running) -> None:
@@ -54,8 +55,30 @@ def test_cards_and_pages(writing: Running) -> None:
     assert card["crops"]["mango"]["weights"]["rainfall"] == pytest.approx(0.842337912312799, rel=1e-9)
     assert card["fit"]["loss"] == pytest.approx(0.909445984918890, rel=1e-9)
     assert [feature["unit"] for feature in card["features"]] == ["°F", "mm", "%"]
-    assert (card["parent"], card["recipe"], card["source"]) == (None, "descent", "tutorial.csv")
+    assert (card["parent"], card["recipe"], card["source"]) == (None, "descent", EXAMPLE)
     assert writing.client.get("/models/live").json()["version"] == writing.version()
+
+
+def test_an_example_says_that_it_is_one(trained: Path, tmp_path: Path) -> None:
+    """Readiness, list and cards, while it is all that was learned; of what is learned besides nothing is said of it."""
+    with serving(copy_store(trained, tmp_path / "store")) as running:
+        ready = '{"status":"ready","model_version":"%s","details":[]%s}'
+        assert running.client.get("/health/ready").text == ready % ("1", f',"source":"{EXAMPLE}"')
+        assert running.client.get("/models/live").json()["source"] == EXAMPLE
+        assert [entry["source"] for entry in running.client.get("/models").json()["versions"]] == [EXAMPLE]
+        assert running.client.post("/retrain", json=HARVEST, headers=running.write).json()["activated"]
+        assert running.client.get("/health/ready").text == ready % ("2", "")
+        sources = [entry["source"] for entry in running.client.get("/models").json()["versions"]]
+        assert sources == ["POST /retrain", EXAMPLE]
+        assert running.client.get("/models/live").json()["source"] == "POST /retrain"
+    other = tmp_path / "other" / "store"
+    table = tmp_path / "tutorial.csv"
+    rows = (ROOT / "app" / "data" / "tutorial.csv").read_text()
+    table.write_text(rows.replace("A,", "B,", 1))
+    assert orchard(other, "train", "--data", str(table)).returncode == 0
+    with serving(other) as running:
+        assert "source" not in running.client.get("/health/ready").json()
+        assert running.client.get("/models/1").json()["source"] == "tutorial.csv"
 
 
 def test_observations_are_stored_paged_and_withdrawn(trained: Path, tmp_path: Path) -> None:

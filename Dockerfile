@@ -13,6 +13,7 @@ WORKDIR /src
 RUN python -m venv --without-pip /opt/orchard
 COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY app app
+COPY scripts/wheels.py scripts/wheels.py
 
 
 FROM source AS serve-environment

@@ -30,7 +30,7 @@ def configuration(log_format: Format, level: Level) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"lines": {"()": "app.logs.formatter", "log_format": log_format}},
+        "formatters": {"lines": {"()": f"{__name__}.{formatter.__name__}", "log_format": log_format}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines"}},
         "root": {"level": level.upper(), "handlers": ["stderr"]},
     }

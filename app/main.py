@@ -8,12 +8,11 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from importlib.metadata import version
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 
-from app import memory, parent, stopping
+from app import __version__, memory, parent, stopping
 from app.api import events, health, inference, metrics, models, observations, predict, problems, retrain
 from app.api.address import Prefixed, check_query
 from app.api.concurrency import Concurrency, ConcurrencyLimit
@@ -52,7 +51,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or Settings()
     app = DocumentedAPI(
         title="Orchard",
-        version=version("orchard"),
+        version=__version__,
         summary="Crop yields from region weather, with how far to trust each number.",
         lifespan=_lifespan(settings),
         openapi_url=None,

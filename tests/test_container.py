@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from app import __version__
+
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = ["serve", "whole"]
 SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|API_KEY|CREDENTIAL", re.IGNORECASE)
@@ -185,10 +187,10 @@ def test_it_listens_outside_and_writes_no_bytecode(target: str) -> None:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_labels_agree_with_the_project(target: str) -> None:
-    """Version, description and licence are those of pyproject.toml."""
+    """Description and licence are those of pyproject.toml, the version is the package's, as the project's is."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', _all(target, "LABEL")[0]))
-    expected = {name: project[name] for name in ("version", "description")} | {"licenses": project["license"]}
+    expected = {"version": __version__, "description": project["description"], "licenses": project["license"]}
     assert expected.items() <= labels.items()
 
 
@@ -221,6 +223,6 @@ def test_the_build_does_not_see(path: str) -> None:
 def test_the_build_sees_what_it_copies() -> None:
     """What the first stage copies exists and is let through."""
     copied = [name for word, rest in STAGES["source"].instructions if word == "COPY" for name in rest.split()[:-1]]
-    assert copied == ["pyproject.toml", "requirements.lock", "README.md", "LICENSE", "app"]
+    assert copied == ["pyproject.toml", "requirements.lock", "README.md", "LICENSE", "app", "scripts/wheels.py"]
     assert [name for name in copied if _ignored(name) or not (ROOT / name).exists()] == []
     assert not _ignored("app/data/tutorial.csv")

@@ -212,7 +212,7 @@ class Helper:
             self._line, other = Pipe()
             with other:
                 self._process = subprocess.Popen(  # noqa: S603 - this program itself
-                    [sys.executable, "-m", "app.api.helper", str(other.fileno()), str(self._memory), str(os.getpid())],
+                    [sys.executable, "-m", __name__, str(other.fileno()), str(self._memory), str(os.getpid())],
                     pass_fds=[other.fileno()],
                     stdin=subprocess.DEVNULL,
                     env=_environment(),

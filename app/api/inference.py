@@ -1,12 +1,12 @@
 """The Open Inference Protocol (V2) over REST, as other model servers speak it: /v2."""
 
 import asyncio
-from importlib.metadata import version as version_of
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request
 from starlette.responses import Response
 
+from app import __version__
 from app.api import encodings, large
 from app.api.bodies import SHORT, read_encoded_body
 from app.api.helper import LARGE, is_small
@@ -54,7 +54,7 @@ ModelVersion = Annotated[str, Path(description="A version's number.")]
 @router.get("/", include_in_schema=False)
 async def server() -> ServerMetadata:
     """Return the service's name and version, and which extensions of the protocol it knows."""
-    return ServerMetadata(name="orchard", version=version_of("orchard"), extensions=["binary_tensor_data"])
+    return ServerMetadata(name="orchard", version=__version__, extensions=["binary_tensor_data"])
 
 
 @health.get("/live", summary="The service answers", responses=documented_inference())

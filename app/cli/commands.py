@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from app import PACKAGE
 from app.cli.options import (
     EXIT_CODES,
     REJECTED,
@@ -78,7 +79,7 @@ def train(
 
     order = Order(
         Provenance("tutorial.csv" if data is None else data.name, local.WHO, note),
-        TableFile(data or Path(str(files("app.data").joinpath("tutorial.csv")))),
+        TableFile(data or Path(str(files(f"{PACKAGE}.data").joinpath("tutorial.csv")))),
         alone=True,
         activate=activate,
         recipe=Recipe(recipe, epochs, learning_rate, batch_size, seed),
@@ -446,7 +447,7 @@ def _ensure_model() -> None:
         return
     # On the store, even where the environment names a service.
     environment = {name: value for name, value in os.environ.items() if name != "ORCHARD_URL"}
-    command = [sys.executable, "-m", "app", *plan.words]
+    command = [sys.executable, "-m", PACKAGE, *plan.words]
     done = subprocess.run(command, env=environment, check=False)  # noqa: S603 - this program itself
     if done.returncode not in plan.accepted:
         raise NotReady("the first model could not be trained; serving without one is no use")

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from app import logs, shared
+from app import PACKAGE, logs, shared
 from app.cli.options import UNAVAILABLE
 from app.data.reach import check_url
 from app.errors import InvalidInput, ServiceError
@@ -82,7 +82,7 @@ class Server:
 
         settings = self._settings
         config = uvicorn.Config(
-            "app.main:create_app",
+            f"{PACKAGE}.main:create_app",
             factory=True,
             workers=settings.workers,
             http=protocol(uvicorn.__version__),
@@ -110,7 +110,7 @@ class Server:
 def protocol(version: str) -> str:
     """Return what uvicorn is to use as its protocol: its own, with a warning, where ours may not fit."""
     if version.rpartition(".")[0] == WRITTEN_FOR:
-        return "app.api.door:Door"
+        return f"{PACKAGE}.api.door:Door"
     logger.warning(
         "uvicorn %s is not the one that the express lane and the limits of connections were written for (%s): "
         "predictions take longer, and connections are guarded less; install the versions of requirements.lock",

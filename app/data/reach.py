@@ -34,7 +34,9 @@ def check_url(url: str) -> None:
     try:
         dialect.import_dbapi()
     except ImportError as error:
-        remedy = "install orchard[postgres]" if dialect.name == POSTGRESQL else f"install it, or write {EXAMPLES}"
+        remedy = (
+            "install orchard-service[postgres]" if dialect.name == POSTGRESQL else f"install it, or write {EXAMPLES}"
+        )
         if dialect.name == POSTGRESQL and dialect.driver != "psycopg":
             remedy = f"write {POSTGRESQL}+psycopg://…, and {remedy}"
         raise InvalidInput(f"the driver {dialect.driver!r} is not installed: {remedy}") from error

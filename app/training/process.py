@@ -10,6 +10,7 @@ import struct
 import sys
 from typing import Any
 
+from app import PACKAGE
 from app.data.integrity import has_trainings
 from app.errors import OrchardError, RetrainRunning, TrainingFailed, TrainingUnavailable, Unconfirmed
 from app.model.progress import Progress, Step
@@ -105,7 +106,7 @@ class Trainer:
             return await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "app.training",
+                f"{PACKAGE}.training",
                 str(os.getpid()),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,

@@ -161,7 +161,7 @@ def test_a_start_that_fails_says_so(trained: Path, tmp_path: Path, workers: str)
         (
             "DATABASE_URL",
             "postgresql+psycopg2://u:hunter2@h/d",
-            "write postgresql+psycopg://…, and install orchard[postgres]",
+            "write postgresql+psycopg://…, and install orchard-service[postgres]",
         ),
         ("DATABASE_URL", "mysql+pymysql://u:hunter2@h/d", "the driver 'pymysql' is not installed"),
     ],
@@ -187,7 +187,7 @@ def test_a_missing_driver_is_named() -> None:
         "except InvalidInput as error: print(error.detail)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "the driver 'psycopg' is not installed: install orchard[postgres]\n"
+    assert done.stdout == "the driver 'psycopg' is not installed: install orchard-service[postgres]\n"
     check_url("postgresql+psycopg://u:p@h/d")
     check_url("sqlite:////tmp/observations.db")
     with pytest.raises(InvalidInput, match="asynchronous"):

@@ -5,12 +5,12 @@ import hashlib
 from typing import Annotated, Any
 
 from fastapi import Header, Query, Request
-from pydantic import WithJsonSchema
+from pydantic import Field, WithJsonSchema
 
 from app.api import problems
 from app.api.services import Services
-from app.data.naming import NOTE_PATTERN
-from app.data.provenance import KEY_LENGTH, Once
+from app.data.naming import NOTE_PATTERN, SOURCE_PATTERN
+from app.data.provenance import KEY_LENGTH, SOURCE_LENGTH, Once
 from app.errors import TooLarge, UnknownMediaType
 from app.wire.schemas import NOTE_LENGTH, Note
 
@@ -18,6 +18,11 @@ NoteQuery = Annotated[
     Note | None,
     Query(description="Why, for the records."),
     WithJsonSchema({"type": "string", "maxLength": NOTE_LENGTH, "pattern": NOTE_PATTERN}),
+]
+SourceQuery = Annotated[
+    Annotated[str, Field(max_length=SOURCE_LENGTH, pattern=SOURCE_PATTERN)] | None,
+    Query(description="The name of the file that the rows come from, for the records."),
+    WithJsonSchema({"type": "string", "maxLength": SOURCE_LENGTH, "pattern": SOURCE_PATTERN}),
 ]
 IdempotencyKey = Annotated[
     str | None,
@@ -35,6 +40,11 @@ SHORT = 16 * 1024
 def given(**query: Any) -> dict[str, Any]:
     """Return those of a query's parameters that are given."""
     return {name: value for name, value in query.items() if value is not None}
+
+
+def source(call: str, file: str | None) -> str:
+    """Return where rows come from: a call, and what file's they were if that is told."""
+    return f"{file} ({call})" if file else call
 
 
 def once(request: Request, content: bytes, key: str | None) -> Once | None:

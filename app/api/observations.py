@@ -47,13 +47,15 @@ async def store(
     services: ServicesDep,
     who: Writer,
     note: bodies.NoteQuery = None,
+    source: bodies.SourceQuery = None,
     key: bodies.IdempotencyKey = None,
 ) -> Response:
-    """Store a batch whole or not at all; the next retrain learns from it. `note` may stand beside any body."""
+    """Store a batch whole or not at all; the next retrain learns from it. `note` and `source` may be in any query."""
     answer_type(request, (JSON,))
     sent = Sent(body_type(request, (JSON, CSV)), services.settings.max_rows, bodies.given(note=note))
     content = await bodies.read_body(request, services)
-    provenance, once = Provenance("POST /observations", who), bodies.once(request, content, key)
+    provenance = Provenance(bodies.source("POST /observations", source), who)
+    once = bodies.once(request, content, key)
     if is_small(content):
         answer, stored = await services.in_database(
             reported.store, content, sent, provenance, once, services.observations

@@ -54,19 +54,20 @@ async def retrain(
     activate: ActivateQuery = None,
     dry_run: DryRunQuery = None,
     note: bodies.NoteQuery = None,
+    source: bodies.SourceQuery = None,
     key: bodies.IdempotencyKey = None,
 ) -> Response:
     """Store the observations, fit a new version on all of them, and make it live if it may be.
 
     Without observations it retrains on what is stored. `activate`, `dry_run` and `note` may stand in the query beside
-    any body. What fails leaves the live model and the stored observations as they were. With
-    `Accept: text/event-stream` it streams `progress` events and ends with `result` or `error`.
+    any body, and so may `source`, the name of a file. What fails leaves the live model and the stored observations as
+    they were. With `Accept: text/event-stream` it streams `progress` events and ends with `result` or `error`.
     """
     wanted = answer_type(request, (JSON, EVENTS))
     query = bodies.given(activate=activate, dry_run=dry_run, note=note)
     sent = Sent(body_type(request, (JSON, CSV)), services.settings.max_rows, query)
     content = await bodies.read_body(request, services)
-    order = Order(Provenance("POST /retrain", who), once=bodies.once(request, content, key))
+    order = Order(Provenance(bodies.source("POST /retrain", source), who), once=bodies.once(request, content, key))
     packed, order = await services.helper.run(read_order, content, order, sent, asker=request)
     if table := take(packed):
         order = replace(order, table=PackedTable(table))

@@ -31,6 +31,8 @@ _NOT_IN_NOTES = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f" + _DIRECTIONS
 NAME_PATTERN = rf"^(?:[^\s{_NOT_IN_NAMES}](?:[^{_NOT_IN_NAMES}]*[^\s{_NOT_IN_NAMES}])?)?$"
 """What the name of a region or a season is, or nothing, except for its normal form."""
 NOTE_PATTERN = rf"^[^{_NOT_IN_NOTES}]*$"
+SOURCE_PATTERN = rf"^[^{_CONTROL}]*$"
+"""A file's name, as it is told with rows: whatever is on one line."""
 CROP_PATTERN = (
     rf"^(?!(?:{'|'.join(RESERVED_NAMES)})$)(?!.*(?:{'|'.join(RESERVED_ENDINGS)})$)(?![=+@ -])"
     r"[^\x00-\x1f\x7f]*[^\x00-\x20\x7f]$"

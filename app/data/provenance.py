@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 KEY_LENGTH = 200
 """Characters of an idempotency key, at most."""
+SOURCE_LENGTH = 200
+"""Characters of the name of a file that rows come from, at most."""
 
 
 @dataclass(frozen=True, slots=True)

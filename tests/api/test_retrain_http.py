@@ -133,6 +133,32 @@ def test_a_batch_takes_its_note_from_either(writing: Running, rows: Any) -> None
     assert _state(writing) == before
 
 
+@pytest.mark.parametrize("rows", [{"json": ROWS}, {"content": TABLE, "headers": {"Content-Type": "text/csv"}}])
+def test_rows_tell_the_file_that_they_come_from(writing: Running, rows: Any) -> None:
+    """The query's source is kept with the call's name, for a batch and for a version, under the same key again too."""
+    headers = writing.write | rows.get("headers", {})
+    sent = {**rows, "headers": headers | {"Idempotency-Key": "source-" + next(iter(rows))}}
+    query = {"activate": "never", "source": "Ernte Köln.csv"}
+    report = writing.client.post("/retrain", params=query, **sent)
+    assert writing.client.post("/retrain", params=query, **sent).json() == report.json()
+    card = writing.client.get(f"/models/{report.json()['version']}").json()
+    assert card["source"] == "Ernte Köln.csv (POST /retrain)"
+    for given, source in (({"source": "a.csv"}, "a.csv (POST /observations)"), ({}, "POST /observations")):
+        batch = writing.client.post("/observations", params=given, **rows | {"headers": headers}).json()["batch"]
+        newest = writing.client.get("/observations/batches?limit=1", headers=headers).json()["batches"][0]
+        assert (newest["batch"], newest["source"]) == (batch, source)
+
+
+@pytest.mark.parametrize("source", ["a\nb", "a\tb", "a\u202eb", "x" * 201])
+@pytest.mark.parametrize("path", ["/retrain", "/observations"])
+def test_a_source_is_one_line(writing: Running, path: str, source: str) -> None:
+    """No control character, and not too long; else nothing is stored."""
+    before = _state(writing)
+    answer = writing.client.post(path, params={"source": source}, json=ROWS, headers=writing.write)
+    assert (answer.status_code, answer.json()["errors"][0]["loc"]) == (422, ["query", "source"])
+    assert _state(writing) == before
+
+
 def test_a_dry_run_changes_nothing(writing: Running) -> None:
     """A dry run answers with the changes that it does not make."""
     before = _state(writing)

@@ -124,7 +124,7 @@ def get_build_hook() -> Any:
     """Return the class that hatchling builds wheels with."""
     from hatchling.builders.hooks.plugin.interface import BuildHookInterface  # noqa: PLC0415 - only builds have it
 
-    class Renamed(BuildHookInterface[Any]):  # type: ignore[misc, unused-ignore] - of any type where it is not installed
+    class Renamed(BuildHookInterface[Any]):  # type: ignore[misc, unused-ignore]
         """Puts the files of a wheel into it under their new names; what is installed as it stands keeps `app`."""
 
         def initialize(self, version: str, build_data: dict[str, Any]) -> None:

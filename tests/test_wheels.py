@@ -263,7 +263,7 @@ def test_the_service_is_installed_beside_a_users_app(
     port, log = lasting_port(), tmp_path / "log"
     environ = environment(store, PYTHONPATH=".", ORCHARD_TRAINER_IDLE_S="600")
     with log.open("w") as output, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE_S) as client:
-        words = [command, "serve", "--port", str(port)]
+        words = [str(command), "serve", "--port", str(port)]
         process = subprocess.Popen(words, cwd=project, env=environ, stdout=output, stderr=subprocess.STDOUT)
         try:
             await_answer(client, process)

@@ -194,12 +194,12 @@ class Local:
         with self._observations() as observations:
             return records.page(observations, limit, after)
 
-    def observations(self, *, page: int = PAGE) -> Iterator[ObservationEntry]:
-        """Yield all stored observations, oldest first."""
+    def observations(self, *, page: int = PAGE, withdrawn: bool = False) -> Iterator[ObservationEntry]:
+        """Yield the stored observations in use, oldest first; ``withdrawn``: also the others."""
         after: str | None = None
         while True:
             found = self.observation_page(limit=page, after=after)
-            yield from found.observations
+            yield from (entry for entry in found.observations if withdrawn or not entry.withdrawn)
             if (after := found.next) is None:
                 return
 

@@ -5,19 +5,40 @@ with Orchard("http://127.0.0.1:8000", token="...") as orchard:
 """
 
 from app.client.errors import ClientError, Conflict, Problem, Rejected, Unavailable, Unreachable, Unreadable
+from app.client.events import ServiceEvent
 from app.client.orchard import AsyncOrchard, Orchard
-from app.wire.schemas import RegionWeather, ReportedSeason
+from app.model.progress import Step
+from app.model.units import Units
+from app.training.report import Report
+from app.wire.schemas import (
+    ObservationEntry,
+    OnePrediction,
+    PredictionColumns,
+    RegionWeather,
+    ReportedSeason,
+    SeveralPredictions,
+    VersionCard,
+)
 
 __all__ = [
     "AsyncOrchard",
     "ClientError",
     "Conflict",
+    "ObservationEntry",
+    "OnePrediction",
     "Orchard",
+    "PredictionColumns",
     "Problem",
     "RegionWeather",
     "Rejected",
+    "Report",
     "ReportedSeason",
+    "ServiceEvent",
+    "SeveralPredictions",
+    "Step",
     "Unavailable",
+    "Units",
     "Unreachable",
     "Unreadable",
+    "VersionCard",
 ]

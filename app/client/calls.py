@@ -4,24 +4,29 @@ Each call is described once, as a method of `Calls`: `Orchard` sends it and retu
 be awaited.
 """
 
+import inspect
 import secrets
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial, update_wrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, get_args, overload
 from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json
 
+from app.client import values
 from app.client.errors import Unreadable
-from app.data.provenance import KEY_LENGTH
+from app.client.values import Number
+from app.data.provenance import KEY_LENGTH, SOURCE_LENGTH
 from app.model.progress import Step
+from app.model.units import STORED, Units
 from app.store.line import LogLine
 from app.training.report import Activate, Report
-from app.wire.media_types import CSV, JSON
+from app.wire.media_types import CSV, GEOJSON, JSON
 from app.wire.schemas import (
     BatchPage,
     BatchRestored,
@@ -47,11 +52,13 @@ if TYPE_CHECKING:
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
 Shape = TypeVar("Shape", bound=BaseModel)
-Regions = Sequence[RegionWeather | Mapping[str, object]]
-Seasons = Sequence[ReportedSeason | Mapping[str, object]]
+Regions = Iterable[RegionWeather | Mapping[str, object]]
+Seasons = Iterable[ReportedSeason | Mapping[str, object]]
 TableContent = str | bytes | Path
 """CSV: its text, its bytes, or the file that holds it."""
 
+KEPT_ALIVE_S = 45.0
+"""A stream of events that is silent for so long is dead: the service says something every 15 seconds."""
 RETRAIN_TIMEOUT_S = 660.0
 """A retrain may take as long as the service lets it (ORCHARD_RETRAIN_TIMEOUT_S, by default 600), seconds."""
 
@@ -89,6 +96,7 @@ class Call(Generic[Returned]):
 
 
 _STEP = TypeAdapter(Step)
+_OBJECT = TypeAdapter(dict[str, Any])
 
 
 def step(data: str) -> Step:
@@ -113,6 +121,7 @@ class call(Generic[Parameters, Returned]):  # noqa: N801 - used as a decorator
 
     def __init__(self, describe: Callable[Concatenate[Any, Parameters], Call[Returned]]) -> None:
         self._describe = describe
+        self._methods: dict[type, Callable[..., Any]] = {}
         described: Any = self
         update_wrapper(described, describe)
 
@@ -123,29 +132,57 @@ class call(Generic[Parameters, Returned]):  # noqa: N801 - used as a decorator
     def __get__(self, client: "AsyncOrchard", kind: type) -> Callable[Parameters, Coroutine[Any, Any, Returned]]: ...
 
     @overload
-    def __get__(self, client: None, kind: type) -> "call[Parameters, Returned]": ...
+    def __get__(
+        self, client: None, kind: "type[Orchard]"
+    ) -> Callable[Concatenate["Orchard", Parameters], Returned]: ...
 
-    def __get__(self, client: Any, kind: type) -> Any:
-        """Return the method bound to a client, which knows how to send."""
-        if client is None:
-            return self
+    @overload
+    def __get__(
+        self, client: None, kind: "type[AsyncOrchard]"
+    ) -> Callable[Concatenate["AsyncOrchard", Parameters], Coroutine[Any, Any, Returned]]: ...
 
-        def bound(*values: Parameters.args, **named: Parameters.kwargs) -> Any:
-            return client.send(self._describe(client, *values, **named))
+    def __get__(self, client: Any, kind: Any) -> Any:
+        """Return the method of a class of clients, bound to a client where there is one."""
+        method = self._methods.get(kind)
+        if method is None:
+            method = self._methods[kind] = _method(self._describe, kind)
+        return method if client is None else MethodType(method, client)
 
-        return update_wrapper(bound, self._describe)
+
+def _method(describe: Callable[..., Call[Any]], kind: "type[Calls]") -> Callable[..., Any]:
+    """Return a description as a method that sends the call; its signature says what the client returns."""
+
+    def method(client: Any, /, *given: Any, **named: Any) -> Any:
+        return client.send(describe(client, *given, **named))
+
+    signature = inspect.signature(describe)
+    returned = kind.returns(*get_args(signature.return_annotation))
+    told: Any = update_wrapper(method, describe)
+    del told.__wrapped__  # it returns something else
+    told.__qualname__ = f"{kind.__qualname__}.{describe.__name__}"
+    told.__annotations__ = {**describe.__annotations__, "return": returned}
+    told.__signature__ = signature.replace(return_annotation=returned)
+    return method
 
 
 class Calls:
     """The calls that a service answers, except retraining and what takes several calls."""
 
+    units = STORED
+    """What weather is given in, and the answers' sentences speak of."""
+
+    @staticmethod
+    def returns(answer: Any) -> Any:
+        """Return what the type of a call's result is, given that of its answer."""
+        return answer
+
     @call
     def predict(
         self,
         *,
-        temperature: float,
-        rainfall: float,
-        humidity: float,
+        temperature: Number,
+        rainfall: Number,
+        humidity: Number,
         region: str | None = None,
         level: float | None = None,
         explain: bool = False,
@@ -155,13 +192,18 @@ class Calls:
     ) -> Call[OnePrediction]:
         """Predict one region's yields, tons.
 
-        ``temperature`` in °F, ``rainfall`` in mm, ``humidity`` in %. ``level``: the share of harvests that an interval
-        should cover, 0.95 if none is given. ``explain`` adds what weather and region contribute. ``version``: the live
-        one if none is given. ``effects``: "none" predicts by the line that all regions have in common. ``exact``:
-        intervals as wide as the rows of training alone would have them, whatever the record of earlier ones says.
+        ``temperature`` in °F and ``rainfall`` in mm, unless the client has ``units`` of its own, ``humidity`` in %;
+        numbers of any kind, also NumPy's. ``level``: the share of harvests that an interval should cover, 0.95 if none
+        is given. ``explain`` adds what weather and region contribute. ``version``: the live one if none is given.
+        ``effects``: "none" predicts by the line that all regions have in common. ``exact``: intervals as wide as the
+        rows of training alone would have them, whatever the record of earlier ones says.
         """
-        weather = {"region": region, "temperature": temperature, "rainfall": rainfall, "humidity": humidity}
-        return _predict(reading(OnePrediction), weather, _options(level, version, effects, exact, explain=explain))
+        weather = {"temperature": temperature, "rainfall": rainfall, "humidity": humidity}
+        asked = {"region": values.plain("region", region)} | {
+            name: values.number(name, value) for name, value in weather.items()
+        }
+        options = _options(self.units, level, version, effects, exact, explain=explain)
+        return _predict(reading(OnePrediction), asked, options)
 
     @call
     def predict_many(
@@ -175,32 +217,32 @@ class Calls:
         exact: bool = False,
     ) -> Call[SeveralPredictions]:
         """Predict several regions, answered in their order; options as in `predict`."""
-        options = _options(level, version, effects, exact, explain=explain)
-        return _predict(reading(SeveralPredictions), {"regions": list(regions)}, options)
+        options = _options(self.units, level, version, effects, exact, explain=explain)
+        return _predict(reading(SeveralPredictions), {"regions": values.rows("regions", regions)}, options)
 
     @call
     def predict_columns(
         self,
         *,
-        temperature: Sequence[float],
-        rainfall: Sequence[float],
-        humidity: Sequence[float],
-        region: Sequence[str | None] | None = None,
+        temperature: Iterable[Number],
+        rainfall: Iterable[Number],
+        humidity: Iterable[Number],
+        region: Iterable[str | None] | None = None,
         level: float | None = None,
         explain: bool = False,
         version: str | None = None,
         effects: EffectsAsked | None = None,
         exact: bool = False,
     ) -> Call[PredictionColumns]:
-        """Predict several regions, given and answered as columns of equal length: the quickest for many."""
-        columns: dict[str, Any] = {
-            "temperature": list(temperature),
-            "rainfall": list(rainfall),
-            "humidity": list(humidity),
-        }
-        if region is not None:
-            columns["region"] = list(region)
-        return _predict(reading(PredictionColumns), columns, _options(level, version, effects, exact, explain=explain))
+        """Predict several regions, given and answered as columns of equal length: the quickest for many.
+
+        A column is a list, an array of NumPy, a column of a DataFrame, or the like.
+        """
+        given = {"temperature": temperature, "rainfall": rainfall, "humidity": humidity}
+        columns = given if region is None else given | {"region": region}
+        asked = {name: values.column(name, column) for name, column in columns.items()}
+        options = _options(self.units, level, version, effects, exact, explain=explain)
+        return _predict(reading(PredictionColumns), asked, options)
 
     @call
     def predict_csv(
@@ -213,14 +255,27 @@ class Calls:
         exact: bool = False,
     ) -> Call[str]:
         """Predict the regions of a table with the weather columns, and return it as CSV with the yields added."""
-        return Call(
-            "POST",
-            "/predict",
-            bytes.decode,
-            _options(level, version, effects, exact),
-            {"Content-Type": CSV, "Accept": CSV},
-            content_of(table),
-        )
+        options = _options(self.units, level, version, effects, exact)
+        headers = {"Content-Type": CSV, "Accept": CSV}
+        return Call("POST", "/predict", bytes.decode, options, headers, content_of(table))
+
+    @call
+    def predict_geojson(
+        self,
+        collection: Mapping[str, Any],
+        *,
+        level: float | None = None,
+        version: str | None = None,
+        effects: EffectsAsked | None = None,
+        exact: bool = False,
+    ) -> Call[dict[str, Any]]:
+        """Predict the features of a GeoJSON object, and return it with the yields in their properties.
+
+        A FeatureCollection or a Feature (RFC 7946), with the weather in ``properties``.
+        """
+        options = _options(self.units, level, version, effects, exact)
+        headers = {"Content-Type": GEOJSON, "Accept": GEOJSON}
+        return Call("POST", "/predict", _OBJECT.validate_json, options, headers, to_bytes(collection))
 
     @call
     def models(self, *, limit: int = 20, before: str | None = None) -> Call[VersionPage]:
@@ -270,9 +325,10 @@ class Calls:
     ) -> Call[BatchStored]:
         """Store a batch of observations, as rows or as a table, for the next retrain. Needs a token.
 
+        The name of a file is kept with its rows, as where they come from.
         ``key``: the idempotency key, under which the call can be repeated later; one is made if none is given.
         """
-        query, headers, content = _sent(observations, table, {"note": note}, key)
+        query, headers, content = _sent(self.units, observations, table, {"note": note}, key)
         return Call("POST", "/observations", reading(BatchStored), query, headers, content)
 
     @call
@@ -297,7 +353,12 @@ class Calls:
         return Call("POST", path, reading(BatchRestored), {"note": note}, is_repeatable=True)
 
 
+EVENTS_CALL = Call("GET", "/events", bytes.decode, patience_s=KEPT_ALIVE_S)
+"""What happens to the service: a stream, whose lines are read as they come."""
+
+
 def retrain(
+    units: Units,
     observations: Seasons | None,
     table: TableContent | None,
     activate: Activate,
@@ -307,7 +368,7 @@ def retrain(
 ) -> Call[Report]:
     """Describe a retrain: on new observations and all that is stored, or on what is stored alone."""
     options = {"activate": activate, "dry_run": dry_run, "note": note}
-    query, headers, content = _sent(observations, table, options, key)
+    query, headers, content = _sent(units, observations, table, options, key)
     return Call("POST", "/retrain", reading(Report), query, headers, content, patience_s=RETRAIN_TIMEOUT_S)
 
 
@@ -316,14 +377,26 @@ def _predict(read: Callable[[bytes], Shape], body: Mapping[str, Any], options: M
 
 
 def _options(
-    level: float | None, version: str | None, effects: EffectsAsked | None, exact: bool, *, explain: bool = False
+    units: Units,
+    level: float | None,
+    version: str | None,
+    effects: EffectsAsked | None,
+    exact: bool,
+    *,
+    explain: bool = False,
 ) -> dict[str, Any]:
     """Return the query of a prediction."""
-    return {"level": level, "explain": explain or None, "version": version, "effects": effects, "exact": exact or None}
+    options = {"level": level, "explain": explain or None, "version": version, "effects": effects}
+    return options | {"exact": exact or None} | _named(units)
+
+
+def _named(units: Units) -> dict[str, str]:
+    """Return what a query says of units: nothing where nobody has said any."""
+    return {f"{feature}_unit": unit for feature, unit in units.named.items()}
 
 
 def _sent(
-    observations: Seasons | None, table: TableContent | None, options: dict[str, Any], key: str | None
+    units: Units, observations: Seasons | None, table: TableContent | None, options: dict[str, Any], key: str | None
 ) -> tuple[Mapping[str, Any], Mapping[str, str], bytes]:
     """Return query, headers and body: a table has its options in the query, rows have them beside them."""
     if observations is not None and table is not None:
@@ -331,10 +404,18 @@ def _sent(
     if key is not None and (problem := key_problem(key)):
         raise ValueError(problem)
     headers = {"Idempotency-Key": secrets.token_hex(16) if key is None else key}
+    query, options = _named(units), {name: values.plain(name, value) for name, value in options.items()}
     if table is not None:
-        return options, headers | {"Content-Type": CSV}, content_of(table)
-    rows = {} if observations is None else {"observations": list(observations)}
-    return {}, headers | {"Content-Type": JSON}, to_bytes(rows | options)
+        return query | options | _source(table), headers | {"Content-Type": CSV}, content_of(table)
+    rows = {} if observations is None else {"observations": values.rows("observations", observations)}
+    return query, headers | {"Content-Type": JSON}, to_bytes(rows | options)
+
+
+def _source(table: TableContent) -> dict[str, str]:
+    """Return what a query says of where a table comes from: a file's name, if it can be told."""
+    if isinstance(table, Path) and table.name.isprintable() and len(table.name) <= SOURCE_LENGTH:
+        return {"source": table.name}
+    return {}
 
 
 def key_problem(key: str) -> str | None:
@@ -345,15 +426,40 @@ def key_problem(key: str) -> str | None:
 
 
 def to_bytes(body: Mapping[str, Any]) -> bytes:
-    """Return JSON; a number that is not finite is written as such, so that the service can say where it is."""
-    return to_json(body, inf_nan_mode="constants")
+    """Return JSON; a number that is not finite is written as such, so that the service can say where it is.
+
+    Raises:
+        ValueError: it holds what JSON cannot hold.
+    """
+    try:
+        return to_json(body, inf_nan_mode="constants", fallback=partial(values.plain, "the body"))
+    except PydanticSerializationError as error:
+        raise ValueError(f"what is to be sent cannot be written as JSON: {error}") from error
 
 
 def content_of(table: TableContent) -> bytes:
-    """Return a table's bytes."""
+    """Return a table's bytes.
+
+    Raises:
+        ValueError: it is the name of a file, or no table at all.
+    """
     if isinstance(table, Path):
         return table.read_bytes()
-    return table.encode() if isinstance(table, str) else table
+    if isinstance(table, str):
+        if _is_name(table):
+            raise ValueError(f"the table is one line of text: a file is a pathlib.Path: Path({table!r})")
+        return table.encode()
+    if isinstance(table, bytes | bytearray | memoryview):
+        return bytes(table)
+    raise ValueError(
+        f"a {type(table).__name__} is no table: give CSV as text or bytes, or the pathlib.Path of a file; of a "
+        "DataFrame, give its to_csv(index=False)"
+    )
+
+
+def _is_name(text: str) -> bool:
+    """Tell whether a text is a file's name rather than a table: one line with a slash, or an ending behind a dot."""
+    return len(text.splitlines()) == 1 and "," not in text and ("/" in text or bool(Path(text).suffix))
 
 
 def _part(name: str) -> str:

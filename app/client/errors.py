@@ -90,11 +90,19 @@ class Rejected(Problem):
 class Conflict(Problem):
     """409: a retrain is running, or the idempotency key was used for another request."""
 
+    @property
+    def advice(self) -> str:
+        """What to do about it, in words."""
+        if self.code == KEY_REUSED:
+            return "choose another key for another request, or repeat the first one under this key"
+        return "ask again in a moment" if self.retry_after is None else f"ask again in {self.retry_after:g} s"
+
 
 class Unavailable(Problem):
     """502, 503, 504: no model yet, too many requests at once, a store that cannot be written."""
 
 
+KEY_REUSED = "key_reused"
 UNAVAILABLE = (502, 503, 504)
 _CONFLICT, _BAD_REQUEST, _SERVER_ERROR = 409, 400, 500
 

@@ -1,12 +1,16 @@
 """The typed client: every call against a real service, and what it does when the service fails it."""
 
 import asyncio
+import inspect
+import itertools
+import json
+import pydoc
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_type_hints
 
 import httpx
 import pytest
@@ -20,7 +24,9 @@ from app.client import (
     RegionWeather,
     Rejected,
     ReportedSeason,
+    ServiceEvent,
     Unavailable,
+    Units,
     Unreachable,
     Unreadable,
 )
@@ -129,7 +135,11 @@ def test_observations_are_stored_once_paged_and_withdrawn(orchard: Orchard, tmp_
     assert (newest.rows, newest.withdrawn) == (3, None)
     assert (before_it.batch, before_it.withdrawn_by, before_it.withdrawn_why) == (batch.batch, "token", "wrong scale")
     assert orchard.batches(before=newest.batch).batches[0] == before_it
-    assert {row.batch for row in orchard.observations() if row.withdrawn} >= {batch.batch}
+    assert {row.batch for row in orchard.observations(withdrawn=True) if row.withdrawn} >= {batch.batch}
+    in_use = list(orchard.observations(page=2))
+    assert len(in_use) == before + 3
+    assert not any(row.withdrawn for row in in_use)
+    assert before_it.source == "harvest.csv (POST /observations)"
     with pytest.raises(ValueError, match="not both"):
         orchard.store(ROWS, table=path)
 
@@ -410,7 +420,7 @@ def test_a_killed_service_is_told_as_such(tmp_path: Path, service: Running) -> N
     with serving(store) as running, Orchard(str(running.client.base_url), _token(running)) as orchard:
         first = _retrained(orchard)
         assert orchard.retrain(ROWS, key="killed") == first
-        assert sum(row.region == "K" for row in orchard.observations() if row.batch == first.batch) == 1
+        assert sum(row.region == "K" for row in orchard.observations(withdrawn=True) if row.batch == first.batch) == 1
 
 
 def _retrained(orchard: Orchard) -> Report:
@@ -443,7 +453,18 @@ def test_events_are_put_together_from_lines() -> None:
     """Several lines of data, comments, unknown fields and events without data."""
     lines = ["event: a", "data: 1", "data:2", "", ": comment", "id: 7", "", "data", "", "event: b", ""]
     events = Events()
-    assert [event for line in lines if (event := events.feed(line))] == [Event("a", "1\n2"), Event("message", "")]
+    assert [event for line in lines if (event := events.feed(line))] == [Event("a", "1\n2"), Event("message", "", "7")]
+
+
+def test_a_stream_is_cut_into_lines_where_it_says_so() -> None:
+    """At line feeds, wherever parts end: not at other signs that end lines, nor within a letter's bytes."""
+    text = "id: 1\r\nevent: a\r\ndata: x\u2028y\x85z\x0cü\r\n\r\nevent: b\ndata: 2\n\nevent: c\ndata: 3\n"
+    expected = [Event("a", "x\u2028y\x85z\x0cü", "1"), Event("b", "2", "1")]
+    content = text.encode()
+    for size in (1, 2, 3, len(content)):
+        events = Events()
+        parts = [content[at : at + size] for at in range(0, len(content), size)]
+        assert [event for part in parts for event in events.take(part)] == expected
 
 
 @pytest.mark.parametrize(
@@ -469,3 +490,185 @@ def test_the_token_is_in_no_representation(service: Running) -> None:
         with pytest.raises(Rejected) as refused:
             orchard.activate("1")
         assert "a-secret-of-mine" not in repr(orchard) + repr(refused.value) + str(refused.value.__dict__)
+
+
+def test_the_units_of_a_client_are_in_its_queries() -> None:
+    """Predictions of every kind, retrains and stored batches say them; what lists what is stored does not."""
+    seen: list[httpx.Request] = []
+    transport = httpx.MockTransport(_fake([httpx.Response(422, json=BUSY | {"status": 422})], seen))
+    feature = {"type": "Feature", "geometry": None, "properties": WEATHER}
+    columns: dict[str, Any] = {name: [value] for name, value in WEATHER.items()}
+    with Orchard("http://o.test", "t", units=Units("celsius", "inch"), transport=transport) as orchard:
+        calls: list[Callable[[], object]] = [
+            lambda: orchard.predict(**WEATHER, level=0.8),
+            lambda: orchard.predict_many([WEATHER]),
+            lambda: orchard.predict_columns(**columns),
+            lambda: orchard.predict_csv(TABLE),
+            lambda: orchard.predict_geojson(feature),
+            lambda: orchard.retrain(ROWS),
+            lambda: orchard.retrain(table=TABLE),
+            lambda: orchard.store(ROWS),
+        ]
+        for call in (*calls, orchard.observation_page, orchard.models):
+            with pytest.raises(Rejected):
+                call()
+    said = [{name: value for name, value in request.url.params.items() if "unit" in name} for request in seen]
+    assert said == [{"temperature_unit": "celsius", "rainfall_unit": "inch"}] * len(calls) + [{}, {}]
+    assert seen[0].url.params["level"] == "0.8"
+
+    async def asynchronously() -> None:
+        async with AsyncOrchard("http://o.test", units=Units(rainfall="inch"), transport=transport) as orchard:
+            with pytest.raises(Rejected):
+                await orchard.predict(**WEATHER)
+
+    asyncio.run(asynchronously())
+    assert dict(seen[-1].url.params) == {"rainfall_unit": "inch"}
+    with pytest.raises(ValueError, match="temperature_unit 'C' is unknown: use fahrenheit or celsius or kelvin"):
+        Units("C")  # type: ignore[arg-type]
+
+
+def test_geojson_comes_back_as_it_is() -> None:
+    """A collection is sent and answered as GeoJSON; an answer that is none is told as such."""
+    collection = {"type": "FeatureCollection", "features": [], "name": "fields"}
+    seen: list[httpx.Request] = []
+    with _orchard([httpx.Response(200, json=collection | {"model_version": "1"})], seen) as orchard:
+        assert orchard.predict_geojson(collection, effects="none") == collection | {"model_version": "1"}
+    (request,) = seen
+    assert request.headers["Content-Type"] == request.headers["Accept"] == "application/geo+json"
+    assert json.loads(request.content) == collection
+    assert dict(request.url.params) == {"effects": "none"}
+    with _orchard([httpx.Response(200, text="[1]")], []) as orchard, pytest.raises(Unreadable):
+        orchard.predict_geojson(collection)
+
+
+@pytest.mark.parametrize(
+    ("answer", "advice"),
+    [
+        (
+            BUSY | {"status": 409, "code": "key_reused"},
+            "choose another key for another request, or repeat the first one",
+        ),
+        (RUNNING, "ask again in a moment"),
+    ],
+)
+def test_a_conflict_says_what_to_do(answer: dict[str, Any], advice: str) -> None:
+    """A key that was used is used for good; for anything else there is a time."""
+    with _orchard([httpx.Response(409, json=answer)], []) as orchard, pytest.raises(Conflict) as raised:
+        orchard.store(ROWS)
+    assert raised.value.advice.startswith(advice)
+    later = httpx.Response(409, json=RUNNING, headers={"Retry-After": "2"})
+    with _orchard([later], []) as orchard, pytest.raises(Conflict) as raised:
+        orchard.store(ROWS)
+    assert raised.value.advice == "ask again in 2 s"
+
+
+def test_signatures_are_those_of_the_call() -> None:
+    """As a class's method with `self`, as a client's without; what is returned is what the client returns."""
+    for kind, returned in ((Orchard, OnePrediction), (AsyncOrchard, Coroutine[Any, Any, OnePrediction])):
+        method = inspect.signature(kind.predict)
+        bound = inspect.signature(kind().predict)
+        assert list(method.parameters) == ["self", *bound.parameters]
+        assert list(bound.parameters)[:4] == ["temperature", "rainfall", "humidity", "region"]
+        assert method.return_annotation == bound.return_annotation == returned
+        assert get_type_hints(kind.predict)["return"] == returned
+        assert bound.parameters["level"].default is None
+        text = pydoc.plain(pydoc.render_doc(kind.predict))
+        assert "predict(self, *, temperature: " in text
+        assert "humidity: " in text
+        assert "Predict one region's yields, tons." in text
+        assert "OnePrediction" in text
+        assert "predict(self, *, temperature: " in pydoc.plain(pydoc.render_doc(kind))
+    with pytest.raises(TypeError, match="temperatur"):
+        Orchard().predict(temperatur=1)  # type: ignore[call-arg]
+
+
+def test_the_methods_of_a_class_can_be_called() -> None:
+    """As with any method: the client is its first argument."""
+    with _orchard([GOOD], []) as orchard:
+        assert Orchard.predict(orchard, **WEATHER) == PREDICTION
+        assert list(map(orchard.predict_csv, [])) == []
+
+
+def _happenings(*ids: int, name: str = "activated") -> httpx.Response:
+    """Return a stream of events, with a comment that keeps it alive before each."""
+    whole = "".join(f': alive\n\nid: {n}\nevent: {name}\ndata: {{"version": "{n}"}}\n\n' for n in ids)
+    return httpx.Response(200, content=whole.encode(), headers={"Content-Type": "text/event-stream"})
+
+
+def test_events_are_followed_from_one_connection_to_the_next() -> None:
+    """After an end, a break and a busy answer: each connection says which event was the last that was seen."""
+    broken = httpx.Response(
+        200, content=_breaking(_happenings(43).content), headers={"Content-Type": "text/event-stream"}
+    )
+    answers = [_happenings(41, 42), httpx.ConnectError("refused"), broken, _busy(**SOON), _happenings(44)]
+    seen: list[httpx.Request] = []
+    with _orchard([*answers, httpx.Response(404, json=BUSY | {"status": 404})], seen) as orchard:
+        events = orchard.events(after=40)
+        told = [next(events) for _ in range(4)]
+        assert told[0] == ServiceEvent("activated", 41, {"version": "41"})
+        assert [event.id for event in told] == [41, 42, 43, 44]
+        with pytest.raises(Rejected):
+            next(events)
+    assert [request.headers["Last-Event-ID"] for request in seen] == ["40", "42", "42", "43", "43", "44"]
+
+    async def asynchronously() -> None:
+        again = [_happenings(1), _happenings(2, name="trained"), httpx.Response(404, json=BUSY | {"status": 404})]
+        transport = httpx.MockTransport(_fake([*again], seen_too))
+        async with AsyncOrchard("http://orchard.test", transport=transport) as orchard:
+            events = orchard.events()
+            named.extend([(event.name, event.id) for event in (await anext(events), await anext(events))])
+            with pytest.raises(Rejected):
+                await anext(events)
+
+    seen_too: list[httpx.Request] = []
+    named: list[tuple[str, int | None]] = []
+    asyncio.run(asynchronously())
+    assert named == [("activated", 1), ("trained", 2)]
+    assert [request.headers.get("Last-Event-ID") for request in seen_too] == [None, "1", "2"]
+
+
+def _breaking(content: bytes) -> Iterator[bytes]:
+    yield content
+    raise httpx.ReadError("reset")
+
+
+def test_a_stream_of_events_that_is_none_is_given_up() -> None:
+    """What is not Orchard's, and what cannot be reached at all: after the client's own retries."""
+    for answer, error, attempts in (
+        (httpx.Response(200, text="<h1>hello</h1>"), Unreadable, 1),
+        (_events(("drift", "nonsense")), Unreadable, 1),
+        (httpx.Response(401, json=BUSY | {"status": 401}), Rejected, 1),
+        (httpx.ConnectError("refused"), Unreachable, 2),
+        (httpx.ReadTimeout("slow"), Unreachable, 2),
+    ):
+        seen: list[httpx.Request] = []
+        with _orchard([answer], seen, retries=1) as orchard, pytest.raises(error):
+            next(orchard.events())
+        assert len(seen) == attempts
+
+
+class _Stream(BaseHTTPRequestHandler):
+    """A service whose stream of events ends after each event; the next connection gets those after the last seen."""
+
+    def do_GET(self) -> None:
+        """Tell one event."""
+        number = int(self.headers.get("Last-Event-ID", "0")) + 1
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        self.wfile.write(f'id: {number}\nevent: drift\ndata: {{"distance": {number}.5}}\n\n'.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_events_over_real_connections() -> None:
+    """Three connections, one event each, in order and none twice; whoever leaves closes the connection."""
+    with HTTPServer(("127.0.0.1", 0), _Stream) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        with Orchard(f"http://127.0.0.1:{server.server_port}") as orchard:
+            told = list(itertools.islice(orchard.events(), 3))
+        server.shutdown()
+        thread.join()
+    assert told == [ServiceEvent("drift", number, {"distance": number + 0.5}) for number in (1, 2, 3)]

@@ -68,28 +68,29 @@ def warnings_for_many(model: LinearModel, weather: Sequence[Array], yields: Yiel
 def weather_warnings(model: LinearModel, weather: Sequence[float], leverages: Sequence[float]) -> list[str]:
     """Say, a sentence each, where a region's ``weather`` lies outside what the crops' training rows have shown.
 
-    ``leverages``: one per spread of the model.
+    ``leverages``: one per spread of the model. What is so for several crops is said once, with all their names.
     """
-    sentences = []
+    crops: dict[str, list[str]] = {}
     for spread, leverage in zip(model.spreads, leverages, strict=True):
-        outside = [
-            _range_sentence(feature, value, low, high)
-            for feature, value, low, high in zip(WEATHER, weather, spread.minimum, spread.maximum, strict=True)
-            if not low <= value <= high
-        ]
-        if not outside and leverage > spread.largest_leverage * (1.0 + LEVERAGE_SLACK):
-            outside.append(
-                "this combination of weather lies farther out than any in training "
-                f"(leverage {leverage:.3g}, in training at most {spread.largest_leverage:.3g})"
-            )
-        if outside:
-            about = _crops(model, spread)
-            sentences += [about + sentence for sentence in outside]
-    return sentences
+        for sentence in _outside(spread, weather, leverage):
+            crops.setdefault(sentence, []).extend(crop.crop for crop in model.crops if crop.spread == spread)
+    order = [crop.crop for crop in model.crops]
+    return [_about(model, sorted(those, key=order.index)) + sentence for sentence, those in crops.items()]
 
 
-def _crops(model: LinearModel, spread: Spread) -> str:
-    return _about(model, [crop.crop for crop in model.crops if crop.spread == spread])
+def _outside(spread: Spread, weather: Sequence[float], leverage: float) -> list[str]:
+    """Say, a sentence each, where weather lies outside what the rows of one spread have shown."""
+    outside = [
+        _range_sentence(feature, value, low, high)
+        for feature, value, low, high in zip(WEATHER, weather, spread.minimum, spread.maximum, strict=True)
+        if not low <= value <= high
+    ]
+    if not outside and leverage > spread.largest_leverage * (1.0 + LEVERAGE_SLACK):
+        outside.append(
+            "this combination of weather lies farther out than any in training "
+            f"(leverage {leverage:.3g}, in training at most {spread.largest_leverage:.3g})"
+        )
+    return outside
 
 
 def _about(model: LinearModel, crops: Sequence[str]) -> str:

@@ -127,6 +127,21 @@ def test_crops_of_other_rows_are_named() -> None:
     ]
 
 
+def test_what_is_so_for_several_crops_is_said_once() -> None:
+    """With their names in the model's order, and without where it is so for all; what differs is said of each."""
+    drier = replace(SPREAD, minimum=(60.0, 50.0, 40.0))
+    both = LinearModel(FEATURE_NAMES, (_crop("mango", SPREAD), _crop("rye", drier)))
+    cold = _outside("temperature", 24.0, 60.0, 100.0) + "; if it is in °C, that is 75.2 °F"
+    dry, drought = (_outside("rainfall", 30.0, least, 160.0) for least in (40.0, 50.0))
+    assert weather_warnings(both, (24.0, 30.0, 50.0), [9.0, 9.0]) == [cold, f"mango: {dry}", f"rye: {drought}"]
+    several = LinearModel(FEATURE_NAMES, (_crop("oats", drier), *SEVERAL.crops))
+    narrow = _outside("temperature", 24.0, 70.0, 90.0) + "; if it is in °C, that is 75.2 °F"
+    assert weather_warnings(several, (24.0, 100.0, 50.0), [9.0, 9.0, 9.0]) == [
+        f"oats, mango, corn: {cold}",
+        f"rye: {narrow}",
+    ]
+
+
 @pytest.mark.parametrize(
     ("tons", "low", "told"),
     [

@@ -5,7 +5,7 @@ these. Where nothing can be held out it is the error in sample, which is too sma
 """
 
 import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,9 +14,8 @@ from app.model.fit import least_squares
 from app.model.folds import FoldedMoments
 from app.model.moments import Array, Moments, triangle
 from app.model.scores import out_of_fold
+from app.model.worth import By
 
-By = Literal["region", "season", "row", "nothing"]
-"""What is held out at a time: a fifth of the regions, a season, a fifth of the rows, nothing (the error in sample)."""
 LEAST_REGIONS, LEAST_FOLDS = 5, 3
 """Regions, and folds that have any of them, that it takes to hold out regions."""
 LEAST_SEASONS = 3

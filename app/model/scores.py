@@ -18,8 +18,9 @@ from app.model.fit import Fit, least_squares
 from app.model.folds import FOLDS, FoldedMoments
 from app.model.linear import CropModel, LinearModel
 from app.model.moments import Array, Moments
-from app.model.rounding import rounded
+from app.model.rounding import new_rows, rounded
 from app.model.slips import slips
+from app.model.worth import Worth
 
 CONFIDENCE = 0.99
 """Honest noise on the new rows stays below its bound with this probability."""
@@ -118,6 +119,8 @@ def judge(
     *,
     may_drop: bool,
     noticed: Iterable[str] = (),
+    sent: Mapping[str, int] | None = None,
+    worth: Mapping[str, Worth] | None = None,
 ) -> Verdict:
     """Decide whether the candidate may go live.
 
@@ -130,19 +133,29 @@ def judge(
         may_drop: whether the rows stand for all that was learned before: a crop that the current model predicts may be
             missing, and the current model's own error says nothing against them.
         noticed: what speaks against the new rows themselves.
+        sent: how many of the new rows came with this call, by crop; None if that is not known.
+        worth: what each crop's line is worth on rows held out, to be said where it is nothing; decides nothing.
     """
     failed = [*noticed, *_fit_faults(fit)]
     if current is not None and not may_drop:
-        failed += slips(current.model, {crop: rows.total for crop, rows in new.items()}, _noise_bounds(new, current))
+        totals = {crop: rows.total for crop, rows in new.items()}
+        failed += slips(current.model, totals, _noise_bounds(new, current), sent)
     passed: list[str] = []
     if current is None and not failed:
-        passed.append("there is no current model to compare with, and the fit is sound")
+        passed.append("there is no current model to compare with; the numbers can be fitted")
     known = {crop.crop: crop for crop in current.model.crops} if current is not None else {}
     recorded = current.recorded if current is not None else {}
     crops = {
-        crop: _judge_known(known[crop], moments, old.get(crop), new.get(crop), recorded.get(crop))
+        crop: _judge_known(
+            known[crop],
+            moments,
+            old.get(crop),
+            new.get(crop),
+            recorded.get(crop),
+            None if sent is None else sent.get(crop, 0),
+        )
         if crop in known
-        else _judge_unknown(crop, moments)
+        else _judge_unknown(crop, moments, worth.get(crop) if worth is not None else None)
         for crop, moments in all_rows.items()
     }
     lost = [crop for crop in known if crop not in all_rows]
@@ -152,6 +165,8 @@ def judge(
     for verdict in crops.values():
         passed += verdict.passed
         failed += verdict.failed
+    if not failed and worth is not None:
+        passed += [of.sentence(crop) for crop, of in worth.items() if of.is_useless]
     return Verdict(tuple(passed), tuple(failed), crops)
 
 
@@ -199,10 +214,12 @@ def _fit_faults(fit: Fit) -> Iterable[str]:
             yield f"{crop}: its rows determine only {line.rank} of the {varying} weights of features that vary"
 
 
-def _judge_unknown(crop: str, all_rows: FoldedMoments) -> CropVerdict:
+def _judge_unknown(crop: str, all_rows: FoldedMoments, worth: Worth | None) -> CropVerdict:
     score = out_of_fold(all_rows, all_rows)
     assert score is not None  # noqa: S101 - a crop that was fitted has rows
-    sentence = f"{crop} is new: its out-of-fold error is {rounded(score.tons)} tons on {score.rows} rows"
+    in_sample = "in-sample" if worth is not None and worth.by == "nothing" else "out-of-fold"
+    error = score.tons if worth is None else worth.error
+    sentence = f"{crop} is new: its {in_sample} error is {rounded(error)} tons on {score.rows} rows"
     return CropVerdict(Comparison(score, None), Comparison(None, None), (sentence,), ())
 
 
@@ -212,10 +229,11 @@ def _judge_known(
     old: FoldedMoments | None,
     new: FoldedMoments | None,
     recorded: float | None,
+    sent: int | None,
 ) -> CropVerdict:
     line = np.array(known.weights), known.intercept
     news, olds = _compare(all_rows, new, line), _compare(all_rows, old, line)
-    checks = [_check_new(known, news, recorded), _check_old(known, olds, recorded)]
+    checks = [_check_new(known, news, recorded, sent), _check_old(known, olds, recorded)]
     said = [check for check in checks if check is not None]
     passed = tuple(sentence for good, sentence in said if good)
     return CropVerdict(news, olds, passed, tuple(sentence for good, sentence in said if not good))
@@ -254,22 +272,28 @@ def chi_square_quantile(probability: float, degrees_of_freedom: int) -> float:
     return math.exp(mpmath.findroot(missed, (begin - 1e-3, begin + 1e-3), solver="secant"))
 
 
-def _check_new(known: CropModel, scores: Comparison, recorded: float | None) -> tuple[bool, str] | None:
+def _check_new(
+    known: CropModel, scores: Comparison, recorded: float | None, sent: int | None
+) -> tuple[bool, str] | None:
     """Not worse than the current model on the rows that it has never seen, or no worse than honest noise can be."""
     if scores.candidate is None or scores.current is None:
         return None
     rows, error = scores.candidate.rows, scores.candidate.tons
     allowed = NOT_WORSE * scores.current.tons
     sentence = (
-        f"{known.crop}: on {rows} new row{'s' * (rows != 1)} its out-of-fold error is {rounded(error)} tons, "
+        f"{known.crop}: on {new_rows(rows, sent)} its out-of-fold error is {rounded(error)} tons, "
         f"the current model's {rounded(scores.current.tons)}"
     )
     if recorded is not None:
-        noise = _honest_bound(known, recorded, rows)
-        allowed = max(allowed, noise)
-        sentence += f", and honest noise would stay below {rounded(noise)}"
-    passed = error <= allowed
-    return passed, sentence if passed else f"{sentence}: more than the {rounded(allowed)} that are allowed"
+        allowed = max(allowed, _honest_bound(known, recorded, rows))
+    return _beside(sentence, error, allowed)
+
+
+def _beside(sentence: str, error: float, allowed: float) -> tuple[bool, str]:
+    """Say whether an error is within what is allowed, and name that limit in one way, whichever it is."""
+    if error <= allowed:
+        return True, f"{sentence}; up to {rounded(allowed)} are allowed"
+    return False, f"{sentence}: more than the {rounded(allowed)} that are allowed"
 
 
 def _check_old(known: CropModel, scores: Comparison, recorded: float | None) -> tuple[bool, str] | None:
@@ -282,8 +306,7 @@ def _check_old(known: CropModel, scores: Comparison, recorded: float | None) -> 
         f"{known.crop}: on the {rows} old row{'s' * (rows != 1)} its out-of-fold error is {rounded(error)} tons, "
         f"{rounded(recorded)} was recorded for the current model"
     )
-    passed = error <= allowed
-    return passed, sentence if passed else f"{sentence}: more than the {rounded(allowed)} that are allowed"
+    return _beside(sentence, error, allowed)
 
 
 def _listed(names: list[str]) -> str:

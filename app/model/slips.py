@@ -13,7 +13,7 @@ import numpy as np
 
 from app.model.linear import CropModel, LinearModel
 from app.model.moments import Array, Moments
-from app.model.rounding import rounded
+from app.model.rounding import new_rows, rounded
 from app.model.weather import FEATURE_NAMES
 
 TWICE = 2.0
@@ -50,10 +50,11 @@ class _Misfit(NamedTuple):
 
 
 class _Column(NamedTuple):
-    """A crop and its new rows; ``bound``: the error that honest noise stays below, tons."""
+    """A crop and its new rows, of which some were ``sent`` now; ``bound``: what honest noise stays below, tons."""
 
     crop: CropModel
     rows: Moments
+    sent: int | None
     bound: float
     misfit: _Misfit
 
@@ -66,16 +67,23 @@ class _Column(NamedTuple):
         return self.misfit.unlikely - misfit.unlikely > LIKELIER and not self.surprises(misfit)
 
 
-def slips(model: LinearModel, new: Mapping[str, Moments], bounds: Mapping[str, float]) -> list[str]:
+def slips(
+    model: LinearModel,
+    new: Mapping[str, Moments],
+    bounds: Mapping[str, float],
+    sent: Mapping[str, int] | None = None,
+) -> list[str]:
     """Return a sentence for each crop whose ``new`` rows are not what the live ``model`` can have missed by noise.
 
-    ``bounds``: by crop, the error that honest noise stays below, tons.
+    ``bounds``: by crop, the error that honest noise stays below, tons. ``sent``: how many of the rows came with this
+    call, by crop; None where that is not known.
     """
     reported = []
     for crop in model.crops:
         rows = new.get(crop.crop)
         if rows is not None and rows.count and crop.noise and crop.crop in bounds:
-            reported.append(_Column(crop, rows, bounds[crop.crop], _misfit(rows, crop)))
+            came = None if sent is None else sent.get(crop.crop, 0)
+            reported.append(_Column(crop, rows, came, bounds[crop.crop], _misfit(rows, crop)))
     doubtful = [crop for crop in reported if crop.surprises(crop.misfit)]
     if not doubtful:
         return []
@@ -119,8 +127,8 @@ def _sentence(column: _Column) -> str:
         return f"{name}: {words}; {WAY_OUT}"
     error = math.sqrt(column.misfit.squares / count) * column.crop.noise
     return (
-        f"{name}: on {count} new row{'s' * (count != 1)} the current model is off by {rounded(error)} tons, and honest "
-        f"noise would stay below {rounded(column.bound)}: more than twice as much; {WAY_OUT}"
+        f"{name}: on {new_rows(count, column.sent)} the current model is off by {rounded(error)} tons: more than the "
+        f"{rounded(TWICE * column.bound)} that are allowed; {WAY_OUT}"
     )
 
 

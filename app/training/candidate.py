@@ -21,7 +21,7 @@ from app.model.design import condition_number, undetermined
 from app.model.effects import Effects
 from app.model.fit import Fit, least_squares
 from app.model.folds import FoldedMoments, assign_folds
-from app.model.held_out import held_out
+from app.model.held_out import HeldOut, held_out
 from app.model.linear import EXACT, CropModel, LinearModel
 from app.model.moments import Array, Moments
 from app.model.progress import Progress
@@ -29,6 +29,7 @@ from app.model.record import INNER, OUTER, Record
 from app.model.rounding import told_apart
 from app.model.sketch import Sketch
 from app.model.weather import FEATURE_NAMES, WEATHER, YIELD, Feature
+from app.model.worth import Worth
 from app.store.card import (
     Card,
     CropCard,
@@ -87,11 +88,13 @@ class CropEffects:
 class Candidate:
     """A fit on ``moments``, by crop; ``effects`` of those crops where any are seen.
 
-    ``predictions`` are the tutorial recipe's targets and predictions, (n, crops) tons.
+    ``held``: each crop's error on rows that were held out. ``predictions`` are the tutorial recipe's targets
+    and predictions, (n, crops) tons.
     """
 
     fit: Fit
     moments: dict[str, FoldedMoments]
+    held: dict[str, HeldOut]
     effects: dict[str, CropEffects]
     left_out: list[str]
     predictions: tuple[Array, Array] | None
@@ -116,7 +119,7 @@ class Candidate:
         """
         try:
             if order.recipe.name == "tutorial":
-                return cls._by_tutorial(order, harvest, progress)
+                return cls._by_tutorial(order, harvest, cells, progress)
             usable, left_out = _usable(rows.merged())
             left_out += _check_spread({crop: part.total for crop, part in usable.items()})
             if harvest is not None:
@@ -125,10 +128,12 @@ class Candidate:
             effects = _crossed(fit, {crop: cells[crop] for crop in usable if crop in cells})
         except OverflowError as error:
             raise InvalidInput(f"the rows cannot be fitted: {error}") from error
-        return cls(fit, usable, effects, left_out, None)
+        return cls(fit, usable, _held(usable, cells), effects, left_out, None)
 
     @classmethod
-    def _by_tutorial(cls, order: Order, harvest: Harvest | None, progress: Progress) -> "Candidate":
+    def _by_tutorial(
+        cls, order: Order, harvest: Harvest | None, cells: Mapping[str, Cells], progress: Progress
+    ) -> "Candidate":
         if harvest is None or harvest.table is None:
             raise InvalidInput(
                 f"the tutorial recipe goes through the rows themselves: it needs a table, of at most {HELD_ROWS} rows"
@@ -139,7 +144,16 @@ class Candidate:
         totals = {crop: moments.total for crop, moments in usable.items()}
         recipe = _tutorial(order.recipe)
         fit, predictions = follow_tutorial(complete.weather, targets, totals, recipe, progress)
-        return cls(fit, usable, {}, [*harvest.left_out, *left_out, *few], (targets, predictions))
+        told = [*harvest.left_out, *left_out, *few]
+        return cls(fit, usable, _held(usable, cells), {}, told, (targets, predictions))
+
+    def worth(self) -> dict[str, Worth]:
+        """Return what each crop's line is worth on rows that were held out."""
+        totals = {crop: self.moments[crop].total for crop in self.held}
+        return {
+            crop: Worth(score.by, _r_squared(totals[crop], score), score.tons, float(totals[crop].mean[-1]))
+            for crop, score in self.held.items()
+        }
 
     def version(
         self,
@@ -149,12 +163,8 @@ class Candidate:
         parent: str | None,
         verdict: scores.Verdict,
         record: Mapping[str, Sketch],
-        cells: Mapping[str, Cells],
     ) -> Version:
-        """Return what is stored of it, with the gate's verdict in its card.
-
-        ``record``: of its batches, and ``cells``: all rows by region and season, as far as known, by crop.
-        """
+        """Return what is stored of it, with the gate's verdict in its card; ``record``: of its batches, by crop."""
         moments = {crop: part.trimmed() for crop, part in self.moments.items()}
         lines = {crop: (line.weights, line.intercept) for crop, line in self.fit.crops.items()}
         effects, regions = self._placed_effects()
@@ -172,7 +182,7 @@ class Candidate:
             features=_feature_cards({crop: part.total for crop, part in moments.items()}),
             crops={
                 crop.crop: _crop_card(
-                    crop, moments[crop.crop], at_hand, self.fit, self.effects.get(crop.crop), cells.get(crop.crop)
+                    crop, moments[crop.crop], at_hand, self.fit, self.effects.get(crop.crop), self.held[crop.crop]
                 )
                 for crop in model.crops
             },
@@ -377,7 +387,7 @@ def _crop_card(
     at_hand: Table | None,
     fit: Fit,
     effects: CropEffects | None,
-    cells: Cells | None,
+    held: HeldOut,
 ) -> CropCard:
     total = moments.total
     constant, collinear = undetermined(total)
@@ -400,7 +410,7 @@ def _crop_card(
         constant_features=[FEATURE_NAMES[column] for column in constant],
         collinear_features=[FEATURE_NAMES[column] for column in collinear],
         largest_leverage=crop.spread.largest_leverage,
-        out_of_fold=_out_of_fold(crop.crop, moments, at_hand, cells),
+        out_of_fold=_out_of_fold(crop.crop, moments, at_hand, held),
         effects=effects.card if effects is not None else None,
     )
 
@@ -422,8 +432,15 @@ def _record_card(crop: CropModel) -> RecordCard:
     )
 
 
-def _out_of_fold(crop: str, moments: FoldedMoments, at_hand: Table | None, cells: Cells | None) -> OutOfFold:
-    score = held_out(moments, cells)
+def _held(moments: Mapping[str, FoldedMoments], cells: Mapping[str, Cells]) -> dict[str, HeldOut]:
+    return {crop: held_out(part, cells.get(crop)) for crop, part in moments.items()}
+
+
+def _r_squared(total: Moments, score: HeldOut) -> float | None:
+    return scores.r_squared(total, score.rows * score.tons**2)
+
+
+def _out_of_fold(crop: str, moments: FoldedMoments, at_hand: Table | None, score: HeldOut) -> OutOfFold:
     absolute = None
     if at_hand is not None and score.by in {"region", "row"}:
         tons = at_hand.yields[:, at_hand.crops.index(crop)]
@@ -433,6 +450,6 @@ def _out_of_fold(crop: str, moments: FoldedMoments, at_hand: Table | None, cells
     return OutOfFold(
         rmse=score.tons,
         mean_absolute_error=absolute,
-        r_squared=scores.r_squared(moments.total, score.rows * score.tons**2),
+        r_squared=_r_squared(moments.total, score),
         by=score.by,
     )

@@ -321,11 +321,20 @@ class _Attempt:
         current = live.current() if live is not None else None
         moments = candidate.moments
         noticed = [*seen.sentences(), *stock.there_already]
+        sent = {crop: part.total.count for crop, part in harvest.moments.items()} if harvest is not None else {}
         verdict = scores.judge(
-            candidate.fit, moments, rows.old, rows.new, current, may_drop=order.alone, noticed=noticed
+            candidate.fit,
+            moments,
+            rows.old,
+            rows.new,
+            current,
+            may_drop=order.alone,
+            noticed=noticed,
+            sent=sent,
+            worth=candidate.worth(),
         )
         parent = live.number if live is not None else None
-        version = candidate.version(order, harvest, stock.batches, parent, verdict, record.merged(), cells)
+        version = candidate.version(order, harvest, stock.batches, parent, verdict, record.merged())
         changes = None
         if order.dry_run:
             before = live.version.model if live is not None else None

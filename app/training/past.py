@@ -166,10 +166,10 @@ def _mixed(crop: str, away: Array) -> Iterator[str]:
 
 
 def _told(rows: _Rows, of: NDArray[np.intp]) -> str:
-    """Name the first of some rows, and say how many there are."""
+    """Name the first of some rows, counted from 1 as in a table, and say how many there are."""
     first = int(of[0])
     region = rows.region[first]
-    place = f"row {int(rows.number[first])}" + (f" ({region})" if region else "")
+    place = f"row {int(rows.number[first]) + 1}" + (f" ({region})" if region else "")
     says = "its past and its season say" if rows.by_region else "the current model says"
     said = f"{place}: {rounded(float(rows.tons[first]))} tons, where {says} {rounded(float(rows.predicted[first]))}"
     return f"{said}," if len(of) == 1 else f"{len(of)} rows, the first is {said},"

@@ -175,10 +175,11 @@ def test_a_poisoned_batch_is_rejected_with_reasons(writing: Running) -> None:
     rows[1]["yields"]["mango"] = 81_000
     report = _retrain(writing, {"observations": rows}).json()
     assert (report["decision"], report["activated"]) == ("rejected", False)
-    assert report["reasons"][0].startswith("mango: row 1 (L): 81,000 tons, where the current model says ")
+    assert report["reasons"][0].startswith("mango: row 2 (L): 81,000 tons, where the current model says ")
     assert "looks like kilograms; correct them and send them again" in report["reasons"][0]
     assert report["reasons"][1].startswith("mango: on ")
-    assert "more than twice as much" in report["reasons"][1]
+    assert "the current model is off by" in report["reasons"][1]
+    assert "that are allowed" in report["reasons"][1]
     assert any(reason.startswith("mango: on ") and "that are allowed" in reason for reason in report["reasons"])
     assert report["suspicious"][0]["row"] == 1
     assert writing.version() == before

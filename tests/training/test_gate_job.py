@@ -63,7 +63,7 @@ def test_kilograms_are_rejected_and_set_aside(job: Job, settings: Settings, tuto
     report = _run(job, _rows(tutorial, [[56_000.0, 70.0], *HONEST[1:]]))
     assert (report.version, report.decision, report.activated) == ("2", "rejected", False)
     assert report.reasons[0].startswith(
-        "mango: row 0 (K): 56,000 tons, where the current model says 57.32, looks like kil"
+        "mango: row 1 (K): 56,000 tons, where the current model says 57.32, looks like kil"
     )
     assert report.reasons[1].startswith("mango: on 3 new rows the current model is off by 28,680 tons")
     assert report.reasons[2].startswith("mango: on 3 new rows its out-of-fold error is ")
@@ -97,7 +97,7 @@ def test_always_overrides_and_the_log_says_so(job: Job, settings: Settings, tuto
     assert (report.decision, report.activated) == ("rejected", True)
     assert not any(row.withdrawn for row in _stored(settings))
     why = Registry(Objects(settings.model_store)).line(2).why
-    assert why.startswith("we know better (activated although the gate rejects it: mango: row 0 (K): 560 tons, where")
+    assert why.startswith("we know better (activated although the gate rejects it: mango: row 1 (K): 560 tons, where")
 
 
 def test_never_keeps_the_live_version(job: Job, settings: Settings, tutorial: Table) -> None:

@@ -98,7 +98,7 @@ def test_a_row_in_another_unit_is_named(model: LinearModel, factor: float, looks
     """With its number, its region, what it says, what was expected, and what to do."""
     season = _season()
     (sentence,) = _told(model, _times(season, factor, 7))
-    assert sentence.startswith("corn: row 7 (region 7): ")
+    assert sentence.startswith("corn: row 8 (region 7): ")
     assert " tons, where its past and its season say " in sentence
     assert sentence.endswith(
         f", {looks}; correct them and send them again, or activate the version all the same if they are right"
@@ -111,8 +111,8 @@ def test_many_rows_with_one_cause_are_one_sentence(model: LinearModel) -> None:
     """Which names the first; another cause has another."""
     season = _times(_times(_season(), 1_000.0, 3, 12, 21), 2.2046, 5)
     pounds, kilograms = _told(model, season)
-    assert pounds.startswith("corn: row 5 (region 5): ")
-    assert kilograms.startswith("corn: 3 rows, the first is row 3 (region 3): ")
+    assert pounds.startswith("corn: row 6 (region 5): ")
+    assert kilograms.startswith("corn: 3 rows, the first is row 4 (region 3): ")
     assert ", look like kilograms; " in kilograms
 
 
@@ -148,7 +148,7 @@ def test_a_row_that_nothing_explains_is_told(model: LinearModel) -> None:
     season = _season()
     season.yields[4, 0] += 15.0 * NOISE
     (sentence,) = _told(model, season)
-    assert sentence.startswith("corn: row 4 (region 4): ")
+    assert sentence.startswith("corn: row 5 (region 4): ")
     away = float(sentence.partition(" standard errors")[0].rpartition(" ")[2].partition(" standard errors from it")[0])
     assert away == pytest.approx(15.0, abs=4.0)
     season.yields[4, 0] = 1e140
@@ -161,7 +161,7 @@ def test_parts_of_a_file_are_one_batch(model: LinearModel) -> None:
     whole = _times(_season(level=0.7), 1_000.0, 3, 17)
     of = np.arange(REGIONS)
     assert _told(model, *(whole.rows(of // 4 == part) for part in range(8))) == _told(model, whole)
-    assert _told(model, whole)[0].startswith("corn: 2 rows, the first is row 3 (region 3): ")
+    assert _told(model, whole)[0].startswith("corn: 2 rows, the first is row 4 (region 3): ")
     assert _told(model, *(_season(level=0.7).rows(of // 4 == part) for part in range(8))) == []
 
 
@@ -187,7 +187,7 @@ def test_several_seasons_are_each_taken_out(model: LinearModel) -> None:
     seasonless = replace(good, seasons=(None,) * REGIONS)
     assert _told(model, seasonless) == []
     (sentence,) = _told(model, _times(seasonless, 1_000.0, 0))
-    assert "row 0 (region 0)" in sentence
+    assert "row 1 (region 0)" in sentence
 
 
 def test_rows_without_a_region(model: LinearModel) -> None:
@@ -196,7 +196,7 @@ def test_rows_without_a_region(model: LinearModel) -> None:
     assert _told(model, nameless) == []
     assert _told(model, replace(nameless, yields=np.roll(nameless.yields, 1, axis=0))) == []
     (sentence,) = _told(model, _times(nameless, 1_000.0, 9))
-    assert sentence.startswith("corn: row 9: ")
+    assert sentence.startswith("corn: row 10: ")
 
 
 @pytest.mark.parametrize("rows", [1, 2, 4])
@@ -215,7 +215,7 @@ def test_rows_that_report_nothing_of_a_crop(model: LinearModel) -> None:
     season.yields[:5, 0] = np.nan
     assert _told(model, season) == []
     (sentence,) = _told(model, _times(season, 1_000.0, 6))
-    assert sentence.startswith("corn: row 6 (region 6): ")
+    assert sentence.startswith("corn: row 7 (region 6): ")
     season.yields[:, 0] = np.nan
     assert _told(model, season) == []
     assert _told(model) == []
@@ -230,7 +230,7 @@ def test_without_effects_rows_are_held_against_the_line(model: LinearModel) -> N
     season = _season()
     assert _told(common, replace(season, yields=np.roll(season.yields, 1, axis=0))) == []
     (sentence,) = _told(common, _times(season, 1_000.0, 7))
-    assert sentence.startswith("corn: row 7 (region 7): ")
+    assert sentence.startswith("corn: row 8 (region 7): ")
     assert ", where the current model says " in sentence
     assert sentence.partition("; ")[0].endswith("looks like kilograms")
 

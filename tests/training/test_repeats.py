@@ -85,23 +85,23 @@ def test_another_season_is_new() -> None:
 def test_an_old_season_again_is_told(season: str | None, told: str) -> None:
     """Bit for bit what is stored, in any of the batches, with a season or without, in any order, beside new rows."""
     old = _season(season)
-    expected = f"4 of 4 rows are stored already, {SAME}, the first is row 0 (Adair, {told}): {LEAVE_OUT}"
+    expected = f"4 of 4 rows are stored already, {SAME}, the first is row 1 (Adair, {told}): {LEAVE_OUT}"
     assert _said(old, old) == [expected]
     turned = replace(old, regions=REGIONS[::-1], weather=old.weather[::-1], yields=old.yields[::-1])
     assert _said(turned, _season("2018"), old) == [expected.replace("Adair", "Cass")]
     grown = _twice(_season("2020"), old)
-    assert _said(grown, old) == [expected.replace("4 of 4", "4 of 8").replace("row 0", "row 4")]
+    assert _said(grown, old) == [expected.replace("4 of 4", "4 of 8").replace("row 1", "row 5")]
 
 
 def test_one_row_is_told_in_the_singular() -> None:
     """So that it reads well."""
     batch = _season("2019", regions=("Adair",))
     assert _said(batch, batch) == [
-        f"1 of 1 row is stored already, {SAME}, it is row 0 (Adair, 2019): leave it out, or train on what is stored"
+        f"1 of 1 row is stored already, {SAME}, it is row 1 (Adair, 2019): leave it out, or train on what is stored"
     ]
     (said,) = _said(_other(batch, 0, 120.0), _other(batch, 0, 118.0))
     assert said == (
-        "1 row reports a region and season that are stored with other numbers, it is row 0 (Adair, 2019; corn 120 tons,"
+        "1 row reports a region and season that are stored with other numbers, it is row 1 (Adair, 2019; corn 120 tons,"
         f" stored 118 tons): {WITHDRAW}"
     )
 
@@ -110,10 +110,10 @@ def test_one_row_is_told_in_the_singular() -> None:
 def test_every_row_twice_is_told(season: str | None, told: str) -> None:
     """In the batch itself, whatever is stored; and rows that are stored, too, are told as that."""
     batch = _twice(_season(season), _season(season))
-    expected = f"4 of 8 rows repeat an earlier row of the batch, {SAME}, the first is row 4 (Adair, {told}, as row 0)"
+    expected = f"4 of 8 rows repeat an earlier row of the batch, {SAME}, the first is row 5 (Adair, {told}, as row 1)"
     assert _said(batch) == _said(batch, _season("2018")) == [f"{expected}: {ONCE}"]
     assert _said(batch, _season(season)) == [
-        f"8 of 8 rows are stored already, {SAME}, the first is row 0 (Adair, {told}): {LEAVE_OUT}"
+        f"8 of 8 rows are stored already, {SAME}, the first is row 1 (Adair, {told}): {LEAVE_OUT}"
     ]
 
 
@@ -123,13 +123,13 @@ def test_other_numbers_for_what_is_stored_are_told() -> None:
     stored, again = _said(_other(old, 1, 120.0), old)
     assert stored.startswith("3 of 4 rows are stored already")
     assert again == (
-        "1 row reports a region and season that are stored with other numbers, it is row 1 (Adams, 2019; "
+        "1 row reports a region and season that are stored with other numbers, it is row 2 (Adams, 2019; "
         f"corn 120 tons, stored 118 tons): {WITHDRAW}"
     )
     even = replace(old, weather=np.full((4, 3), 70.0))
     (said,) = _said(_warmer(even), even)
     assert said == (
-        "4 rows report a region and season that are stored with other numbers, the first is row 0 (Adair, 2019; "
+        "4 rows report a region and season that are stored with other numbers, the first is row 1 (Adair, 2019; "
         f"corn, temperature 71 °F, stored 70 °F): {WITHDRAW}"
     )
 
@@ -155,7 +155,7 @@ def test_other_numbers_in_the_batch_are_told() -> None:
     assert same.startswith("3 of 8 rows repeat an earlier row of the batch")
     assert other == (
         "1 row reports a region and season again that an earlier row of the batch reports with other numbers, it is "
-        f"row 6 (Boone, 2019; corn 120 tons, row 2 118 tons): {RIGHT_ONE}"
+        f"row 7 (Boone, 2019; corn 120 tons, row 3 118 tons): {RIGHT_ONE}"
     )
 
 
@@ -195,7 +195,7 @@ def test_crops_are_looked_at_one_by_one() -> None:
     )
     assert _said(soybean, corn) == []
     assert _said(both, corn) == [
-        f"4 of 4 rows are stored already, {SAME}, the first is row 0 (Adair, 2019; corn): {LEAVE_OUT}"
+        f"4 of 4 rows are stored already, {SAME}, the first is row 1 (Adair, 2019; corn): {LEAVE_OUT}"
     ]
     gaps = both.yields.copy()
     gaps[:, 1] = np.nan
@@ -260,7 +260,7 @@ def _withdrawn(settings: Settings) -> list[str | None]:
     return [batch.withdrawn_why if batch.withdrawn is not None else None for batch in batches]
 
 
-AGAIN = f"20 of 20 rows are stored already, {SAME}, the first is row 0 (county 0, 2018): {LEAVE_OUT}"
+AGAIN = f"20 of 20 rows are stored already, {SAME}, the first is row 1 (county 0, 2018): {LEAVE_OUT}"
 
 
 def test_the_gate_refuses_an_old_season_again(job: Job, settings: Settings) -> None:

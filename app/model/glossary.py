@@ -17,7 +17,7 @@ GLOSSARY = {
     "gate": "the comparison that decides whether a new version may go live, with its reasons",
     "batch": "rows that were stored together; it can be withdrawn from training and restored, as a whole",
     "version": "one trained model, with all that it was trained on; one is live, and any other can be made so",
-    "recipe": "how a model is fitted: descent takes all rows at once, to the end; tutorial takes small batches, roughly",
+    "recipe": "how a model is fitted: descent takes all rows at once, to the end; tutorial small batches, roughly",
     "epoch": "one step through all the rows while a model is fitted",
     "loss": "the mean squared error that fitting makes small, tons²",
     "relative gap": "how far the loss is above the smallest possible one, as a share of it; 0 is perfect",

@@ -7,6 +7,7 @@ The format is safetensors, which executes nothing when it is read.
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,6 +32,8 @@ from app.stored_formats import PLAIN_VERSION, VERSION, check_format
 
 REGIONS = "regions"
 """The tensor that holds the regions' names, as JSON."""
+ROUNDING = 1e-7
+"""Two trainings on the same rows, added up in another order, differ by less, relatively."""
 LENGTH_BYTES = 8
 """A safetensors file starts with the header's length, little-endian."""
 
@@ -63,9 +66,30 @@ class Version:
 
     def to_bytes(self) -> bytes:
         """Return the file's content."""
-        tensors: dict[str, NDArray[Any]] = {"weights": self.weights, "intercepts": self.intercepts}
+        tensors = self.predicting()
         for number, crop in enumerate(self.card.crops):
             tensors |= self.moments[crop].to_arrays(f"moments/{number}/")
+        card = self.card.model_dump_json()
+        written = VERSION if self.effects or self.records else PLAIN_VERSION
+        metadata = {"format": str(written), "card": card, "sha256": _checksum(card, tensors)}
+        return safetensors.numpy.save(tensors, metadata)
+
+    def is_like(self, other: "Version") -> bool:
+        """Say whether another version predicts the same and says the same of its crops, but for rounding.
+
+        A version from before something was learned or told of the same rows is not like one from since.
+        """
+        ours, theirs = self.predicting(), other.predicting()
+        return (
+            ours.keys() == theirs.keys()
+            and all(_is_like(ours[name], theirs[name]) for name in ours)
+            and _is_said(_told(self.card), _told(other.card))
+        )
+
+    def predicting(self) -> dict[str, NDArray[Any]]:
+        """Return what predictions are made from, but for the moments."""
+        tensors: dict[str, NDArray[Any]] = {"weights": self.weights, "intercepts": self.intercepts}
+        for number, crop in enumerate(self.card.crops):
             if crop in self.effects:
                 tensors |= self.effects[crop].to_arrays(f"effects/{number}/")
             if crop in self.records:
@@ -73,10 +97,7 @@ class Version:
                 tensors[f"record/{number}/seasons"] = packed_names(self.records[crop].seasons)
         if self.effects:
             tensors[REGIONS] = packed_names(self.regions)
-        card = self.card.model_dump_json()
-        written = VERSION if self.effects or self.records else PLAIN_VERSION
-        metadata = {"format": str(written), "card": card, "sha256": _checksum(card, tensors)}
-        return safetensors.numpy.save(tensors, metadata)
+        return tensors
 
     @classmethod
     def from_bytes(cls, content: bytes, *, verified: bool = False) -> "Version":
@@ -107,6 +128,34 @@ class Version:
             )
         except (ValueError, KeyError, TypeError, SafetensorError, ValidationError) as error:
             raise StoreDamaged(f"it cannot be read ({type(error).__name__})") from error
+
+
+def _is_like(ours: NDArray[Any], theirs: NDArray[Any]) -> bool:
+    """Say whether two arrays differ by no more than the order in which rows were added up."""
+    if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
+        return False
+    if ours.dtype.kind != "f":
+        return bool((ours == theirs).all())
+    size = float(np.max(np.abs(ours[np.isfinite(ours)]), initial=0.0))
+    return bool(np.allclose(ours, theirs, rtol=ROUNDING, atol=ROUNDING * size, equal_nan=True))
+
+
+def _told(card: Card) -> dict[str, Any]:
+    """Return what a card says of its crops, but for an error that is known only where the rows were at hand."""
+    told = card.model_dump(include={"recipe", "crops", "record", "features"})
+    for crop in told["crops"].values():
+        del crop["out_of_fold"]["mean_absolute_error"]
+    return told
+
+
+def _is_said(ours: Any, theirs: Any) -> bool:
+    if isinstance(ours, float) and isinstance(theirs, float):
+        return math.isclose(ours, theirs, rel_tol=ROUNDING, abs_tol=ROUNDING)
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return ours.keys() == theirs.keys() and all(_is_said(ours[name], theirs[name]) for name in ours)
+    if isinstance(ours, list) and isinstance(theirs, list):
+        return len(ours) == len(theirs) and all(map(_is_said, ours, theirs))
+    return bool(ours == theirs)
 
 
 def _effects(card: Card, tensors: Mapping[str, NDArray[Any]]) -> tuple[dict[str, Effects], tuple[str, ...]]:

@@ -26,7 +26,7 @@ from app.training import repeats, review
 from app.training.batch_records import BatchRecords
 from app.training.candidate import Candidate, TrainingMoments
 from app.training.lock import alone
-from app.training.order import Order, PackedTable
+from app.training.order import Order, PackedTable, Recipe
 from app.training.pending import Pending, settle
 from app.training.report import Changes, Report, SuspiciousYield
 from app.training.seen import Seen
@@ -118,6 +118,8 @@ class Job:
             coming = seen.record.by_crop() if stock.is_news else {}
             record = BatchRecords.of(stock.batches, stock.new, coming, transaction, self._registry)
         attempt = _Attempt.of(order, harvest, seen, stock, record, live, progress)
+        if live is not None and attempt.repeats(live):
+            return self._unchanged(attempt, live)
         if order.dry_run:
             return attempt.outcome(None)
         progress(Step("publishing"))
@@ -134,6 +136,16 @@ class Job:
             progress(Step("activating"))
             self._activate(pending)
         return attempt.outcome(published.version)
+
+    def _unchanged(self, attempt: "_Attempt", live: "_Live") -> Outcome:
+        """Make no version: the live one is what would come of it. An answer under a key is kept all the same."""
+        order, why = attempt.order, "no batch was added or withdrawn"
+        changed = {"activated": False, "reasons": [f"nothing has changed since version {live.number}: {why}"]}
+        report = attempt.outcome(None if order.dry_run else live.number).report.model_copy(update=changed)
+        if order.once is not None and not order.dry_run:
+            with self._observations.transaction() as transaction:
+                transaction.keep_answer(order.once, report.model_dump_json(), live.sha256)
+        return Outcome(report, live.version, None)
 
     def _stored(self, attempt: "_Attempt", published: Published, after: int) -> Pending | None:
         """Commit the rows, the answer, and what is still to be done, which is returned."""
@@ -176,7 +188,7 @@ class Job:
             line, version, _ = self._registry.live()
         except NotReady:
             return None
-        return _Live(line.version, version)
+        return _Live(line.version, line.sha256, version)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -184,6 +196,7 @@ class _Live:
     """The version that is live while a training runs."""
 
     number: str
+    sha256: str
     version: Version
 
     def current(self) -> scores.Current:
@@ -345,6 +358,19 @@ class _Attempt:
     def wanted(self) -> bool:
         """Whether the rows that came with it stay in training."""
         return self.verdict.accepted or self.order.activate == "always"
+
+    def repeats(self, live: _Live) -> bool:
+        """Whether the live version has learned the same batches in the same way, and nothing else was asked for."""
+        asked = self.order
+        return (
+            asked.table is None
+            and asked.activate == "if_better"
+            and asked.recipe == Recipe()
+            and self.verdict.accepted
+            and not self.record.found
+            and set(live.version.card.batches) == {batch.id for batch in self.stock.batches}
+            and self.version.is_like(live.version)
+        )
 
     @property
     def note(self) -> str:

@@ -62,8 +62,9 @@ class Changes(_Part):
 class Report(_Part):
     """A training's outcome.
 
-    ``version`` and ``batch``, where the rows are kept, are None when nothing was published or stored; ``changes`` is
-    None except after a dry run.
+    ``version`` and ``batch``, where the rows are kept, are None when nothing was published or stored; where nothing has
+    changed since the live version, ``version`` is that one, and not ``activated``. ``changes`` is None except after a
+    dry run.
     """
 
     version: str | None

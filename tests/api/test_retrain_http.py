@@ -37,11 +37,24 @@ def test_the_next_request_is_answered_by_the_new_version(writing: Running) -> No
 
 
 def test_without_observations_it_retrains_on_what_is_stored(writing: Running) -> None:
-    """An empty POST retrains on the stored rows."""
+    """An empty POST retrains on the stored rows; a second one finds that nothing has changed, unless it insists."""
     rows = sum(not row["withdrawn"] for row in _state(writing)[1])
-    report = writing.client.post("/retrain", headers=writing.write).json()
+    report = writing.client.post("/retrain?activate=always", headers=writing.write).json()
     assert report["rows"] == {"received": 0, "total": rows}
     assert report["version"] == writing.version()
+    before = _state(writing)
+    again = writing.client.post("/retrain", headers=writing.write)
+    assert again.status_code == 200
+    same = {name: again.json()[name] for name in ("version", "batch", "decision", "activated", "rows", "reasons")}
+    assert same == {
+        "version": report["version"],
+        "batch": None,
+        "decision": "accepted",
+        "activated": False,
+        "rows": report["rows"],
+        "reasons": [f"nothing has changed since version {report['version']}: no batch was added or withdrawn"],
+    }
+    assert _state(writing) == before
 
 
 def test_csv_with_options_in_the_query(writing: Running) -> None:

@@ -1,6 +1,8 @@
 """A training is one transaction: it happens, or nothing has changed."""
 
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from app.store.objects import Objects
 from app.store.registry import Registry
 from app.training.job import Job
 from app.training.order import Order, Recipe
+from tests.conftest import ROOT
 
 ROWS = [[56.5, 70.2], [81.3, 100.4], [118.7, 133.6]]
 
@@ -172,3 +175,105 @@ def test_training_alone_starts_anew(settings: Settings, job: Job, tutorial: Tabl
     rows = _state(settings)[2]
     assert len(rows) == 15 + 9
     assert [row.withdrawn for row in rows] == [False] * 15 + [True] * 9
+
+
+def _again(**asked: Any) -> Order:
+    return Order(Provenance("test", "otto", "again"), **asked)
+
+
+def test_where_nothing_has_changed_there_is_no_version(settings: Settings, job: Job, three: Table) -> None:
+    """A retrain on what the live version has learned says so, however many batches that is, and changes nothing."""
+    for season in ("2027", "2028", "2029"):
+        later = Table(three.regions, (season,) * 3, three.weather + float(season[-1]) / 16, three.crops, three.yields)
+        job.run(Order(Provenance("test", "test"), later, activate="always"))
+    before = _state(settings)
+    for dry_run in (True, False):
+        report = job.run(_again(dry_run=dry_run)).report
+        assert (report.decision, report.activated, report.batch, report.rows.total) == ("accepted", False, None, 24)
+        assert report.version == (None if dry_run else "4")
+        assert report.reasons == ["nothing has changed since version 4: no batch was added or withdrawn"]
+    assert _state(settings) == before
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"activate": "always"},
+        {"activate": "never"},
+        {"recipe": Recipe(epochs=1_000)},
+        {"recipe": Recipe(seed=7)},
+    ],
+)
+def test_who_asks_for_a_version_gets_one(job: Job, asked: dict[str, Any]) -> None:
+    """What is asked for by name is made, even where nothing has changed."""
+    assert job.run(_again(**asked)).report.version == "2"
+
+
+def test_a_batch_that_is_withdrawn_or_comes_back_is_a_change(settings: Settings, job: Job, three: Table) -> None:
+    """After either there is something to learn; with the first version live again there is as well."""
+    batch = job.run(Order(Provenance("test", "test"), three, activate="always")).report.batch
+    assert batch is not None
+    Registry(Objects(settings.model_store)).activate("1", "anna", "back")
+    assert job.run(_again()).report.version == "3"
+    observations = Observations(settings.database)
+    with observations.transaction() as transaction:
+        transaction.withdraw(batch, "anna", "wrong")
+    assert job.run(_again()).report.version == "4"
+    with observations.transaction() as transaction:
+        transaction.restore(batch, "anna", "right")
+    observations.close()
+    assert job.run(_again()).report.version == "5"
+    assert job.run(_again()).report.reasons[0].startswith("nothing has changed since version 5")
+
+
+def test_that_nothing_has_changed_is_kept_under_its_key(settings: Settings, job: Job, three: Table) -> None:
+    """The call repeated later is answered as before, though a version has come since; another one is refused."""
+    order = _again(once=Once("nothing-new", "digest"))
+    first = job.run(order).report
+    assert first.reasons[0].startswith("nothing has changed since version 1")
+    job.run(Order(Provenance("test", "test"), three, activate="always"))
+    before = _state(settings)
+    assert job.run(order).report == first
+    assert _state(settings) == before
+    with pytest.raises(KeyReused):
+        job.run(_again(once=Once("nothing-new", "another")))
+
+
+@pytest.mark.parametrize("lacking", ["record", "by", "effects"])
+def test_what_an_earlier_version_lacks_is_a_change(panel: Path, lacking: str) -> None:
+    """A version that was written before something was told of its crops is made anew, and then has it."""
+    version = Registry(Objects(panel)).live()[1]
+    assert version.is_like(version)
+    card = version.card
+    if lacking == "record":
+        older = replace(version, card=card.model_copy(update={"record": {}}))
+    elif lacking == "by":
+        name, crop = next(iter(card.crops.items()))
+        held = crop.out_of_fold.model_copy(update={"by": None})
+        crops = card.crops | {name: crop.model_copy(update={"out_of_fold": held})}
+        older = replace(version, card=card.model_copy(update={"crops": crops}))
+    else:
+        older = replace(version, regions=(), effects={})
+    assert not version.is_like(older)
+    assert not older.is_like(version)
+
+
+def test_rounding_is_no_difference_and_a_ton_is_one(job: Job) -> None:
+    """Rows that were added up in another order give the same line but for its last digits."""
+    version = job.run(_again(activate="never")).version
+    assert version.is_like(replace(version, weights=version.weights * (1.0 + 1e-12)))
+    assert not version.is_like(replace(version, weights=version.weights * (1.0 + 1e-5)))
+    assert not version.is_like(replace(version, intercepts=version.intercepts + 1.0))
+
+
+def test_a_store_of_the_first_release_is_trained_anew(tmp_path: Path) -> None:
+    """Its versions lack what is told today: a retrain without new rows makes one that has it, and a second one none."""
+    store = tmp_path / "store"
+    shutil.copytree(ROOT / "tests" / "stores" / "0.1.0" / "sqlite", store)
+    job = Job(Settings(model_store=store))
+    live = Registry(Objects(store)).live()[0].version
+    first, second = (job.run(_again()).report for _ in range(2))
+    job.close()
+    assert first.version is not None
+    assert first.version != live
+    assert second.reasons == [f"nothing has changed since version {first.version}: no batch was added or withdrawn"]

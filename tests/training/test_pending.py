@@ -88,7 +88,7 @@ def test_the_next_training_carries_it_through(
 ) -> None:
     """Whoever trains next settles it first, and learns from its rows."""
     _interrupted(job, order, monkeypatch)
-    report = job.run(Order(Provenance("test", "otto"))).report
+    report = job.run(Order(Provenance("test", "otto"), activate="always")).report
     assert (report.version, report.rows.total) == ("3", 18)
     assert _state(settings, registry) == ([3, 2, 1], ["3", "2", "1"], [15, 3], [])
 

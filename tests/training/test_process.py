@@ -63,7 +63,7 @@ def test_a_killed_training_is_said_and_the_next_one_works(settings: Settings, tu
 
         with pytest.raises(TrainingFailed):
             await trainer.run(Order(Provenance("test", "test"), tutorial, activate="always"), kill)
-        report = await trainer.run(Order(Provenance("test", "test")))
+        report = await trainer.run(Order(Provenance("test", "test"), activate="always"))
         assert (report.decision, report.rows.total) == ("accepted", 15)
 
     _run(settings, steps)

@@ -61,8 +61,8 @@ async def retrain(
 
     Without observations it retrains on what is stored; where nothing of that has changed since the live version, it
     makes no other one, and says so (`activate=always` makes one all the same). `activate`, `dry_run` and `note` may
-    stand in the query beside any body, and so may `source`, the name of a file. What fails leaves the live model and the stored observations as they were. With
-    `Accept: text/event-stream` it streams `progress` events and ends with `result` or `error`.
+    stand in the query beside any body, and so may `source`, the name of a file. What fails leaves the live model and
+    the stored observations as they were. With `Accept: text/event-stream` it streams `progress` events and ends with `result` or `error`.
     """
     wanted = answer_type(request, (JSON, EVENTS))
     query = bodies.given(activate=activate, dry_run=dry_run, note=note)

@@ -30,10 +30,12 @@ STRANGERS = {("cli", "api")}
 """Rooms that do not know each other although one lies below: the command line must not need a server."""
 INSIDE = {
     "wire": (
-        ("media_types", "parts", "problems", "questions", "schemas", "strict_json"),
-        ("answers", "arrow_stream", "event_stream", "protocol", "quick_json", "records", "validation"),
-        ("csv_body", "reported", "row_template", "texts"),
-        ("json_body",),
+        ("media_types", "parts", "positions", "problems", "questions", "schemas", "strict_json"),
+        ("answers", "arrow_stream", "event_stream", "protocol", "quick_json", "records", "season", "spans", "validation"),
+        ("csv_body", "daily", "features", "row_template", "texts"),
+        ("open_meteo", "power", "reported"),
+        ("weather_body",),
+        ("geojson", "json_body"),
         ("formats", "tensors"),
     ),
     "api": (

@@ -18,7 +18,7 @@ from app.errors import HelperFailed, Unconfirmed
 from app.logs import log_write
 from app.wire import records, reported
 from app.wire.formats import FORMATS
-from app.wire.media_types import CSV, JSON
+from app.wire.media_types import CSV, GEOJSON, JSON
 from app.wire.parts import take
 from app.wire.reported import Sent
 from app.wire.schemas import (
@@ -40,7 +40,9 @@ BatchId = Annotated[str, Path(max_length=100, description="The batch's id.")]
     status_code=201,
     response_model=BatchStored,
     responses=documented(400, 401, 406, 408, 409, 413, 415, 422, 503),
-    openapi_extra=body("ObservationsRequest", examples.OBSERVATIONS, CSV),
+    openapi_extra=body(
+        "ObservationsRequest", examples.OBSERVATIONS, CSV, GEOJSON, schemas={GEOJSON: "ReportedGeoJSON"}
+    ),
 )
 async def store(
     request: Request,
@@ -52,7 +54,7 @@ async def store(
 ) -> Response:
     """Store a batch whole or not at all; the next retrain learns from it. `note` and `source` may be in any query."""
     answer_type(request, (JSON,))
-    sent = Sent(body_type(request, (JSON, CSV)), services.settings.max_rows, bodies.given(note=note))
+    sent = Sent(body_type(request, (JSON, CSV, GEOJSON)), services.settings.max_rows, bodies.given(note=note))
     content = await bodies.read_body(request, services)
     provenance = Provenance(bodies.source("POST /observations", source), who)
     once = bodies.once(request, content, key)

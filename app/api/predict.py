@@ -1,9 +1,12 @@
-"""POST /predict: one region, several, columns, CSV or Arrow; the answer has the shape of the question."""
+"""POST /predict: regions in any of the formats, days of weather services; the answer has the shape of the question."""
 
+import re
 from collections.abc import Callable
+from datetime import date
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import BeforeValidator, WithJsonSchema
 from starlette.responses import Response
 
 from app.api import large
@@ -13,10 +16,12 @@ from app.api.negotiation import answer_type, body_type
 from app.api.openapi import examples
 from app.api.openapi.parts import MODEL_VERSION, body, contents, documented
 from app.api.services import ServicesDep
+from app.model.weather import REGION_LENGTH
 from app.serving.live import LEVEL
 from app.wire.formats import FORMATS, PredictOptions, reply, reply_here
-from app.wire.media_types import ARROW, JSON
-from app.wire.schemas import LEVELS, EffectsAsked, OnePrediction, PredictionColumns, SeveralPredictions
+from app.wire.media_types import ARROW, GEOJSON, JSON
+from app.wire.questions import BodyOptions
+from app.wire.schemas import LEVELS, EffectsAsked, Name, OnePrediction, PredictionColumns, SeveralPredictions
 
 router = APIRouter(tags=["predict"])
 
@@ -37,6 +42,46 @@ Exact = Annotated[
     Query(description="Intervals as wide as the rows of training alone would have them, whatever the record says."),
 ]
 
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
+def _day(text: str) -> date:
+    if not _DAY.fullmatch(text):
+        raise ValueError(f"{text[:20]!r} is not a day like 2026-04-30")
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a day of the calendar") from error
+
+
+Day = Annotated[date, BeforeValidator(_day)]
+_DAY_SCHEMA = WithJsonSchema({"type": "string", "format": "date"})
+SeasonStart = Annotated[
+    Day | None,
+    Query(description="The first day of the season, of a body with days of weather; without it, their first."),
+    _DAY_SCHEMA,
+]
+SeasonEnd = Annotated[
+    Day | None,
+    Query(description="The last day of the season, of a body with days of weather; without it, their last."),
+    _DAY_SCHEMA,
+]
+RegionOfDays = Annotated[
+    Name | None,
+    Query(description="The region's name, of a body with days of weather; without it, `latitude,longitude`."),
+    WithJsonSchema({"type": "string", "maxLength": REGION_LENGTH}),
+]
+
+
+def _body_options(
+    season_start: SeasonStart = None, season_end: SeasonEnd = None, region: RegionOfDays = None
+) -> BodyOptions:
+    """Return what the query says of how the body is to be read."""
+    return BodyOptions(season_start, season_end, region)
+
+
+Options = Annotated[BodyOptions, Depends(_body_options)]
+
 
 @router.post(
     "/predict",
@@ -44,11 +89,12 @@ Exact = Annotated[
     response_model=OnePrediction | SeveralPredictions | PredictionColumns,
     responses=documented(400, 404, 406, 408, 413, 415, 422, 503)
     | {200: {"content": contents(*OTHERS), "headers": MODEL_VERSION}},
-    openapi_extra=body("PredictRequest", examples.PREDICT, *OTHERS),
+    openapi_extra=body("PredictRequest", examples.PREDICT, *OTHERS, schemas={GEOJSON: "GeoJSONRequest"}),
 )
 async def predict(
     request: Request,
     services: ServicesDep,
+    asked: Options,
     level: Level = LEVEL,
     explain: Explain = False,
     version: Version = None,
@@ -57,14 +103,16 @@ async def predict(
 ) -> Response:
     """Predict each crop's yield in tons, with a prediction interval and a warning wherever it deserves less trust.
 
-    Where the model has learned what regions have of their own, the name of a region that it knows is used.
+    Where the model has learned what regions have of their own, the name of a region that it knows is used. A body may
+    also be the answer of Open-Meteo or NASA POWER, as it came: its days are made a season, from `season_start` to
+    `season_end`.
     """
     sent = body_type(request, tuple(FORMATS))
     wanted = answer_type(request, (sent, *(other for other in FORMATS if other != sent)))
     content = await read_body(request, services)
     served = services.live.current if version is None else services.live.version(version)
     model = served.model.asked(effects=effects == "all", exact=exact)
-    options = PredictOptions(sent, wanted, services.settings.max_rows, served.version, model, level, explain)
+    options = PredictOptions(sent, wanted, services.settings.max_rows, served.version, model, level, explain, asked)
     crops = len(model.crops)
     answer, usage = await services.helper.run(
         reply, content, options, asker=request, crops=crops, in_thread=_in_thread(content, options)

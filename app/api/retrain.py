@@ -24,7 +24,7 @@ from app.model.progress import Step
 from app.training.order import Order, PackedTable
 from app.training.report import Activate, Report
 from app.wire.event_stream import named
-from app.wire.media_types import CSV, EVENTS, JSON
+from app.wire.media_types import CSV, EVENTS, GEOJSON, JSON
 from app.wire.parts import take
 from app.wire.reported import Sent, read_order
 
@@ -45,7 +45,9 @@ DryRunQuery = Annotated[
     summary="Retrain on new observations and all that is stored",
     response_model=Report,
     responses=documented(400, 401, 406, 408, 409, 413, 415, 422, 503) | {200: {"content": contents(EVENTS)}},
-    openapi_extra=body("RetrainRequest", examples.RETRAIN, CSV, required=False),
+    openapi_extra=body(
+        "RetrainRequest", examples.RETRAIN, CSV, GEOJSON, required=False, schemas={GEOJSON: "ReportedGeoJSON"}
+    ),
 )
 async def retrain(
     request: Request,
@@ -62,11 +64,12 @@ async def retrain(
     Without observations it retrains on what is stored; where nothing of that has changed since the live version, it
     makes no other one, and says so (`activate=always` makes one all the same). `activate`, `dry_run` and `note` may
     stand in the query beside any body, and so may `source`, the name of a file. What fails leaves the live model and
-    the stored observations as they were. With `Accept: text/event-stream` it streams `progress` events and ends with `result` or `error`.
+    the stored observations as they were. With `Accept: text/event-stream` it streams `progress` events and ends with
+    `result` or `error`.
     """
     wanted = answer_type(request, (JSON, EVENTS))
     query = bodies.given(activate=activate, dry_run=dry_run, note=note)
-    sent = Sent(body_type(request, (JSON, CSV)), services.settings.max_rows, query)
+    sent = Sent(body_type(request, (JSON, CSV, GEOJSON)), services.settings.max_rows, query)
     content = await bodies.read_body(request, services)
     order = Order(Provenance(bodies.source("POST /retrain", source), who), once=bodies.once(request, content, key))
     packed, order = await services.helper.run(read_order, content, order, sent, asker=request)

@@ -30,8 +30,10 @@ class Answer:
         return Usage(self.question.weather, len(self.question), int(np.count_nonzero(self._yields.extrapolated)))
 
     def warnings(self) -> list[list[str]]:
-        """Return each region's sentences."""
-        return warnings_for_many(self.model, self.question.weather, self._yields)
+        """Return each region's sentences: first those about how it was asked."""
+        told = warnings_for_many(self.model, self.question.weather, self._yields)
+        notes = self.question.notes
+        return [[*before, *behind] for before, behind in zip(notes, told, strict=True)] if any(notes) else told
 
     @property
     def extrapolated(self) -> NDArray[np.bool_]:

@@ -13,7 +13,7 @@ from app.model.moments import Array
 from app.model.names import Names
 from app.model.weather import FEATURE_NAMES, WEATHER
 from app.wire.parts import Parts
-from app.wire.questions import Question
+from app.wire.questions import PLAIN, BodyOptions, Question
 
 try:
     import pyarrow as pa
@@ -47,7 +47,7 @@ def rows_if_plain(body: bytes) -> int | None:
     return rows
 
 
-def read(body: bytes, max_rows: int) -> Question:
+def read(body: bytes, max_rows: int, options: BodyOptions = PLAIN) -> Question:
     """Read a stream of record batches with region (optional) and the weather columns, of any number type.
 
     Raises:
@@ -56,6 +56,7 @@ def read(body: bytes, max_rows: int) -> Question:
             message is of a kind that is not read, such as a compressed one.
         TooLarge: more than ``max_rows`` rows.
     """
+    options.check_of_rows()
     with _arrow():
         for _ in _messages(body):
             """Every header is looked at before anything is read: what a message may unfold to stands there."""

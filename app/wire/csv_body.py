@@ -13,7 +13,7 @@ from app.data.tables import Asked, safe_cell
 from app.model.moments import Array
 from app.model.names import Names
 from app.wire.answers import Answer
-from app.wire.questions import Question, Regions
+from app.wire.questions import PLAIN, BodyOptions, Question, Regions
 
 END = b"\r\n"
 BETWEEN = b"],["
@@ -22,12 +22,13 @@ BETWEEN = b"],["
 Column = Array | Regions | str | None
 
 
-def read(body: bytes, max_rows: int) -> Question:
+def read(body: bytes, max_rows: int, options: BodyOptions = PLAIN) -> Question:
     """Read and validate a table.
 
     Raises:
         MalformedInput, InvalidInput, TooLarge: as `app.data.quick_csv.parse_regions`.
     """
+    options.check_of_rows()
     asked = parse_regions(body, max_rows)
     return question_of(asked)
 

@@ -8,26 +8,26 @@ from dataclasses import dataclass
 
 from app.model.linear import LinearModel
 from app.serving.drift import Usage
-from app.wire import csv_body, json_body
+from app.wire import csv_body, geojson, json_body
 from app.wire.answers import Answer
-from app.wire.media_types import ARROW, CSV, JSON
+from app.wire.media_types import ARROW, CSV, GEOJSON, JSON
 from app.wire.parts import MOST_HERE, Parts
-from app.wire.questions import Question
+from app.wire.questions import PLAIN, BodyOptions, Question
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """``content_type``: of an answer. ``read``: of a body and the most regions that it may have."""
+    """``content_type``: of an answer. ``read``: of a body, the most regions that it may have, and the query."""
 
     content_type: str
-    read: Callable[[bytes, int], Question]
+    read: Callable[[bytes, int, BodyOptions], Question]
     write: Callable[[Answer], bytes | Parts]
 
 
-def _read_arrow(body: bytes, max_rows: int) -> Question:
+def _read_arrow(body: bytes, max_rows: int, options: BodyOptions) -> Question:
     from app.wire import arrow_stream  # noqa: PLC0415 - pyarrow takes 50 MB, and few ask in Arrow
 
-    return arrow_stream.read(body, max_rows)
+    return arrow_stream.read(body, max_rows, options)
 
 
 def _write_arrow(answer: Answer) -> Parts:
@@ -39,6 +39,7 @@ def _write_arrow(answer: Answer) -> Parts:
 FORMATS = {
     JSON: Format(JSON, json_body.read, json_body.write),
     CSV: Format(f"{CSV}; charset=utf-8", csv_body.read, csv_body.write),
+    GEOJSON: Format(GEOJSON, geojson.read, geojson.write),
     ARROW: Format(ARROW, _read_arrow, _write_arrow),
 }
 """By content type; the first is the default."""
@@ -55,6 +56,7 @@ class PredictOptions:
     model: LinearModel
     level: float
     explain: bool
+    body: BodyOptions = PLAIN
 
 
 def reply(body: bytes, options: PredictOptions) -> tuple[bytes | Parts, Usage]:
@@ -63,7 +65,7 @@ def reply(body: bytes, options: PredictOptions) -> tuple[bytes | Parts, Usage]:
     Raises:
         InputError: the question cannot be answered.
     """
-    question = FORMATS[options.sent].read(body, options.max_rows)
+    question = FORMATS[options.sent].read(body, options.max_rows, options.body)
     answer = Answer(question, options.version, options.model, options.level, explain=options.explain)
     return FORMATS[options.wanted].write(answer), answer.usage()
 

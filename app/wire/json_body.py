@@ -10,32 +10,42 @@ import numpy as np
 import orjson
 
 from app.model.weather import FEATURE_NAMES
-from app.wire import quick_json, row_template
+from app.wire import features, quick_json, row_template, weather_body
 from app.wire.answers import Answer
-from app.wire.questions import Question
+from app.wire.questions import PLAIN, BodyOptions, Question
 from app.wire.schemas import PREDICT_REQUEST, SeveralRegions, WeatherColumns
 from app.wire.strict_json import parse_json
-from app.wire.validation import validated
+from app.wire.validation import checked_object, validated
 
 QUICK_FROM = 16 * 1024
 """Bytes of a body that is worth reading as a whole; shorter ones are read where no library for that is loaded."""
 
 
-def read(body: bytes, max_rows: int) -> Question:
-    """Read and validate a body.
+def read(body: bytes, max_rows: int, options: BodyOptions = PLAIN) -> Question:
+    """Read and validate a body: one of ours, or one of a weather service.
 
     Raises:
         MalformedInput: not JSON, or a number is not finite.
-        InvalidInput: a field is missing, unknown, of the wrong type or out of bounds.
+        InvalidInput: a field is missing, unknown, of the wrong type or out of bounds; the query does not fit; or it is
+            GeoJSON, which has a content type of its own.
         TooLarge: more than ``max_rows`` regions.
     """
     found = quick_json.question(body, max_rows) if len(body) >= QUICK_FROM else None
-    return found if found is not None else _by_schema(parse_json(body, max_rows))
+    if found is not None:
+        options.check_of_rows()
+        return found
+    parsed = parse_json(body, max_rows)
+    found = weather_body.question(parsed, max_rows, options)
+    if found is not None:
+        return found
+    options.check_of_rows()
+    features.refuse(parsed)
+    return _by_schema(parsed)
 
 
 def _by_schema(body: Any) -> Question:
     """Validate value by value."""
-    asked = validated(PREDICT_REQUEST, body, "regions")
+    asked = validated(PREDICT_REQUEST, checked_object(body, "regions"))
     if isinstance(asked, WeatherColumns):
         return Question(
             "columns", asked.region, [np.array(getattr(asked, name), dtype=np.float64) for name in FEATURE_NAMES]

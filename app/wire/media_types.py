@@ -2,6 +2,7 @@
 
 JSON = "application/json"
 CSV = "text/csv"
+GEOJSON = "application/geo+json"
 ARROW = "application/vnd.apache.arrow.stream"
 GEOJSON = "application/geo+json"
 EVENTS = "text/event-stream"

@@ -1,10 +1,14 @@
 """What is asked: regions as columns of weather, whatever format they came in."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
 from typing import Any, Literal
 
 from app.data.dialect import PLAIN as PLAIN_CSV
 from app.data.dialect import Dialect
+from app.errors import FieldError
+from app.faults import Faults
 from app.model.moments import Array
 from app.model.units import STORED, Units
 from app.model.weather import FEATURE_NAMES
@@ -13,8 +17,50 @@ Shape = Literal["one", "several", "columns"]
 Regions = Sequence[str | None]
 
 
+@dataclass(frozen=True, slots=True)
+class BodyOptions:
+    """What the query says about how a body is to be read; None where it says nothing.
+
+    The days of a season, both included, and the name of the one region, of bodies that hold days of weather.
+    """
+
+    season_start: date | None = None
+    season_end: date | None = None
+    region: str | None = None
+
+    def check_of_rows(self) -> None:
+        """Check that nothing is said that only a body with days could follow.
+
+        Raises:
+            InvalidInput: something is.
+        """
+        faults = Faults()
+        for name in ("season_start", "season_end", "region"):
+            if getattr(self, name) is not None:
+                message = "goes with the days of a body of Open-Meteo or NASA POWER, which this is not: leave it out"
+                faults.add(FieldError(("query", name), message, "not_here"))
+        faults.raise_if_any(placed=True)
+
+
+PLAIN = BodyOptions()
+"""The query says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """A body of GeoJSON as it came, and with its positions blanked (`app.wire.positions`), both of one length."""
+
+    body: bytes
+    plain: bytes
+
+
 class Question:
-    """Regions as columns, and the shape that they came in."""
+    """Regions as columns, and the shape that they came in.
+
+    ``original``: the body that its answer, as GeoJSON, is written into; None where it was not GeoJSON.
+    """
+
+    original: Original | None = None
 
     def __init__(
         self,
@@ -22,6 +68,7 @@ class Question:
         regions: Regions | None,
         weather: Sequence[Array],
         header: Sequence[str] = (),
+        notes: Sequence[Sequence[str]] = (),
         *,
         columns: Mapping[str, Any] | None = None,
         units: Units = STORED,
@@ -29,11 +76,13 @@ class Question:
     ) -> None:
         """``weather``: one contiguous array, shape (n,), per feature, as it is stored. ``header``: a table's columns.
 
+        ``notes``: of each region, what has to be said of how its weather was read; none at all where there is nothing.
         ``columns``: all of a table as they were sent, with numbers in ``units``, those of who asks. ``dialect``: how
         the table was written.
         """
         self.shape = shape
         self.weather = weather
+        self.notes = notes
         self.units = units
         self.dialect = dialect
         self.has_regions = regions is not None

@@ -1,4 +1,4 @@
-"""Bodies with observations, JSON or CSV, made into a table, beside what the query says; and what is done with them."""
+"""Bodies with observations made into a table, beside what the query says; and what is done with them."""
 
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,10 +17,12 @@ from app.data.tables import Table, check_crop_names
 from app.errors import FieldError
 from app.faults import Faults
 from app.training.order import Order
-from app.wire import records
-from app.wire.media_types import CSV
+from app.wire import features, records
+from app.wire.features import REPORTED_FEATURES, ReportedProperties
+from app.wire.media_types import CSV, GEOJSON
 from app.wire.schemas import ObservationsRequest, ReportedSeason, RetrainRequest
-from app.wire.validation import parse
+from app.wire.strict_json import Place, parse_json
+from app.wire.validation import of_model
 
 if TYPE_CHECKING:
     from app.data.observations import Observations
@@ -90,7 +92,11 @@ def _read(
     """Return a body's table, and what it and the query say besides."""
     if sent.media_type == CSV:
         return parse_observations(content, sent.max_rows), dict(sent.query)
-    asked = parse(model, content, sent.max_rows)
+    if sent.media_type == GEOJSON:
+        return _table_of_features(content, sent.max_rows), dict(sent.query)
+    body = parse_json(content or b"{}", sent.max_rows)
+    features.refuse(body)
+    asked = of_model(model, body)
     options = _agreed(sent.query, asked)
     return table_of(asked.observations) if asked.observations else None, options
 
@@ -122,23 +128,48 @@ def table_of(observations: list[ReportedSeason]) -> Table:
     Raises:
         InvalidInput: they name too many crops, or a region or a season is not in Unicode's composed form.
     """
+    places: list[Place] = [("observations", row) for row in range(len(observations))]
+    return _table(
+        observations, [row.region for row in observations], {column: _inside(places, column) for column in TEXT_COLUMNS}
+    )
+
+
+def _table_of_features(content: bytes, max_rows: int) -> Table:
+    """Turn reported features into a table; their geometry is not kept."""
+    body, plain = features.parsed(content, max_rows)
+    found, places = features.rows_of(features.checked(REPORTED_FEATURES, body, plain))
+    regions, named = features.regions_of(found, places)
+    rows = [feature.properties for feature in found]
+    return _table(rows, regions, {"region": named, "season": _inside(places, "properties", "season")})
+
+
+def _inside(places: Sequence[Place], *more: str) -> list[Place]:
+    return [(*place, *more) for place in places]
+
+
+def _table(
+    observations: Sequence[ReportedSeason | ReportedProperties],
+    named: Sequence[str | None],
+    places: Mapping[str, Sequence[Place]],
+) -> Table:
+    """Return the table of rows whose regions are ``named``; ``places``: of its columns of texts, where each stands."""
     crops = tuple(dict.fromkeys(crop for row in observations for crop in row.yields))
     check_crop_names(crops)
     yields = [[row.yields.get(crop, np.nan) for crop in crops] for row in observations]
     weather = [(row.temperature, row.rainfall, row.humidity) for row in observations]
-    regions = tuple(row.region or None for row in observations)
+    regions = tuple(name or None for name in named)
     seasons = tuple(row.season or None for row in observations)
     faults = Faults()
     for column, names in zip(TEXT_COLUMNS, (regions, seasons), strict=True):
-        for fault in _name_faults(column, names):
+        for fault in _name_faults(places[column], names):
             faults.add(fault)
     faults.raise_if_any(placed=True)
     return Table(regions, seasons, np.array(weather, dtype=np.float64), crops, np.array(yields, dtype=np.float64))
 
 
-def _name_faults(column: str, names: Sequence[str | None]) -> Iterator[FieldError]:
+def _name_faults(places: Sequence[Place], names: Sequence[str | None]) -> Iterator[FieldError]:
     """Yield what no pattern can find."""
     wrong = {name: problem for name in set(names) if name and (problem := name_problem(name))}
     for row, name in enumerate(names) if wrong else ():
         if name in wrong:
-            yield FieldError(("observations", row, column), wrong[name], "invalid")
+            yield FieldError(places[row], wrong[name], "invalid")

@@ -1,6 +1,6 @@
 """Predictions as rows of objects, written without an object a row: a template, and the texts of whole columns."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,14 @@ Part = bytes | Texts
 
 def rows(answer: Answer) -> bytes:
     """Return all predictions, as JSON has them in a list: objects with commas between."""
-    template, columns = _joined(_parts(answer))
-    total = len(answer.question)
+    return filled(_parts(answer), len(answer.question))[:-1]
+
+
+def filled(parts: Iterable[Part], total: int) -> bytes:
+    """Return so many rows, one behind the other."""
+    template, columns = joined(parts)
     some = (_some(template, columns, start, min(total, start + AT_A_TIME)) for start in range(0, total, AT_A_TIME))
-    return b"".join(some)[:-1]
+    return b"".join(some)
 
 
 def _some(template: bytes, columns: list[Texts], start: int, end: int) -> bytes:
@@ -33,7 +37,7 @@ def _some(template: bytes, columns: list[Texts], start: int, end: int) -> bytes:
     return (template * (end - start)) % tuple(texts)
 
 
-def _joined(parts: Iterator[Part]) -> tuple[bytes, list[Texts]]:
+def joined(parts: Iterable[Part]) -> tuple[bytes, list[Texts]]:
     """Return a row with a place for each text that differs, and the texts of these places."""
     template, columns = [], []
     for part in parts:
@@ -47,7 +51,7 @@ def _joined(parts: Iterator[Part]) -> tuple[bytes, list[Texts]]:
 
 def _parts(answer: Answer) -> Iterator[Part]:
     yield b'{"region":'
-    yield _regions(answer.question.regions)
+    yield names_of(answer.question.regions)
     explanations, separator = answer.explanations(), b""
     yield b',"yields":{'
     for crop, columns in answer.tons().items():
@@ -57,11 +61,21 @@ def _parts(answer: Answer) -> Iterator[Part]:
         yield b"}"
         separator = b","
     yield b'},"extrapolated":'
-    yield _numbers_of(answer.extrapolated) if answer.extrapolated.any() else b"false"
+    yield extrapolated(answer)
     yield b',"warnings":'
-    warnings = answer.warnings()
-    yield [orjson.dumps(told) for told in warnings] if any(warnings) else b"[]"
+    yield warnings(answer)
     yield b"},"
+
+
+def extrapolated(answer: Answer) -> Part:
+    """Return the texts of what regions are extrapolated."""
+    return numbers_of(answer.extrapolated) if answer.extrapolated.any() else b"false"
+
+
+def warnings(answer: Answer) -> Part:
+    """Return the texts of the regions' warnings."""
+    told = answer.warnings()
+    return [orjson.dumps(sentences) for sentences in told] if any(told) else b"[]"
 
 
 def _numbers(columns: dict[str, Array | None]) -> Iterator[Part]:
@@ -69,7 +83,7 @@ def _numbers(columns: dict[str, Array | None]) -> Iterator[Part]:
     separator = b""
     for name, column in columns.items():
         yield separator + orjson.dumps(name) + b":"
-        yield b"null" if column is None else _numbers_of(column)
+        yield b"null" if column is None else numbers_of(column)
         separator = b","
 
 
@@ -80,13 +94,14 @@ def _explanation(explanation: dict[str, Any]) -> Iterator[Part]:
         yield b"}"
 
 
-def _numbers_of(column: "np.ndarray[Any, Any]") -> Texts:
+def numbers_of(column: "np.ndarray[Any, Any]") -> Texts:
     """Return the texts of numbers or booleans: those of a list, without its brackets, cut at its commas."""
     column = np.ascontiguousarray(column)
     return orjson.dumps(column, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
 
 
-def _regions(regions: Sequence[str | None]) -> Part:
+def names_of(regions: Sequence[str | None]) -> Part:
+    """Return the texts of names, null for none."""
     if isinstance(regions, Names):
         texts = [*map(orjson.dumps, regions.names), b"null"]
         return [texts[code] for code in regions.codes.tolist()]

@@ -66,9 +66,19 @@ CropName = Annotated[
     WithJsonSchema({"type": "string", "minLength": 1, "maxLength": REGION_LENGTH, "pattern": CROP_PATTERN}),
 ]
 
+Yields = Annotated[
+    dict[CropName, Tons], Field(min_length=1, max_length=MAX_CROPS, json_schema_extra={"additionalProperties": False})
+]
+
 
 class _Request(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Loose(BaseModel):
+    """What others have made: members that are not named here are not looked at."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
 
 class PlainRegion(_Request):
@@ -137,10 +147,7 @@ class ReportedSeason(_Request):
     temperature: Temperature
     rainfall: Rainfall
     humidity: Humidity
-    yields: Annotated[
-        dict[CropName, Tons],
-        Field(min_length=1, max_length=MAX_CROPS, json_schema_extra={"additionalProperties": False}),
-    ]
+    yields: Yields
 
 
 class ObservationsRequest(_Request):

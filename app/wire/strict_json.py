@@ -24,21 +24,23 @@ SHOWN = 100
 
 _NAMED = re.compile(rb'"[ \t\n\r]*:')
 """The end of a field's name; it is rare in a text."""
-_TOKEN = re.compile(rb'([{}\[\]])|("[^"\\]*+(?:\\.[^"\\]*+)*+")[ \t\n\r]*+(:)?')
+TOKEN = re.compile(rb'([{}\[\]])|("[^"\\]*+(?:\\.[^"\\]*+)*+")(?:[ \t\n\r]*+(:))?+')
 """In valid JSON, what opens or closes an object or a list; or a text, and what makes it a field's name."""
 _OPENING = (b"{", b"[")
 Place = tuple[str | int, ...]
 """The names and numbers that lead to a value."""
 
 
-def parse_json(content: bytes, max_rows: int) -> Any:
+def parse_json(content: bytes, max_rows: int, per_row: int = PER_ROW) -> Any:
     """Return what a body says.
+
+    ``per_row``: brackets and braces that a row may have.
 
     Raises:
         MalformedInput: not JSON, or an object names a field twice.
         TooLarge: one of its lists has more than ``max_rows`` rows, or there are more brackets than that many rows need.
     """
-    most = PER_ROW * max_rows + BESIDES
+    most = per_row * max_rows + BESIDES
     if (opened := content.count(b"{") + content.count(b"[")) > most:
         raise TooLarge(f"{opened} lists and objects: the limit is {most}")
     try:
@@ -84,7 +86,7 @@ def _has_fields(body: Any, count: int) -> bool:
 def _doubled(content: bytes) -> Place | None:
     """Return where the first field is that its object has named before; nothing behind it is read."""
     opened: list[set[str] | None] = []  # the names in each object around, None for a list
-    for token in _TOKEN.finditer(content):
+    for token in TOKEN.finditer(content):
         bracket, name, end = token.groups()
         if end:
             names = opened[-1]
@@ -108,7 +110,7 @@ def _place(content: bytes, depth: int) -> Iterator[str | int]:
         entry = entry[part]
 
 
-def check_fields(body: Any) -> None:
+def check_fields(body: Any, most: int = MOST_FIELDS) -> None:
     """Check that no object has more fields than validation should look at.
 
     Raises:
@@ -118,8 +120,8 @@ def check_fields(body: Any) -> None:
     while pending:
         entry = pending.pop()
         if isinstance(entry, dict):
-            if len(entry) > MOST_FIELDS:
-                raise InvalidInput(f"an object has {len(entry)} fields: none has more than {MOST_FIELDS}")
+            if len(entry) > most:
+                raise InvalidInput(f"an object has {len(entry)} fields: none has more than {most}")
             entry = entry.values()
         elif not isinstance(entry, list):
             continue

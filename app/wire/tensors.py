@@ -21,7 +21,7 @@ from app.wire.protocol import MODEL, InferRequest, InputTensor
 from app.wire.questions import Question
 from app.wire.strict_json import parse_json
 from app.wire.texts import BYTES, names
-from app.wire.validation import validated
+from app.wire.validation import checked_object, validated
 
 INPUT = "input"
 REGION = "region"
@@ -83,7 +83,7 @@ def _request(body: bytes, options: InferOptions) -> tuple[InferRequest, memoryvi
     header = len(body) if options.header is None else options.header
     if header > len(body):
         raise MalformedInput(f"Inference-Header-Content-Length is {header}, the body has {len(body)} bytes")
-    request = validated(_REQUEST, parse_json(body[:header], options.max_rows))
+    request = validated(_REQUEST, checked_object(parse_json(body[:header], options.max_rows)))
     return request, memoryview(body)[header:]
 
 

@@ -15,7 +15,7 @@ from app.errors import FieldError, InvalidInput, OrchardError
 from app.faults import MAX_ERRORS, Faults
 from app.model.weather import REGION_LENGTH, WEATHER, YIELD
 from app.wire.schemas import LEVELS
-from app.wire.strict_json import check_fields, parse_json
+from app.wire.strict_json import MOST_FIELDS, check_fields, parse_json
 
 Valid = TypeVar("Valid")
 Body = TypeVar("Body", bound=BaseModel)
@@ -34,43 +34,57 @@ def parse(model: type[Body], content: bytes, max_rows: int) -> Body:
         InvalidInput: well-formed and invalid.
         TooLarge: more than ``max_rows`` rows.
     """
+    return of_model(model, parse_json(content or b"{}", max_rows))
+
+
+def of_model(model: type[Body], body: Any) -> Body:
+    """Validate a parsed body.
+
+    Raises:
+        MalformedInput, InvalidInput: as `validated`.
+    """
     adapter: TypeAdapter[Body] = _adapter(model)
     rows = next((name for name in ROWS if name in model.model_fields), None)
-    return validated(adapter, parse_json(content or b"{}", max_rows), rows)
+    return validated(adapter, checked_object(body, rows))
 
 
 ROWS = ("observations", "regions")
 """Fields that hold a body's rows."""
 
 
-def validated(adapter: TypeAdapter[Valid], body: Any, rows: str | None = None) -> Valid:
-    """Validate a parsed body; ``rows``: the field that its rows stand in, for who sends them without it.
-
-    A list is checked up to its first bad entry; to find more faults, ``body`` is cut behind it, in place, and validated
-    again.
+def checked_object(body: Any, rows: str | None = None) -> Any:
+    """Return a body that is an object; ``rows``: the field that its rows stand in, for who sends them without it.
 
     Raises:
-        MalformedInput: a number is not finite.
-        InvalidInput: it is invalid. The faults of further entries are listed too, until there are enough.
+        InvalidInput: it is none.
     """
-    if not isinstance(body, dict):
-        raise _not_an_object(body, rows)
-    check_fields(body)
-    try:
-        return adapter.validate_python(body)
-    except ValidationError as error:
-        found = _details(adapter, error)
-    raise invalid([*found, *_further(adapter, body, found)])
+    if isinstance(body, dict):
+        return body
+    noun = next((noun for kind, noun in _NOUNS if isinstance(body, kind)), "null")
+    instead = f'{{"{rows}": […]}}' if rows else "an object, {…}"
+    message = f"the body is {noun}: send {instead}"
+    raise InvalidInput(message, [FieldError((), message, "not_an_object")])
 
 
 _NOUNS = ((bool, "true or false"), (str, "a text"), (int | float, "a number"), (list, "a list"))
 
 
-def _not_an_object(body: Any, rows: str | None) -> InvalidInput:
-    noun = next((noun for kind, noun in _NOUNS if isinstance(body, kind)), "null")
-    instead = f'{{"{rows}": […]}}' if rows else "an object, {…}"
-    message = f"the body is {noun}: send {instead}"
-    return InvalidInput(message, [FieldError((), message, "not_an_object")])
+def validated(adapter: TypeAdapter[Valid], body: Any, most_fields: int = MOST_FIELDS) -> Valid:
+    """Validate a parsed body.
+
+    A list is checked up to its first bad entry; to find more faults, ``body`` is cut behind it, in place, and validated
+    again. ``most_fields``: of one object.
+
+    Raises:
+        MalformedInput: a number is not finite.
+        InvalidInput: it is invalid. The faults of further entries are listed too, until there are enough.
+    """
+    check_fields(body, most_fields)
+    try:
+        return adapter.validate_python(body)
+    except ValidationError as error:
+        found = _details(adapter, error)
+    raise invalid([*found, *_further(adapter, body, found)])
 
 
 def _further(adapter: TypeAdapter[Any], body: Any, known: list[ErrorDetails]) -> Iterator[Mapping[str, Any]]:
@@ -168,6 +182,7 @@ _WORDS = {
     "model_attributes_type": ("not_an_object", "is not an object"),
     "model_type": ("not_an_object", "is not an object"),
     "list_type": ("not_a_list", "is not a list"),
+    "literal_error": ("invalid", "{input} is not {expected}"),
     "too_long": ("too_long", "has more than {max_length} entries, which is the limit"),
     "too_many_crops": ("too_many_crops", "has more than {max_length} crops: send some of them in another row"),
     "too_short": ("too_short", "has {actual_length} entries, at least {min_length} are needed"),

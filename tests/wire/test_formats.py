@@ -18,7 +18,7 @@ from app.model.weather import FEATURE_NAMES
 from app.wire import formats
 from app.wire.answers import ENDS, Answer
 from app.wire.formats import FORMATS, PredictOptions, reply, reply_here
-from app.wire.media_types import ARROW, CSV, JSON
+from app.wire.media_types import ARROW, CSV, GEOJSON, JSON
 from app.wire.parts import take
 from app.wire.questions import Question
 
@@ -54,8 +54,14 @@ def _csv(columns: dict[str, list[Any]]) -> bytes:
     return text.getvalue().encode()
 
 
+def _geojson(columns: dict[str, list[Any]]) -> bytes:
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    features = [{"type": "Feature", "geometry": None, "properties": row} for row in rows]
+    return json.dumps({"type": "FeatureCollection", "features": features}).encode()
+
+
 ASKED = WEATHER | {"region": NAMES}
-BODIES = {JSON: json.dumps(ASKED).encode(), CSV: _csv(ASKED), ARROW: _arrow(ASKED)}
+BODIES = {JSON: json.dumps(ASKED).encode(), CSV: _csv(ASKED), ARROW: _arrow(ASKED), GEOJSON: _geojson(ASKED)}
 
 
 def _columns(content: bytes, content_type: str) -> dict[str, list[Any]]:
@@ -72,6 +78,10 @@ def _columns(content: bytes, content_type: str) -> dict[str, list[Any]]:
             for name, column in cells.items()
         }
     answer = json.loads(content)
+    if content_type == GEOJSON:
+        rows = [feature["properties"] for feature in answer["features"]]
+        found = {name: [row[name] for row in rows] for name in rows[0]}
+        return found | {"model_version": [answer["model_version"]] * len(rows)}
     if "predictions" in answer:
         predictions = answer["predictions"]
         crops = {crop: [row["yields"][crop] for row in predictions] for crop in LINES}
@@ -175,7 +185,7 @@ def test_tons_are_not_negative(weather: tuple[float, ...], mango: float, rye: fl
 @pytest.mark.parametrize(
     ("sent", "body", "error", "message"),
     [
-        (JSON, b"", MalformedInput, "not JSON"),
+        (JSON, b"", MalformedInput, "the body is empty"),
         (JSON, b"{}", InvalidInput, r"temperature: is missing \(and 2 more\)"),
         (JSON, b'{"regions":[]}', InvalidInput, "regions: has 0 entries"),
         (JSON, json.dumps({"regions": [{}] * 11}).encode(), TooLarge, "11 rows in regions: the limit is 10"),

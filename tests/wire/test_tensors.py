@@ -265,7 +265,7 @@ def test_bytes_that_do_not_fit(
     [
         (b"{}", 3, MalformedInput, "^Inference-Header-Content-Length is 3, the body has 2 bytes$"),
         (b'{"inputs":[]}', 5, MalformedInput, "the body is not JSON"),
-        (b"", None, MalformedInput, "the body is not JSON"),
+        (b"", None, MalformedInput, "the body is empty"),
         (b"{}", None, InvalidInput, "inputs: is missing"),
         (b'{"inputs":[]}', None, InvalidInput, "inputs: has 0 entries, at least 1 are needed"),
         (b'{"inputs":[{"name":1}]}', 23, InvalidInput, r"inputs\.0\.name: 1 is not a string \(and 2 more\)"),

@@ -3,9 +3,13 @@
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from app.api.address import Addressed
+from app.wire.features import ReportedFeature, ReportedFeatures, WeatherFeature, WeatherFeatures
+from app.wire.open_meteo import OpenMeteoPlace
+from app.wire.power import PowerCollection, PowerFeature
 from app.wire.problems import Problem
 from app.wire.protocol import IndexRequest, InferenceError, InferRequest
 from app.wire.schemas import (
@@ -21,7 +25,14 @@ if TYPE_CHECKING:
     from app.api.doors import Doors
 
 REFERENCE = "#/components/schemas/{model}"
-PREDICT_SHAPES = (RegionWeather, SeveralRegions, WeatherColumns)
+POWER = (PowerFeature, PowerCollection)
+SHAPES = {
+    "PredictRequest": (RegionWeather, SeveralRegions, WeatherColumns, OpenMeteoPlace, *POWER),
+    "GeoJSONRequest": (WeatherFeature, WeatherFeatures, *POWER),
+    "ReportedGeoJSON": (ReportedFeature, ReportedFeatures),
+}
+"""Bodies that have one of several shapes. (A list of Open-Meteo's places is told in words: generated clients choose
+between shapes by their class, and a list has none.)"""
 DESCRIPTION = (
     "A query holds only names that its call lists here, each once: anything else is refused with a 422 that names what "
     "is known (a 400 under `/v2`). What a query and a JSON body can both say counts wherever it is said; where they "
@@ -44,16 +55,19 @@ class DocumentedAPI(FastAPI):
         document = super().openapi()
         schemas: dict[str, Any] = document["components"]["schemas"]
         if "PredictRequest" not in schemas:
-            bodies = (*PREDICT_SHAPES, RetrainRequest, ObservationsRequest, ActivateRequest, InferRequest, IndexRequest)
+            shapes = dict.fromkeys(model for models in SHAPES.values() for model in models)
+            bodies = (*shapes, RetrainRequest, ObservationsRequest, ActivateRequest, InferRequest, IndexRequest)
             _, added = models_json_schema(
                 [(model, "validation") for model in (*bodies, Problem, InferenceError)], ref_template=REFERENCE
             )
             schemas |= added["$defs"]
-            schemas["PredictRequest"] = {
-                "anyOf": [{"$ref": REFERENCE.format(model=model.__name__)} for model in PREDICT_SHAPES]
-            }
+            schemas |= {name: {"anyOf": list(map(_reference, models))} for name, models in SHAPES.items()}
             _drop_invalid(document["paths"])
         return document
+
+
+def _reference(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": REFERENCE.format(model=model.__name__)}
 
 
 def _drop_invalid(paths: dict[str, Any]) -> None:

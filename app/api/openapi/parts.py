@@ -1,11 +1,12 @@
 """What the document says of bodies, headers, tags and the names of operations."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi.routing import APIRoute
 
 from app.api.openapi.examples import Examples
-from app.wire.media_types import ARROW, BINARY, JSON, PROBLEM
+from app.wire.media_types import ARROW, BINARY, GEOJSON, JSON, PROBLEM
 from app.wire.problems import KINDS
 
 TAGS = [
@@ -19,7 +20,12 @@ TAGS = [
     {"name": "health", "description": "Whether the service can be asked, and what it counts."},
     {"name": "inference", "description": "The Open Inference Protocol (V2), as standard clients speak it."},
 ]
-_FORMATS = {ARROW: {"format": "binary"}, BINARY: {"format": "binary"}}
+_ANSWERED = {"type": {"enum": ["FeatureCollection", "Feature"]}, "model_version": {"type": "string"}}
+_FORMATS: dict[str, dict[str, Any]] = {
+    ARROW: {"format": "binary"},
+    BINARY: {"format": "binary"},
+    GEOJSON: {"type": "object", "required": list(_ANSWERED), "properties": _ANSWERED},
+}
 MODEL_VERSION = {"X-Model-Version": {"description": "The version that answered.", "schema": {"type": "string"}}}
 
 
@@ -29,9 +35,16 @@ def operation_id(route: APIRoute) -> str:
     return route.name if route.name == tag else f"{tag}_{route.name}"
 
 
-def body(schema: str, examples: Examples, *others: str, required: bool = True) -> dict[str, Any]:
-    """Return what the document says of a body: JSON of a named schema, or of ``others``, with examples of each."""
-    types: dict[str, Any] = {JSON: {"schema": {"$ref": f"#/components/schemas/{schema}"}}} | contents(*others)
+def body(
+    schema: str, examples: Examples, *others: str, required: bool = True, schemas: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Return what the document says of a body: JSON of a named schema, or of ``others``, with examples of each.
+
+    ``schemas``: those of the others that have one, by content type.
+    """
+    types: dict[str, Any] = contents(JSON, *others)
+    for media_type, name in {JSON: schema, **(schemas or {})}.items():
+        types[media_type]["schema"] = {"$ref": f"#/components/schemas/{name}"}
     for media_type, shown in examples.items():
         types[media_type]["examples"] = {
             name.replace(" ", "_"): {"summary": name, "value": value} for name, value in shown.items()

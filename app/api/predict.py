@@ -1,6 +1,5 @@
 """POST /predict: regions in any of the formats, days of weather services; the answer has the shape of the question."""
 
-import re
 from collections.abc import Callable
 from datetime import date
 from typing import Annotated, Any
@@ -20,7 +19,7 @@ from app.model.weather import REGION_LENGTH
 from app.serving.live import LEVEL
 from app.wire.formats import FORMATS, PredictOptions, reply, reply_here
 from app.wire.media_types import ARROW, GEOJSON, JSON
-from app.wire.questions import BodyOptions
+from app.wire.questions import BodyOptions, day_of
 from app.wire.schemas import LEVELS, EffectsAsked, Name, OnePrediction, PredictionColumns, SeveralPredictions
 
 router = APIRouter(tags=["predict"])
@@ -42,19 +41,7 @@ Exact = Annotated[
     Query(description="Intervals as wide as the rows of training alone would have them, whatever the record says."),
 ]
 
-_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-
-
-def _day(text: str) -> date:
-    if not _DAY.fullmatch(text):
-        raise ValueError(f"{text[:20]!r} is not a day like 2026-04-30")
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise ValueError(f"{text!r} is not a day of the calendar") from error
-
-
-Day = Annotated[date, BeforeValidator(_day)]
+Day = Annotated[date, BeforeValidator(day_of)]
 _DAY_SCHEMA = WithJsonSchema({"type": "string", "format": "date"})
 SeasonStart = Annotated[
     Day | None,

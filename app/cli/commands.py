@@ -25,6 +25,7 @@ from app.cli.options import (
     backend,
     reported,
 )
+from app.cli.terminal import quoted
 from app.errors import InvalidInput, MalformedInput, NotReady
 from app.settings import Settings
 
@@ -213,6 +214,49 @@ def retrain(
             console.print_report(report, card, orchard.location(report.version))
         if report.decision == "rejected" and not report.activated:
             raise SystemExit(REJECTED)
+
+
+@CLI.command()
+def weather(
+    answer: Annotated[
+        Path,
+        typer.Argument(
+            metavar="ANSWER.json",
+            show_default=False,
+            help="The answer of Open-Meteo or NASA POWER; - is standard input.",
+        ),
+    ],
+    season_start: Annotated[
+        str | None, typer.Option(show_default=False, help="The first day, YYYY-MM-DD; without it, that of the answer.")
+    ] = None,
+    season_end: Annotated[
+        str | None, typer.Option(show_default=False, help="The last day, YYYY-MM-DD; without it, that of the answer.")
+    ] = None,
+    region: Annotated[
+        str | None, typer.Option(show_default=False, help="The region's name; without it, latitude,longitude.")
+    ] = None,
+    as_json: AsJson = None,
+) -> None:
+    """Print a weather service's days as a region's season, in °F, mm and %, as `orchard predict` takes it.
+
+    Days that are missing are told on standard error; with fewer than 80% of them nothing is printed.
+    """
+    from app.cli import console
+    from app.cli import weather as service
+
+    with reported(as_json=as_json):
+        asked = service.season(_given(answer), Settings().max_rows, season_start, season_end, region)
+        for note in service.notes(asked):
+            print(f"orchard: {quoted(note)}", file=sys.stderr)
+        if as_json:
+            console.print_json(service.as_json(asked))
+        else:
+            console.print_table(service.as_csv(asked))
+
+
+def _given(path: Path) -> bytes:
+    """Return what a file holds, or standard input for -."""
+    return sys.stdin.buffer.read() if str(path) == "-" else _content(path)
 
 
 def _existing(table: Path | None) -> Path | None:

@@ -33,7 +33,7 @@ _BLANK = bytes(sign if sign in b"\n\r" else ord(" ") for sign in range(256))
 
 
 def blanked(body: bytes) -> bytes:
-    """Return a body of the same length, with `null` and spaces for positions.
+    """Return a body of the same length, with an empty list of spaces for positions.
 
     Raises:
         TooLarge: there are more of them than anyone should send at once.
@@ -50,4 +50,4 @@ def blanked(body: bytes) -> bytes:
 
 def _nothing(found: re.Match[bytes]) -> bytes:
     name, positions = found.groups()
-    return b"".join((name, b"null", positions[4:].translate(_BLANK)))
+    return b"".join((name, b"[", positions[1:-1].translate(_BLANK), b"]"))

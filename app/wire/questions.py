@@ -1,5 +1,6 @@
 """What is asked: regions as columns of weather, whatever format they came in."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -15,6 +16,23 @@ from app.model.weather import FEATURE_NAMES
 
 Shape = Literal["one", "several", "columns"]
 Regions = Sequence[str | None]
+
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
+def day_of(text: str) -> date:
+    """Return the day that a text names.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not _DAY.fullmatch(text):
+        raise ValueError(f"{text[:20]!r} is not a day like 2026-04-30")
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"{text} is not a day of the calendar") from error
 
 
 @dataclass(frozen=True, slots=True)

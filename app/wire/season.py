@@ -73,11 +73,9 @@ def season_of(series: Sequence[Series], options: BodyOptions) -> Season:
     start, end = options.season_start, options.season_end
     season = Season(start.toordinal() if start else first, end.toordinal() if end else last)
     if not any(season.of(each).any() for each in series):
-        name = "season_start" if start is not None else "season_end"
-        told = (
-            f"the body has no day from {_day(season.first)} to {_day(season.last)}: its days are "
-            f"{_day(first)} to {_day(last)}"
-        )
+        name = "season_end" if start is None else "season_start"
+        asked = " ".join([*([f"from {start}"] if start else []), *([f"to {end}"] if end else [])])
+        told = f"the body has no day {asked}: its days are {_day(first)} to {_day(last)}"
         raise InvalidInput(f"query.{name}: {told}", [FieldError(("query", name), told, "no_days")])
     return season
 
@@ -95,7 +93,7 @@ def check_order(options: BodyOptions) -> None:
 
 
 def _day(ordinal: int) -> str:
-    return date.fromordinal(ordinal).isoformat() if ordinal > 0 else str(ordinal)
+    return date.fromordinal(ordinal).isoformat()
 
 
 def aggregated(series: Sequence[Series], season: Season) -> tuple[list[float], list[str]]:
@@ -110,7 +108,7 @@ def aggregated(series: Sequence[Series], season: Season) -> tuple[list[float], l
         inside = season.of(each)
         values = each.values[inside]
         known = ~np.isnan(values)
-        fault = _first_fault(each, inside) or _too_few(each, int(known.sum()), season.length)
+        fault = _first_fault(each, inside) or _too_few(each, int(known.sum()), season)
         if fault is None:
             row.append(_stored(each, values[known], faults))
         else:
@@ -141,10 +139,13 @@ def _bounds(series: Series) -> Feature:
     return next(each for each in units.features if each.name == feature.name)
 
 
-def _too_few(series: Series, known: int, length: int) -> FieldError | None:
-    if 100 * known >= LEAST_PERCENT * length:
+def _too_few(series: Series, known: int, season: Season) -> FieldError | None:
+    if 100 * known >= LEAST_PERCENT * season.length:
         return None
-    told = f"{known} of {length} days have a value: at least {LEAST_PERCENT}% of them must"
+    told = (
+        f"{known} of {season.length} days have a value, from {_day(season.first)} to {_day(season.last)}: at least "
+        f"{LEAST_PERCENT}% must; add the missing ones, or give a season by season_start and season_end"
+    )
     return FieldError(series.place, told, "too_few_days")
 
 

@@ -181,6 +181,7 @@ _WORDS = {
     "string_too_long": ("too_long", "is longer than {max_length} characters"),
     "model_attributes_type": ("not_an_object", "is not an object"),
     "model_type": ("not_an_object", "is not an object"),
+    "dict_type": ("not_an_object", "is not an object"),
     "list_type": ("not_a_list", "is not a list"),
     "literal_error": ("invalid", "{input} is not {expected}"),
     "too_long": ("too_long", "has more than {max_length} entries, which is the limit"),

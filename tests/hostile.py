@@ -46,6 +46,62 @@ JSON: dict[str, Made] = {
     "nulls in a column": lambda size: b'{"temperature":[' + b"null," * (size // 5) + b"1]}",
     "columns of one length each": lambda size: b'{"temperature":[' + b"1," * (size // 2) + b'1],"rainfall":[1]}',
 }
+GEO_ROW = b'{"type":"Feature","properties":{"temperature":73,"rainfall":67,"humidity":43}}'
+
+
+def _feature(member: bytes) -> bytes:
+    return GEO_ROW[:-1] + b"," + member + b"}"
+
+
+def _outline(positions: bytes) -> bytes:
+    return _feature(b'"geometry":{"type":"LineString","coordinates":' + positions + b"}")
+
+
+def _days(entries: bytes, values: bytes) -> bytes:
+    columns = b"".join(
+        b',"%b":[%b]' % (name, values)
+        for name in (b"temperature_2m_mean", b"precipitation_sum", b"relative_humidity_2m_mean")
+    )
+    return b'{"latitude":1,"longitude":2,"daily_units":{},"daily":{"time":[%b]%b}}' % (entries, columns)
+
+
+GEOJSON: dict[str, Made] = {
+    "positions": lambda size: _outline(b"[" + b"[5.6,51.9]," * (size // 11) + b"[1,2]]"),
+    "positions, the last one wrong": lambda size: _outline(b"[" + b"[5.6,51.9]," * (size // 11) + b'["x"]]'),
+    "positions, open": lambda size: _outline(b"[" + b"[5.6,51.9]," * (size // 11))[:-2],
+    "positions of nothing": lambda size: _outline(b"[" + b"[]," * (size // 3) + b"[]]"),
+    "rings of nothing": lambda size: _outline(b"[[" + b"[]," * (size // 3) + b"[[1,2]]]]"),
+    "deep positions": lambda size: _outline(b"[" * (size // 2) + b"]" * (size // 2)),
+    "coordinates again and again": lambda size: _feature(b'"x":[' + b'{"coordinates":[[1]]},' * (size // 22) + b"0]"),
+    "coordinates that are open": lambda size: _outline(b'[[[["coordinates":' * (size // 18)),
+    "spaces in positions": lambda size: _outline(b"[[1," + b" " * size + b"2],[3,4]]"),
+    "spaces behind": lambda size: GEO_ROW[:-2] + b" " * size + b"}}",
+    "spaces everywhere": lambda size: GEO_ROW.replace(b",", b" " * (size // 6) + b","),
+    "features": lambda size: (
+        b'{"type":"FeatureCollection","features":[' + (GEO_ROW + b",") * (size // 80) + GEO_ROW + b"]}"
+    ),
+    "features of nothing": lambda size: b'{"type":"FeatureCollection","features":[' + b"{}," * (size // 3) + b"{}]}",
+    "properties": lambda size: GEO_ROW[:-2] + b"," + _fields('"%x":1', size) + b"}}",
+    "unread members": lambda size: _feature(_fields('"%x":1', size)),
+    "unread lists": lambda size: _feature(b'"x":[' + b"[]," * (size // 3) + b"[]]"),
+    "an unread text": lambda size: _feature(b'"x":"' + b"\\u0022" * (size // 6) + b'"'),
+    "NaN, unread": lambda size: _feature(b'"x":[' + b"NaN," * (size // 4) + b"0]"),
+    "a long id": lambda size: _feature(b'"id":"' + b"x" * size + b'"'),
+    "a long number": lambda size: _feature(b'"id":' + b"7" * size),
+    "predictions that are there": lambda size: GEO_ROW[:-2] + b',"mango_tons":[' + b"1," * (size // 2) + b"1]}}",
+}
+DAYS: dict[str, Made] = {
+    "days": lambda size: _days(b'"2026-04-01",' * (size // 13) + b'"2026-04-01"', b"1"),
+    "values": lambda size: _days(b'"2026-04-01"', b"1," * (size // 6) + b"1"),
+    "texts for values": lambda size: _days(b'"2026-04-01"', b'"",' * (size // 9) + b"1"),
+    "places": lambda size: b"[" + b'{"daily":{}},' * (size // 13) + b'{"daily":{}}]',
+    "parameters": lambda size: (
+        b'{"type":"Feature","properties":{"parameter":{"T2M":{' + _fields('"%x":1', size) + b"}}}}"
+    ),
+    "features": lambda size: (
+        b'{"type":"FeatureCollection","features":[' + b'{"properties":{"parameter":{}}},' * (size // 31) + b"{}]}"
+    ),
+}
 CSV: dict[str, Made] = {
     "commas": lambda size: b"," * size,
     "columns": lambda size: _fields("c%x", size) + b"\n1\n",

@@ -2,7 +2,7 @@
 
 Of rules that JSON Schema cannot express, valid examples are made to keep them: columns of one length, crop names that
 can be printed, regions and seasons in their composed form, no contradiction of query and body, tables of CSV and Arrow,
-tensors of their shape. Invalid examples are left as they are.
+tensors of their shape, days that are days, and of GeoJSON a name that is one. Invalid examples are left as they are.
 """
 
 import io
@@ -15,7 +15,10 @@ import pyarrow as pa
 import schemathesis
 from schemathesis import Case, HookContext
 
+from app.api.openapi.examples import OPEN_METEO, POWER
+
 WEATHER = {"temperature": 73.0, "rainfall": 67.0, "humidity": 43.0}
+SEASON = {"season_start", "season_end", "region"}
 COUNT = itertools.count()
 
 
@@ -28,6 +31,11 @@ def before_call(context: HookContext, case: "Case[Any]", kwargs: dict[str, Any])
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
     learned = {} if case.path == "/predict" else {"plum": 55.5}
+    if case.path == "/predict":
+        _ask_of_a_season(case)
+    if case.media_type == "application/geo+json":
+        case.body = _feature(WEATHER | ({"yields": learned} if learned else {}))
+        return
     if case.media_type == "text/csv":
         case.body = _csv(WEATHER | learned)
     elif case.media_type == "application/vnd.apache.arrow.stream":
@@ -38,6 +46,25 @@ def before_call(context: HookContext, case: "Case[Any]", kwargs: dict[str, Any])
         case.body = _of_one_length(case.body) | _of_few_crops(case.body)
         # What a body says its query must not contradict.
         case.query = {name: value for name, value in (case.query or {}).items() if name not in case.body}
+
+
+def _ask_of_a_season(case: "Case[Any]") -> None:
+    """Ask about days that the body has, or, where it has none, about no season."""
+    body = case.body
+    if isinstance(body, dict) and "daily" in body:
+        case.body = OPEN_METEO
+    elif isinstance(body, dict) and "parameters" in body and case.media_type == "application/json":
+        case.body = POWER
+    else:
+        case.query = {name: value for name, value in (case.query or {}).items() if name not in SEASON}
+        return
+    case.query = {
+        name: value for name, value in (case.query or {}).items() if name not in {"season_start", "season_end"}
+    }
+
+
+def _feature(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "Feature", "geometry": None, "properties": properties}
 
 
 def _csv(row: dict[str, float]) -> str:

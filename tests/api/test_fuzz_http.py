@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.api.openapi import examples
 from app.wire.problems import Problem
 from tests.running import HARVEST, Running, children, cpu_s
 
 JSON, CSV, ARROW = "application/json", "text/csv", "application/vnd.apache.arrow.stream"
+GEOJSON = "application/geo+json"
 ONE: dict[str, Any] = {"region": "A", "temperature": 73, "rainfall": 67, "humidity": 43}
 SEVERAL = {"regions": [ONE, ONE | {"region": None}]}
 COLUMNS = {"temperature": [73, 91], "rainfall": [67, 88], "humidity": [43, 64], "region": ["A", None]}
@@ -37,6 +39,11 @@ VALID: list[tuple[str, str, bytes]] = [
     ("/predict?level=0.8", JSON, json.dumps(ONE).encode()),
     ("/predict", JSON, json.dumps(SEVERAL).encode()),
     ("/predict", JSON, json.dumps(COLUMNS).encode()),
+    ("/predict", JSON, json.dumps(examples.OPEN_METEO).encode()),
+    ("/predict?season_start=2026-04-02&region=A", JSON, json.dumps(examples.POWER).encode()),
+    ("/predict", GEOJSON, json.dumps(examples.FIELDS).encode()),
+    ("/predict", GEOJSON, json.dumps(examples.POWER).encode()),
+    ("/observations", GEOJSON, json.dumps(examples.HARVESTED_FIELDS).encode()),
     ("/predict", CSV, b"region,temperature,rainfall,humidity\nA,73,67,43\n,91,88,64\n"),
     ("/predict", ARROW, _arrow(pa.int32())),
     ("/predict", ARROW, _arrow(pa.uint8())),
@@ -155,7 +162,7 @@ def _fuzz(running: Running, documented: Documented, path: str, kind: str, body: 
         _check(running, documented, path, kind, content)
 
     @effort
-    @given(st.binary(max_size=200) | st.text().map(str.encode), st.sampled_from([JSON, CSV, ARROW]))
+    @given(st.binary(max_size=200) | st.text().map(str.encode), st.sampled_from([JSON, CSV, ARROW, GEOJSON]))
     def nonsense(content: bytes, other: str) -> None:
         _check(running, documented, path, other, content)
 

@@ -13,15 +13,19 @@ import pytest
 from pydantic import SecretStr
 
 from app.api import encodings
+from app.data.provenance import Provenance
 from app.data.tables import parse_observations
 from app.errors import OrchardError, TooLarge
 from app.serving.live import Live
 from app.settings import Settings
 from app.store.objects import Objects
 from app.store.registry import Registry
+from app.training.order import Order
 from app.wire import arrow_stream, csv_body, json_body
 from app.wire.arrow_stream import rows_if_plain
-from app.wire.media_types import JSON
+from app.wire.formats import PredictOptions, reply
+from app.wire.media_types import GEOJSON, JSON
+from app.wire.reported import Sent, read_order
 from app.wire.schemas import ObservationsRequest
 from app.wire.tensors import InferOptions, infer
 from app.wire.validation import parse as parse_body
@@ -91,6 +95,26 @@ def test_json(kind: str, model: str, size: int) -> None:
         return parse_body(ObservationsRequest, body, ROWS)
 
     _assert_linear(parse, hostile.JSON[kind], size)
+
+
+@pytest.mark.parametrize("kind", hostile.GEOJSON)
+def test_geojson(asked: InferOptions, kind: str, size: int) -> None:
+    """As a question that is answered in its own form, and as a harvest."""
+    options = PredictOptions(GEOJSON, GEOJSON, ROWS, "1", asked.model, 0.95, explain=False)
+    _assert_linear(lambda body: reply(body, options), hostile.GEOJSON[kind], size)
+    _assert_linear(
+        lambda body: read_order(body, Order(Provenance("", "")), Sent(GEOJSON, ROWS, {})), _harvest(kind), size
+    )
+
+
+def _harvest(kind: str) -> hostile.Made:
+    return lambda size: hostile.GEOJSON[kind](size).replace(b'"humidity":43', b'"humidity":43,"yields":{"mango":5}')
+
+
+@pytest.mark.parametrize("kind", hostile.DAYS)
+def test_days(kind: str, size: int) -> None:
+    """Of weather services."""
+    _assert_linear(lambda body: json_body.read(body, ROWS), hostile.DAYS[kind], size)
 
 
 @pytest.mark.parametrize("kind", hostile.CSV)

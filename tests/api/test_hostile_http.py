@@ -143,6 +143,12 @@ FLOODS: dict[str, tuple[str, Callable[[int], str]]] = {
     "crops without tons": ("/observations", lambda n: HARVEST.replace("56", "{" + _fields('"%x":""', n) + "}")),
     "empty regions": ("/predict", lambda n: '{"regions":[' + "{}," * (9 * n) + "{}]}"),
     "empty lists": ("/predict", lambda n: "[" + "[]," * (9 * n) + "[]]"),
+    "places without days": ("/predict", lambda n: "[" + '{"daily":{}},' * (2 * n) + "{}]"),
+    "unknown fields of days": ("/predict", lambda n: '{"daily":{' + _fields('"%x":1', n) + "}}"),
+    "parameters without days": (
+        "/predict",
+        lambda n: '{"properties":{"parameter":{"T2M":{},"RH2M":{},"PRECTOTCORR":{' + _fields('"%x":""', n) + "}}}}",
+    ),
     "empty tensors": ("/v2/models/yield/infer", lambda n: '{"inputs":[' + "{}," * (9 * n) + "{}]}"),
     "texts for numbers": ("/predict", lambda n: '{"temperature":[' + '"",' * (9 * n) + "1]}"),
     "nulls in a tensor": (

@@ -16,6 +16,7 @@ from tests import hostile
 from tests.running import Running, children, copy_store, serving
 
 JSON, CSV, ARROW = "application/json", "text/csv", "application/vnd.apache.arrow.stream"
+GEOJSON = "application/geo+json"
 INFER = "/v2/models/yield/infer"
 SIZES_MB = (1, 4, 16)
 EVERY_S = 0.02
@@ -39,6 +40,11 @@ def _cases() -> dict[str, Case]:
         cases[f"JSON: {kind}"] = ("/observations", {"content-type": JSON}, hostile.JSON[kind])
     for kind in ("commas", "lines", "a quote that is open", "faults"):
         cases[f"CSV: {kind}"] = ("/predict", {"content-type": CSV}, hostile.CSV[kind])
+    for kind in ("positions", "positions of nothing", "features of nothing", "unread lists", "spaces everywhere"):
+        cases[f"GeoJSON: {kind}"] = ("/predict", {"content-type": GEOJSON}, hostile.GEOJSON[kind])
+    cases["GeoJSON: properties"] = ("/observations", {"content-type": GEOJSON}, hostile.GEOJSON["properties"])
+    for kind in ("days", "values", "places", "parameters"):
+        cases[f"days: {kind}"] = ("/predict", {"content-type": JSON}, hostile.DAYS[kind])
     arrow = hostile.ARROW | hostile.CODED | {"compressed in secret": hostile.hidden_compression}
     for kind in ("rows", "batches of one row", "a dictionary for many batches", "compressed in secret", "columns"):
         cases[f"Arrow: {kind}"] = ("/predict", {"content-type": ARROW}, arrow[kind])

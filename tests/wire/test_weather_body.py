@@ -386,9 +386,9 @@ ASK_POWER = "ask NASA POWER for /api/temporal/daily/point?parameters=T2M,PRECTOT
         (PW | {"type": "FeatureCollection", "features": 5}, ("type",), "'FeatureCollection' is not 'Feature'"),
         ({"error": True, "reason": "Data corrupted at path ''."}, ("reason",),
          "Open-Meteo has answered with an error: Data corrupted at path ''."),
-        ({"header": "The POWER Daily API failed to complete your request.", "messages": ["Start is missing", 5]},
+        ({"header": "The POWER Daily API failed to complete it.", "messages": ["Start is missing", 5]},
          ("messages",),
-         "NASA POWER has answered with an error: The POWER Daily API failed to complete your request. Start is missing"),
+         "NASA POWER has answered with an error: The POWER Daily API failed to complete it. Start is missing"),
         ({"error": True, "reason": "x" * 10_000}, ("reason",), f"Open-Meteo has answered with an error: {'x' * 200}"),
     ],
 )  # fmt: skip

@@ -91,7 +91,8 @@ def places(body: Any, max_rows: int) -> Iterator[DailyPlace]:
         raise TooLarge(f"{len(body)} places: the limit is {max_rows}")
     where: list[Place] = [(number,) for number in range(len(body))]
     _check_asked(body, where)
-    for place, at in zip(validated(_SEVERAL, body, MOST_DAYS), where, strict=True):
+    found: list[OpenMeteoPlace] = validated(_SEVERAL, body, MOST_DAYS)
+    for place, at in zip(found, where, strict=True):
         yield _read(place, at)
 
 

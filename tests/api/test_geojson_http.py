@@ -29,9 +29,9 @@ def test_a_map_is_answered_as_a_map(reading: Running) -> None:
     assert (answer.status_code, answer.headers["content-type"]) == (200, GEOJSON)
     assert answer.headers["x-model-version"] == "1"
     found = answer.json()
-    places = [feature["properties"] | {"region": None} for feature in FIELDS["features"]]  # type: ignore[attr-defined]
+    places = [feature["properties"] | {"region": None} for feature in FIELDS["features"]]
     plain = reading.client.post("/predict", json={"regions": places}).json()["predictions"]
-    for feature, row, sent in zip(found["features"], plain, FIELDS["features"], strict=True):  # type: ignore[arg-type]
+    for feature, row, sent in zip(found["features"], plain, FIELDS["features"], strict=True):
         properties = feature["properties"]
         assert properties["mango_tons"] == row["yields"]["mango"]["tons"]
         assert (properties["orange_low"], properties["warnings"]) == (row["yields"]["orange"]["low"], row["warnings"])
@@ -77,7 +77,7 @@ def test_harvests_of_a_map(writing: Running) -> None:
     answer = _post(writing, "/observations?note=by+map", HARVESTED_FIELDS)
     assert (answer.status_code, answer.json()["rows"]) == (201, 1)
     stored = writing.client.get("/observations?limit=10000", headers=writing.write).json()["observations"][-1]
-    sent = HARVESTED_FIELDS["features"][0]["properties"]  # type: ignore[index]
+    sent = HARVESTED_FIELDS["features"][0]["properties"]
     assert {name: stored[name] for name in sent} == sent
     assert stored["batch"] == answer.json()["batch"]
     feature = {"type": "Feature", "id": 17, "properties": ONE | {"yields": {"mango": 57.0}, "area": [1]}}

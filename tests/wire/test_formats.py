@@ -79,9 +79,9 @@ def _columns(content: bytes, content_type: str) -> dict[str, list[Any]]:
         }
     answer = json.loads(content)
     if content_type == GEOJSON:
-        rows = [feature["properties"] for feature in answer["features"]]
-        found = {name: [row[name] for row in rows] for name in rows[0]}
-        return found | {"model_version": [answer["model_version"]] * len(rows)}
+        features = [feature["properties"] for feature in answer["features"]]
+        found = {name: [feature[name] for feature in features] for name in features[0]}
+        return found | {"model_version": [answer["model_version"]] * len(features)}
     if "predictions" in answer:
         predictions = answer["predictions"]
         crops = {crop: [row["yields"][crop] for row in predictions] for crop in LINES}

@@ -248,5 +248,5 @@ def test_an_answer_of_power_is_geojson_too() -> None:
         name: value for name, value in POWER.items() if name != "properties"
     }
     question = read(json.dumps(POWER).encode(), 10)
-    mean = np.mean(list(POWER["properties"]["parameter"]["T2M"].values()))  # type: ignore[index]
+    mean = np.mean(list(POWER["properties"]["parameter"]["T2M"].values()))
     assert question.weather[0][0] == pytest.approx(1.8 * mean + 32)

@@ -20,7 +20,7 @@ HARVEST = [
     {"region": "L", "season": "2026", "temperature": 91, "rainfall": 88, "humidity": 64, "yields": {"mango": 81}},
 ]
 HARVEST_TABLE = "region,season,temperature,rainfall,humidity,mango,orange\nK,2026,73,67,43,56,70\nL,2026,91,88,64,81,\n"
-FIELDS = {
+FIELDS: dict[str, Any] = {
     "type": "FeatureCollection",
     "features": [
         {
@@ -39,7 +39,7 @@ FIELDS = {
         },
     ],
 }
-HARVESTED_FIELDS = {
+HARVESTED_FIELDS: dict[str, Any] = {
     "type": "FeatureCollection",
     "features": [
         {
@@ -49,7 +49,7 @@ HARVESTED_FIELDS = {
         }
     ],
 }
-OPEN_METEO = {
+OPEN_METEO: dict[str, Any] = {
     "latitude": 52.52,
     "longitude": 13.42,
     "generationtime_ms": 0.12,
@@ -70,7 +70,7 @@ OPEN_METEO = {
         "relative_humidity_2m_mean": [48, 61, 50],
     },
 }
-POWER = {
+POWER: dict[str, Any] = {
     "type": "Feature",
     "geometry": {"type": "Point", "coordinates": [-54.4, -25.5, 245.6]},
     "properties": {

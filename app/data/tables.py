@@ -43,8 +43,8 @@ BEGINNING = Start(0, 0)
 class Table:
     """n observations or regions.
 
-    ``regions`` and ``seasons``: None where unnamed. ``weather``: shape (n, 3), in the order and units of WEATHER.
-    ``yields``: shape (n, crops), tons, NaN where a crop is not reported.
+    ``regions`` and ``seasons``: None where unnamed. ``weather``: shape (n, 3), in the order and units of WEATHER; NaN in
+    all rows of a column that is absent. ``yields``: shape (n, crops), tons, NaN where a crop is not reported.
     """
 
     regions: Sequence[str | None]
@@ -57,6 +57,12 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.weather)
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The features that there is no column of."""
+        nothing = np.isnan(self.weather[:1]).any(axis=0).tolist()
+        return tuple(name for name, empty in zip(FEATURE_NAMES, nothing, strict=True) if empty)
 
     def reporting(self) -> "Table":
         """Return the rows that report a yield."""

@@ -19,7 +19,7 @@ from app.model.folds import FOLDS, FoldedMoments
 from app.model.linear import CropModel, LinearModel
 from app.model.moments import Array, Moments
 from app.model.rounding import rounded
-from app.model.slips import slips
+from app.model.slips import lacked, slips
 
 CONFIDENCE = 0.99
 """Honest noise on the new rows stays below its bound with this probability."""
@@ -213,20 +213,29 @@ def _judge_known(
     new: FoldedMoments | None,
     recorded: float | None,
 ) -> CropVerdict:
-    line = np.array(known.weights), known.intercept
-    news, olds = _compare(all_rows, new, line), _compare(all_rows, old, line)
+    news, olds = _compare(all_rows, new, known), _compare(all_rows, old, known)
     checks = [_check_new(known, news, recorded), _check_old(known, olds, recorded)]
     said = [check for check in checks if check is not None]
     passed = tuple(sentence for good, sentence in said if good)
+    if new is not None and (missing := lacked(known, new.total)):
+        passed += (_not_compared(known, new.total.count, missing),)
     return CropVerdict(news, olds, passed, tuple(sentence for good, sentence in said if not good))
 
 
-def _compare(all_rows: FoldedMoments, rows: FoldedMoments | None, line: tuple[Array, float]) -> Comparison:
+def _compare(all_rows: FoldedMoments, rows: FoldedMoments | None, known: CropModel) -> Comparison:
     if rows is None or not rows.total.count:
         return Comparison(None, None)
-    total = rows.total
-    current = Rmse(total.count, math.sqrt(total.squared_error(*line) / total.count))
+    total, line = rows.total, (np.array(known.weights), known.intercept)
+    # Without a feature that it needs the current model cannot be asked.
+    current = None if lacked(known, total) else Rmse(total.count, math.sqrt(total.squared_error(*line) / total.count))
     return Comparison(out_of_fold(all_rows, rows), current)
+
+
+def _not_compared(known: CropModel, rows: int, missing: list[str]) -> str:
+    return (
+        f"{known.crop}: the current model is not compared with on {rows} new row{'s' * (rows != 1)}: it needs "
+        f"{_listed(missing)}, which {'is' if len(missing) == 1 else 'are'} not in them"
+    )
 
 
 @lru_cache(maxsize=4096)

@@ -74,12 +74,18 @@ def slips(model: LinearModel, new: Mapping[str, Moments], bounds: Mapping[str, f
     reported = []
     for crop in model.crops:
         rows = new.get(crop.crop)
-        if rows is not None and rows.count and crop.noise and crop.crop in bounds:
+        if rows is not None and rows.count and crop.noise and crop.crop in bounds and not lacked(crop, rows):
             reported.append(_Column(crop, rows, bounds[crop.crop], _misfit(rows, crop)))
     doubtful = [crop for crop in reported if crop.surprises(crop.misfit)]
     if not doubtful:
         return []
     return [*_exchanged_crops(reported, doubtful)] or list(map(_sentence, doubtful))
+
+
+def lacked(crop: CropModel, rows: Moments) -> list[str]:
+    """Return the features that a crop's line needs and that are absent from the rows."""
+    columns = zip(FEATURE_NAMES, crop.spread.needed, rows.absent.tolist(), strict=False)
+    return [name for name, needed, absent in columns if needed and absent]
 
 
 def _misfit(rows: Moments, crop: CropModel, scale: float = 1.0, order: list[int] | None = None) -> _Misfit:
@@ -105,6 +111,8 @@ def _mean_leverage(rows: Moments, crop: CropModel) -> float:
 def _exchanged_crops(reported: list[_Column], doubtful: list[_Column]) -> Iterator[str]:
     for first, second in itertools.combinations(reported, 2):
         if first not in doubtful and second not in doubtful:
+            continue
+        if lacked(second.crop, first.rows) or lacked(first.crop, second.rows):
             continue
         one, other = _misfit(first.rows, second.crop), _misfit(second.rows, first.crop)
         gained = first.misfit.unlikely + second.misfit.unlikely - one.unlikely - other.unlikely
@@ -134,6 +142,8 @@ def _scaled(column: _Column) -> Iterator[tuple[_Misfit, str]]:
 def _reordered(column: _Column) -> Iterator[tuple[_Misfit, str]]:
     columns = list(range(len(column.crop.weights)))
     for first, second in itertools.combinations(columns, 2):
+        if column.rows.absent[[first, second]].any():
+            continue
         order = columns.copy()
         order[first], order[second] = second, first
         words = f"{FEATURE_NAMES[first]} and {FEATURE_NAMES[second]} look exchanged"

@@ -74,7 +74,8 @@ class Version:
         if self.effects:
             tensors[REGIONS] = packed_names(self.regions)
         card = self.card.model_dump_json()
-        written = VERSION if self.effects or self.records else PLAIN_VERSION
+        is_plain = not (self.effects or self.records or any(crop.absent_features for crop in self.card.crops.values()))
+        written = PLAIN_VERSION if is_plain else VERSION
         metadata = {"format": str(written), "card": card, "sha256": _checksum(card, tensors)}
         return safetensors.numpy.save(tensors, metadata)
 

@@ -116,6 +116,8 @@ def left_out(sentences: Iterable[str]) -> list[str]:
 def _undetermined(crop: str, part: CropCard) -> Iterator[str]:
     if part.constant_features:
         yield f"constant            {', '.join(part.constant_features)}, in the rows of {crop}: weight 0"
+    if part.absent_features:
+        yield f"absent              {', '.join(part.absent_features)}, in the rows of {crop}: not used"
     if part.collinear_features:
         yield f"collinear           {', '.join(part.collinear_features)}, in the rows of {crop}: minimum-norm weights"
 
@@ -156,6 +158,8 @@ def coefficients(card: Card) -> Grid:
 def _with_error(value: float, crop: CropCard, feature: str | None) -> str:
     """A coefficient and its standard error: of the weight of ``feature``, or of the intercept."""
     errors = crop.standard_errors
+    if feature in crop.absent_features:
+        return NONE
     if errors is None:
         return f"{value:.9g}"
     return f"{value:.9g} ± {errors.intercept if feature is None else errors.weights[feature]:.2g}"
@@ -279,7 +283,7 @@ def observations(entries: Iterable[ObservationEntry]) -> Iterator[Grid]:
         for name in (*FEATURE_NAMES, *crops):
             grid.add_column(name, justify="right")
         for row in rows:
-            weather = (f"{getattr(row, name):g}" for name in FEATURE_NAMES)
+            weather = ("" if (value := getattr(row, name)) is None else f"{value:g}" for name in FEATURE_NAMES)
             yields = (f"{row.yields[crop]:g}" if crop in row.yields else "" for crop in crops)
             grid.add_row(str(row.row), row.region or "", row.season or "", *weather, *yields)
         yield grid

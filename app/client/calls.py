@@ -143,9 +143,9 @@ class Calls:
     def predict(
         self,
         *,
-        temperature: float,
-        rainfall: float,
-        humidity: float,
+        temperature: float | None = None,
+        rainfall: float | None = None,
+        humidity: float | None = None,
         region: str | None = None,
         level: float | None = None,
         explain: bool = False,
@@ -155,13 +155,14 @@ class Calls:
     ) -> Call[OnePrediction]:
         """Predict one region's yields, tons.
 
-        ``temperature`` in °F, ``rainfall`` in mm, ``humidity`` in %. ``level``: the share of harvests that an interval
+        ``temperature`` in °F, ``rainfall`` in mm, ``humidity`` in %; what no crop of the model needs may be left out.
+        ``level``: the share of harvests that an interval
         should cover, 0.95 if none is given. ``explain`` adds what weather and region contribute. ``version``: the live
         one if none is given. ``effects``: "none" predicts by the line that all regions have in common. ``exact``:
         intervals as wide as the rows of training alone would have them, whatever the record of earlier ones says.
         """
-        weather = {"region": region, "temperature": temperature, "rainfall": rainfall, "humidity": humidity}
-        return _predict(reading(OnePrediction), weather, _options(level, version, effects, exact, explain=explain))
+        weather = given(temperature=temperature, rainfall=rainfall, humidity=humidity)
+        return _predict(reading(OnePrediction), {"region": region, **weather}, _options(level, version, effects, exact, explain=explain))
 
     @call
     def predict_many(
@@ -182,9 +183,9 @@ class Calls:
     def predict_columns(
         self,
         *,
-        temperature: Sequence[float],
-        rainfall: Sequence[float],
-        humidity: Sequence[float],
+        temperature: Sequence[float] | None = None,
+        rainfall: Sequence[float] | None = None,
+        humidity: Sequence[float] | None = None,
         region: Sequence[str | None] | None = None,
         level: float | None = None,
         explain: bool = False,
@@ -193,11 +194,8 @@ class Calls:
         exact: bool = False,
     ) -> Call[PredictionColumns]:
         """Predict several regions, given and answered as columns of equal length: the quickest for many."""
-        columns: dict[str, Any] = {
-            "temperature": list(temperature),
-            "rainfall": list(rainfall),
-            "humidity": list(humidity),
-        }
+        weather = given(temperature=temperature, rainfall=rainfall, humidity=humidity)
+        columns: dict[str, Any] = {name: list(column) for name, column in weather.items()}
         if region is not None:
             columns["region"] = list(region)
         return _predict(reading(PredictionColumns), columns, _options(level, version, effects, exact, explain=explain))
@@ -335,6 +333,11 @@ def _sent(
         return options, headers | {"Content-Type": CSV}, content_of(table)
     rows = {} if observations is None else {"observations": list(observations)}
     return {}, headers | {"Content-Type": JSON}, to_bytes(rows | options)
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """Return those that were given: None is left out."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def key_problem(key: str) -> str | None:

@@ -10,24 +10,25 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from app.data.naming import TEXT_COLUMNS, name_problem
-from app.data.tables import NameCheck, Table, crops_of
+from app.data.tables import NameCheck, Table, crops_of, missing_weather
 from app.errors import FieldError
 from app.faults import MAX_ERRORS, Faults
 from app.model.moments import Array
 from app.model.names import Names
-from app.model.weather import FEATURE_NAMES, REGION_LENGTH, WEATHER, YIELD, Feature
+from app.model.weather import ALL, FEATURE_NAMES, NONE, REGION_LENGTH, WEATHER, YIELD, Feature, Needs
 
 
-def check_schema(schema: pa.Schema, *, texts: Sequence[str], numbers: Sequence[str], optional: Sequence[str]) -> None:
+def check_schema(schema: pa.Schema, *, texts: Sequence[str], numbers: Sequence[str], needs: Needs) -> None:
     """Check that there is each column once, of a fitting type, and no other.
+
+    ``needs``: the features that must be there; of the other columns none must.
 
     Raises:
         InvalidInput: a column is missing, doubled, unknown, or of another type.
     """
     faults = Faults()
-    for name in (*texts, *numbers):
-        if name not in schema.names and name not in optional:
-            faults.add(FieldError((name,), f"the column {name!r} is missing", "missing"))
+    for fault in missing_weather(schema.names, needs):
+        faults.add(fault)
     for name, count in Counter(schema.names).items():
         if count > 1:
             faults.add(FieldError((name,), f"the column {name!r} appears twice", "doubled"))
@@ -85,6 +86,15 @@ class Reading:
                 yield FieldError((number, name), where + broken, "out_of_bounds")
             else:
                 yield FieldError((number, name), f"{where}{values[row]:g} is not finite", "not_finite")
+
+    def weather(self) -> list[Array]:
+        """Return the column of each feature, shape (n,); NaN in all rows where there is no such column."""
+        return [
+            self.numbers(feature.name, feature)
+            if feature.name in self._rows.schema.names
+            else np.full(len(self._rows), np.nan)
+            for feature in WEATHER
+        ]
 
     def names(self, name: str) -> Names:
         """Return a column of names; none where it is null, or there is no such column."""
@@ -145,7 +155,7 @@ def _nulls(column: pa.ChunkedArray) -> NDArray[np.bool_]:
 def observations_of(
     rows: pa.Table | pa.RecordBatch, first_row: int = 0, read_name: Callable[[str], str] = str
 ) -> Table:
-    """Return columns of region, season (optional), weather and yields as a table.
+    """Return columns of region, season (optional), weather (at least one) and yields as a table.
 
     ``first_row``: how many were sent before these. ``read_name``: makes a name of a cell's text.
 
@@ -154,9 +164,9 @@ def observations_of(
     """
     schema = rows.schema
     crops = crops_of(schema.names)
-    check_schema(schema, texts=TEXT_COLUMNS, numbers=(*FEATURE_NAMES, *crops), optional=TEXT_COLUMNS)
+    check_schema(schema, texts=TEXT_COLUMNS, numbers=(*FEATURE_NAMES, *crops), needs=NONE)
     reading = Reading(rows, first_row)
-    weather = np.stack([reading.numbers(feature.name, feature) for feature in WEATHER])
+    weather = np.stack(reading.weather())
     yields = np.stack([reading.numbers(crop, YIELD, optional=True) for crop in crops])
     regions, seasons = (_stripped(reading.names(name), read_name) for name in TEXT_COLUMNS)
     for column, names in zip(TEXT_COLUMNS, (regions, seasons), strict=True):
@@ -165,15 +175,19 @@ def observations_of(
     return Table(regions, seasons, weather.T, crops, yields.T).reporting()
 
 
-def regions_of(rows: pa.Table | pa.RecordBatch, read_name: Callable[[str], str] = str) -> Table:
+def regions_of(
+    rows: pa.Table | pa.RecordBatch, read_name: Callable[[str], str] = str, needs: Needs = ALL
+) -> Table:
     """Return columns of region (optional) and weather as a table without crops.
+
+    ``needs``: the features that must be there.
 
     Raises:
         MalformedInput, InvalidInput: a column or a value is wrong.
     """
-    check_schema(rows.schema, texts=TEXT_COLUMNS[:1], numbers=FEATURE_NAMES, optional=TEXT_COLUMNS)
+    check_schema(rows.schema, texts=TEXT_COLUMNS[:1], numbers=FEATURE_NAMES, needs=needs)
     reading = Reading(rows)
-    weather = np.stack([reading.numbers(feature.name, feature) for feature in WEATHER])
+    weather = np.stack(reading.weather())
     regions = _stripped(reading.names("region"), read_name)
     reading.raise_faults()
     nothing = (None,) * len(regions)

@@ -6,13 +6,14 @@ All else (quotes, faults) is left to the parser that names line, row and fault: 
 import csv
 import io
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from app.data import tables
 from app.data.naming import MAX_CROPS, TEXT_COLUMNS
 from app.data.tables import BEGINNING, Start, Table, read_cell
 from app.errors import InputError
-from app.model.weather import FEATURE_NAMES
+from app.model.weather import ALL, FEATURE_NAMES, Needs
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,7 +37,7 @@ def parse_observations(content: bytes, max_rows: int) -> Table:
     return table
 
 
-def parse_regions(content: bytes, max_rows: int) -> tuple[Table, Sequence[str]]:
+def parse_regions(content: bytes, max_rows: int, needs: Needs = ALL) -> tuple[Table, Sequence[str]]:
     """Parse a body as `app.data.tables.parse_regions` does.
 
     Raises:
@@ -44,10 +45,10 @@ def parse_regions(content: bytes, max_rows: int) -> tuple[Table, Sequence[str]]:
     """
     if len(content) >= FROM_BYTES:
         header, rest = header_and_rest(content)
-        table = _read(header, rest, _regions)
+        table = _read(header, rest, partial(_regions, needs))
         if table is not None and 0 < len(table) <= max_rows:
             return table, _names(header)
-    return tables.parse_regions(content, max_rows)
+    return tables.parse_regions(content, max_rows, needs)
 
 
 def observations(header: bytes, content: bytes, start: Start) -> Table | None:
@@ -61,10 +62,10 @@ def observations(header: bytes, content: bytes, start: Start) -> Table | None:
     return _read(header, content, made)
 
 
-def _regions(rows: "pa.Table") -> Table:
+def _regions(needs: Needs, rows: "pa.Table") -> Table:
     from app.data.arrow import regions_of  # noqa: PLC0415 - imports pyarrow
 
-    return regions_of(rows, read_cell)
+    return regions_of(rows, read_cell, needs)
 
 
 def header_and_rest(content: bytes) -> tuple[bytes, bytes]:

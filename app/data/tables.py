@@ -8,7 +8,7 @@ import hashlib
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -19,7 +19,18 @@ from app.data.naming import MAX_CROPS, TEXT_COLUMNS, crop_name_problem, name_pro
 from app.errors import FieldError, InvalidInput, MalformedInput, TooLarge
 from app.faults import Faults
 from app.model.moments import Array
-from app.model.weather import FEATURE_NAMES, REGION_LENGTH, WEATHER, YIELD, Feature
+from app.model.weather import (
+    ALL,
+    FEATURE_NAMES,
+    LEAST,
+    NONE,
+    REGION_LENGTH,
+    WEATHER,
+    YIELD,
+    Feature,
+    Needs,
+    why_needed,
+)
 
 Mask = NDArray[np.bool_]
 NameCheck = Callable[[str], str | None]
@@ -94,11 +105,13 @@ class Table:
 
 
 def parse_observations(content: bytes, max_rows: int | None = None) -> Table:
-    """Parse CSV with region and season (optional), the weather columns, and one column per crop (empty: not reported).
+    """Parse CSV with region and season (optional), weather, and one column per crop (empty: not reported).
+
+    There is a column of weather at least; of the others none needs to be there.
 
     Raises:
         MalformedInput: not UTF-8, not CSV, empty, or NaN or infinity in a number.
-        InvalidInput: a column missing, doubled or badly named; text in a number; a value out of bounds; no crop column.
+        InvalidInput: a column doubled or badly named; text in a number; a value out of bounds; no crop or weather column.
         TooLarge: more than ``max_rows`` rows.
     """
     table = parse_part(content, max_rows=max_rows)
@@ -114,7 +127,7 @@ def parse_part(content: bytes, start: Start = BEGINNING, max_rows: int | None = 
     """
     sheet = _Sheet(content, max_rows, start)
     crops = crops_of(sheet.header)
-    weather = _weather(sheet)
+    weather = _weather(sheet, NONE)
     yields = np.column_stack([sheet.numbers(crop, YIELD, optional=True) for crop in crops])
     regions, seasons = (sheet.names(name, name_problem) for name in TEXT_COLUMNS)
     sheet.faults.raise_if_any()
@@ -134,8 +147,12 @@ def crops_of(header: Sequence[str]) -> tuple[str, ...]:
     return crops
 
 
-def parse_regions(content: bytes, max_rows: int | None = None) -> tuple[Table, tuple[str, ...]]:
+def parse_regions(
+    content: bytes, max_rows: int | None = None, needs: Needs = ALL
+) -> tuple[Table, tuple[str, ...]]:
     """Parse CSV to predict for: region (optional) and the weather columns; other columns are refused by name.
+
+    ``needs``: the features that must be there.
 
     Returns:
         The regions (without crops), and the names of the columns in the order they came in.
@@ -147,7 +164,7 @@ def parse_regions(content: bytes, max_rows: int | None = None) -> tuple[Table, t
     for name in sheet.header:
         if name not in ("region", *FEATURE_NAMES):
             sheet.faults.add(FieldError((name,), f"unknown column {name!r}", "unknown"))
-    weather = _weather(sheet)
+    weather = _weather(sheet, needs)
     regions = sheet.names("region", _echoed)
     sheet.faults.raise_if_any()
     nothing = (None,) * len(regions)
@@ -198,12 +215,26 @@ def _name_fault(name: str, problem_of: NameCheck) -> tuple[str, str] | None:
     return ("invalid", problem) if problem else None
 
 
-def _weather(sheet: "_Sheet") -> Array:
-    for feature in WEATHER:
-        if feature.name not in sheet.header:
-            sheet.faults.add(FieldError((feature.name,), f"the column {feature.name!r} is missing", "missing"))
+def missing_weather(header: Sequence[str], needs: Needs) -> Iterator[FieldError]:
+    """Yield what is missing of the features that a table must have; of a table to learn from at least one."""
+    for name, crops in needs.items():
+        if name not in header:
+            message = f"the column {name!r} is missing{why_needed(crops)}"
+            yield FieldError((name,), message, "missing")
+    if not needs and not set(FEATURE_NAMES) & set(header):
+        yield FieldError((), f"no column of weather: {LEAST}", "missing")
+
+
+def _weather(sheet: "_Sheet", needs: Needs) -> Array:
+    for fault in missing_weather(sheet.header, needs):
+        sheet.faults.add(fault)
     sheet.faults.raise_if_any()
-    return np.column_stack([sheet.numbers(feature.name, feature, optional=False) for feature in WEATHER])
+    absent = np.full(len(sheet.rows), np.nan)
+    columns = (
+        sheet.numbers(feature.name, feature, optional=False) if feature.name in sheet.header else absent
+        for feature in WEATHER
+    )
+    return np.column_stack(list(columns))
 
 
 class _Sheet:

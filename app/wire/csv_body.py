@@ -11,6 +11,7 @@ from app.data.quick_csv import parse_regions
 from app.data.tables import safe_cell
 from app.model.moments import Array
 from app.model.names import Names
+from app.model.weather import ALL, Needs
 from app.wire.answers import Answer
 from app.wire.questions import Question, Regions
 
@@ -21,13 +22,13 @@ BETWEEN = b"],["
 Column = Array | Regions | str | None
 
 
-def read(body: bytes, max_rows: int) -> Question:
-    """Read and validate a table.
+def read(body: bytes, max_rows: int, needs: Needs = ALL) -> Question:
+    """Read and validate a table; ``needs``: the features that must be there.
 
     Raises:
         MalformedInput, InvalidInput, TooLarge: as `app.data.quick_csv.parse_regions`.
     """
-    table, header = parse_regions(body, max_rows)
+    table, header = parse_regions(body, max_rows, needs)
     return Question("several", table.regions, [np.ascontiguousarray(column) for column in table.weather.T], header)
 
 

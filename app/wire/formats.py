@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.model.linear import LinearModel
+from app.model.weather import Needs
 from app.serving.drift import Usage
 from app.wire import csv_body, json_body
 from app.wire.answers import Answer
@@ -17,17 +18,17 @@ from app.wire.questions import Question
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """``content_type``: of an answer. ``read``: of a body and the most regions that it may have."""
+    """``content_type``: of an answer. ``read``: of a body, the most regions that it may have, and the features it needs."""
 
     content_type: str
-    read: Callable[[bytes, int], Question]
+    read: Callable[[bytes, int, Needs], Question]
     write: Callable[[Answer], bytes | Parts]
 
 
-def _read_arrow(body: bytes, max_rows: int) -> Question:
+def _read_arrow(body: bytes, max_rows: int, needs: Needs) -> Question:
     from app.wire import arrow_stream  # noqa: PLC0415 - pyarrow takes 50 MB, and few ask in Arrow
 
-    return arrow_stream.read(body, max_rows)
+    return arrow_stream.read(body, max_rows, needs)
 
 
 def _write_arrow(answer: Answer) -> Parts:
@@ -63,7 +64,7 @@ def reply(body: bytes, options: PredictOptions) -> tuple[bytes | Parts, Usage]:
     Raises:
         InputError: the question cannot be answered.
     """
-    question = FORMATS[options.sent].read(body, options.max_rows)
+    question = FORMATS[options.sent].read(body, options.max_rows, options.model.needed_by)
     answer = Answer(question, options.version, options.model, options.level, explain=options.explain)
     return FORMATS[options.wanted].write(answer), answer.usage()
 

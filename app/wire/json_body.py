@@ -9,40 +9,49 @@ from typing import Any
 import numpy as np
 import orjson
 
-from app.model.weather import FEATURE_NAMES
+from app.faults import Faults
+from app.model.moments import Array
+from app.model.weather import ALL, FEATURE_NAMES, Needs
 from app.wire import quick_json, row_template
 from app.wire.answers import Answer
 from app.wire.questions import Question
-from app.wire.schemas import PREDICT_REQUEST, SeveralRegions, WeatherColumns
+from app.wire.schemas import SeveralRegions, WeatherColumns, predict_request
 from app.wire.strict_json import parse_json
-from app.wire.validation import validated
+from app.wire.validation import gaps, validated
 
 QUICK_FROM = 16 * 1024
 """Bytes of a body that is worth reading as a whole; shorter ones are read where no library for that is loaded."""
 
 
-def read(body: bytes, max_rows: int) -> Question:
-    """Read and validate a body.
+def read(body: bytes, max_rows: int, needs: Needs = ALL) -> Question:
+    """Read and validate a body; ``needs``: the features that must be there.
 
     Raises:
         MalformedInput: not JSON, or a number is not finite.
         InvalidInput: a field is missing, unknown, of the wrong type or out of bounds.
         TooLarge: more than ``max_rows`` regions.
     """
-    found = quick_json.question(body, max_rows) if len(body) >= QUICK_FROM else None
-    return found if found is not None else _by_schema(parse_json(body, max_rows))
+    found = quick_json.question(body, max_rows, needs) if len(body) >= QUICK_FROM else None
+    return found if found is not None else _by_schema(parse_json(body, max_rows), needs)
 
 
-def _by_schema(body: Any) -> Question:
+def _by_schema(body: Any, needs: Needs = ALL) -> Question:
     """Validate value by value."""
-    asked = validated(PREDICT_REQUEST, body)
+    asked = validated(predict_request(frozenset(needs)), body, needs)
     if isinstance(asked, WeatherColumns):
-        return Question(
-            "columns", asked.region, [np.array(getattr(asked, name), dtype=np.float64) for name in FEATURE_NAMES]
-        )
+        return Question("columns", asked.region, [_column(asked, name) for name in FEATURE_NAMES])
     rows = asked.regions if isinstance(asked, SeveralRegions) else [asked]
+    faults = Faults()
+    for fault in gaps(quick_json.ROWS, rows):
+        faults.add(fault)
+    faults.raise_if_any(placed=True)
     weather = [np.array([getattr(row, name) for row in rows], dtype=np.float64) for name in FEATURE_NAMES]
     return Question("several" if isinstance(asked, SeveralRegions) else "one", [row.region for row in rows], weather)
+
+
+def _column(asked: WeatherColumns, name: str) -> Array:
+    """Return a feature's values, NaN where they were not given."""
+    return np.array(getattr(asked, name) or [np.nan] * asked.rows, dtype=np.float64)
 
 
 def write(answer: Answer) -> bytes:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
+
 from app.model.moments import Array
 from app.model.weather import FEATURE_NAMES
 
@@ -20,13 +22,17 @@ class Question:
         weather: Sequence[Array],
         header: Sequence[str] = (),
     ) -> None:
-        """``weather``: one contiguous array, shape (n,), per feature. ``header``: a table's columns, as sent."""
+        """``weather``: one contiguous array, shape (n,), per feature; NaN for all regions where it was not given.
+
+        ``header``: a table's columns, as sent.
+        """
         self.shape = shape
         self.weather = weather
         self.has_regions = regions is not None
         self.regions: Regions = regions if regions is not None else (None,) * len(weather[0])
         named = regions is not None and any(regions)
-        self.header: Sequence[str] = header or [*(["region"] if named else []), *FEATURE_NAMES]
+        given = [name for name, column in zip(FEATURE_NAMES, weather, strict=True) if not np.isnan(column[:1]).any()]
+        self.header: Sequence[str] = header or [*(["region"] if named else []), *given]
 
     def __len__(self) -> int:
         return len(self.weather[0])

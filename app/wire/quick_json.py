@@ -11,7 +11,7 @@ import numpy as np
 
 from app.model.moments import Array
 from app.model.names import Names
-from app.model.weather import FEATURE_NAMES, REGION_LENGTH, WEATHER
+from app.model.weather import ALL, FEATURE_NAMES, REGION_LENGTH, WEATHER, Needs
 from app.wire.questions import Question, Regions
 
 ROWS = "regions"
@@ -19,8 +19,11 @@ MOST_FIELDS = len(FEATURE_NAMES) + 1
 """Of a region; and lists of a body of columns."""
 
 
-def question(body: bytes, max_rows: int) -> Question | None:
-    """Return the regions that a body asks about, as columns or as rows of objects."""
+def question(body: bytes, max_rows: int, needs: Needs = ALL) -> Question | None:
+    """Return the regions that a body asks about, as columns or as rows of objects.
+
+    ``needs``: the features that must be there.
+    """
     if not body.lstrip(b" \t\r\n").startswith(b"{"):
         return None
     # Parsers hold many times as much as a body that is nothing but brackets and commas: such are not even begun with.
@@ -32,8 +35,11 @@ def question(body: bytes, max_rows: int) -> Question | None:
     found = _rows(body) if as_rows else _columns(body)
     if found is None or not 0 < len(found) <= max_rows:
         return None
-    admitted = (feature.admits(column).all() for feature, column in zip(WEATHER, found.weather, strict=True))
-    return found if all(map(bool, admitted)) else None
+    for feature, column in zip(WEATHER, found.weather, strict=True):
+        is_absent = feature.name not in found.header and feature.name not in needs
+        if not (is_absent or feature.admits(column).all()):
+            return None
+    return found
 
 
 def _columns(body: bytes) -> Question | None:
@@ -47,12 +53,14 @@ def _columns(body: bytes) -> Question | None:
         # Nested lists would be taken for one; texts with brackets are left to the schemas, too.
         if len(set(names)) < len(names) or set(names) - {*FEATURE_NAMES, "region"} or body.count(b"[") != len(names):
             return None
-        weather = [np.frombuffer(asked[name].as_buffer(of_type="d")) for name in FEATURE_NAMES]
+        given = {name: np.frombuffer(asked[name].as_buffer(of_type="d")) for name in names if name != "region"}
         regions = asked["region"].as_list() if "region" in names else None
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError):  # RuntimeError: depth, and whole numbers
         return None
-    if len({len(column) for column in weather}) > 1 or (regions is not None and len(regions) != len(weather[0])):
+    lengths = {len(column) for column in (*given.values(), *([] if regions is None else [regions]))}
+    if not given or len(lengths) > 1:
         return None
+    weather = [given[name] if name in given else np.full(*lengths, np.nan) for name in FEATURE_NAMES]
     if regions is not None and not _are_names(regions):
         return None
     return Question("columns", regions, weather)
@@ -79,14 +87,15 @@ def _rows(body: bytes) -> Question | None:
             return None
         rows = table.column(0).chunk(0).values
         columns = [rows.field(place) for place in range(len(FEATURE_NAMES))]
-        if rows.null_count or any(column.null_count for column in columns):
+        pairs = zip(FEATURE_NAMES, columns, strict=True)
+        if rows.null_count or any(column.null_count and f'"{name}"'.encode() in body for name, column in pairs):
             return None
         regions = _names(rows.field(len(FEATURE_NAMES)))
     except (pa.ArrowException, UnicodeDecodeError):
         return None
     if regions is None:
         return None
-    return Question("several", regions, [_array(column.to_numpy()) for column in columns])
+    return Question("several", regions, [_array(column.to_numpy(zero_copy_only=False)) for column in columns])
 
 
 def _names(column: "object") -> Regions | None:

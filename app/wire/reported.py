@@ -16,11 +16,12 @@ from app.data.quick_csv import parse_observations
 from app.data.tables import Table, check_crop_names
 from app.errors import FieldError
 from app.faults import Faults
+from app.model.weather import FEATURE_NAMES, LEAST
 from app.training.order import Order
 from app.wire import records
 from app.wire.media_types import CSV
 from app.wire.schemas import ObservationsRequest, ReportedSeason, RetrainRequest
-from app.wire.validation import parse
+from app.wire.validation import gaps, parse
 
 if TYPE_CHECKING:
     from app.data.observations import Observations
@@ -120,7 +121,8 @@ def table_of(observations: list[ReportedSeason]) -> Table:
     """Turn reported seasons into a table; a crop that one does not report is NaN there.
 
     Raises:
-        InvalidInput: they name too many crops, or a region or a season is not in Unicode's composed form.
+        InvalidInput: they name too many crops, or a region or a season is not in Unicode's composed form; or some of them
+            have a feature that others lack, or one has none.
     """
     crops = tuple(dict.fromkeys(crop for row in observations for crop in row.yields))
     check_crop_names(crops)
@@ -132,8 +134,16 @@ def table_of(observations: list[ReportedSeason]) -> Table:
     for column, names in zip(TEXT_COLUMNS, (regions, seasons), strict=True):
         for fault in _name_faults(column, names):
             faults.add(fault)
+    for fault in gaps("observations", observations):
+        faults.add(fault)
+    if not any(_features(row) for row in observations):
+        faults.add(FieldError(("observations", 0), f"has no weather: {LEAST}", "missing"))
     faults.raise_if_any(placed=True)
     return Table(regions, seasons, np.array(weather, dtype=np.float64), crops, np.array(yields, dtype=np.float64))
+
+
+def _features(row: ReportedSeason) -> set[str]:
+    return row.model_fields_set & set(FEATURE_NAMES)
 
 
 def _name_faults(column: str, names: Sequence[str | None]) -> Iterator[FieldError]:

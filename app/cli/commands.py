@@ -163,8 +163,7 @@ def _predict_table(orchard: "Orchard | Local", table: Path, options: dict[str, A
         return
     read, header = parse_regions(content, needs=NONE)
     regions = [
-        {"region": region}
-        | {name: value for name, value in zip(FEATURE_NAMES, weather, strict=True) if name in header}
+        {"region": region} | {name: value for name, value in zip(FEATURE_NAMES, weather, strict=True) if name in header}
         for region, weather in zip(read.regions, read.weather.tolist(), strict=True)
     ]
     console.print_json(orchard.predict_many(regions, **options))

@@ -116,8 +116,6 @@ def left_out(sentences: Iterable[str]) -> list[str]:
 def _undetermined(crop: str, part: CropCard) -> Iterator[str]:
     if part.constant_features:
         yield f"constant            {', '.join(part.constant_features)}, in the rows of {crop}: weight 0"
-    if part.absent_features:
-        yield f"absent              {', '.join(part.absent_features)}, in the rows of {crop}: not used"
     if part.collinear_features:
         yield f"collinear           {', '.join(part.collinear_features)}, in the rows of {crop}: minimum-norm weights"
 

@@ -162,7 +162,11 @@ class Calls:
         intervals as wide as the rows of training alone would have them, whatever the record of earlier ones says.
         """
         weather = given(temperature=temperature, rainfall=rainfall, humidity=humidity)
-        return _predict(reading(OnePrediction), {"region": region, **weather}, _options(level, version, effects, exact, explain=explain))
+        return _predict(
+            reading(OnePrediction),
+            {"region": region, **weather},
+            _options(level, version, effects, exact, explain=explain),
+        )
 
     @call
     def predict_many(

@@ -175,9 +175,7 @@ def observations_of(
     return Table(regions, seasons, weather.T, crops, yields.T).reporting()
 
 
-def regions_of(
-    rows: pa.Table | pa.RecordBatch, read_name: Callable[[str], str] = str, needs: Needs = ALL
-) -> Table:
+def regions_of(rows: pa.Table | pa.RecordBatch, read_name: Callable[[str], str] = str, needs: Needs = ALL) -> Table:
     """Return columns of region (optional) and weather as a table without crops.
 
     ``needs``: the features that must be there.

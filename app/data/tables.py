@@ -54,8 +54,8 @@ BEGINNING = Start(0, 0)
 class Table:
     """n observations or regions.
 
-    ``regions`` and ``seasons``: None where unnamed. ``weather``: shape (n, 3), in the order and units of WEATHER; NaN in
-    all rows of a column that is absent. ``yields``: shape (n, crops), tons, NaN where a crop is not reported.
+    ``regions`` and ``seasons``: None where unnamed. ``weather``: shape (n, 3), in the order and units of WEATHER; NaN
+    in all rows of a column that is absent. ``yields``: shape (n, crops), tons, NaN where a crop is not reported.
     """
 
     regions: Sequence[str | None]
@@ -72,8 +72,9 @@ class Table:
     @property
     def absent(self) -> tuple[str, ...]:
         """The features that there is no column of."""
-        nothing = np.isnan(self.weather[:1]).any(axis=0).tolist()
-        return tuple(name for name, empty in zip(FEATURE_NAMES, nothing, strict=True) if empty)
+        return tuple(
+            name for name, first in zip(FEATURE_NAMES, self.weather[:1].T, strict=True) if np.isnan(first).any()
+        )
 
     def reporting(self) -> "Table":
         """Return the rows that report a yield."""
@@ -111,7 +112,7 @@ def parse_observations(content: bytes, max_rows: int | None = None) -> Table:
 
     Raises:
         MalformedInput: not UTF-8, not CSV, empty, or NaN or infinity in a number.
-        InvalidInput: a column doubled or badly named; text in a number; a value out of bounds; no crop or weather column.
+        InvalidInput: a column doubled or badly named; text in a number; a value out of bounds; no crop, or no weather.
         TooLarge: more than ``max_rows`` rows.
     """
     table = parse_part(content, max_rows=max_rows)
@@ -147,9 +148,7 @@ def crops_of(header: Sequence[str]) -> tuple[str, ...]:
     return crops
 
 
-def parse_regions(
-    content: bytes, max_rows: int | None = None, needs: Needs = ALL
-) -> tuple[Table, tuple[str, ...]]:
+def parse_regions(content: bytes, max_rows: int | None = None, needs: Needs = ALL) -> tuple[Table, tuple[str, ...]]:
     """Parse CSV to predict for: region (optional) and the weather columns; other columns are refused by name.
 
     ``needs``: the features that must be there.

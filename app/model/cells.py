@@ -55,7 +55,8 @@ class Cells:
         if lacking.any():
             rows = np.where(lacking, 0.0, rows)
         names = (regions.names, seasons.names, regions.codes, seasons.codes)
-        return cls(*names, np.ones(len(rows)), rows, nothing, lacking)._put_together()
+        single = cls(*names, np.ones(len(rows)), rows, nothing, lacking)
+        return single._put_together()
 
     @classmethod
     def merge(cls, parts: Iterable[Self]) -> Self:

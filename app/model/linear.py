@@ -78,8 +78,7 @@ class Spread:
     def needed(self) -> tuple[bool, ...]:
         """Which features a prediction cannot be made without: those that the rows have different values of."""
         return tuple(
-            low < high and not absent
-            for low, high, absent in zip(self.minimum, self.maximum, self.absent, strict=True)
+            low < high and not absent for low, high, absent in zip(self.minimum, self.maximum, self.absent, strict=True)
         )
 
     def filled(self, weather: Sequence[Number]) -> Sequence[Number]:
@@ -103,12 +102,13 @@ class Spread:
         return 1.0 / self.rows + functools.reduce(operator.add, squares)
 
 
-def _is_nothing(value: Number) -> bool:
-    first: float = value if not isinstance(value, np.ndarray) else value[0] if len(value) else 0.0
-    return first != first  # noqa: PLR0124 - NaN is not the same as itself
+def _is_nothing(value: Any) -> bool:
+    """Say whether a number, or the first one of an array, is NaN."""
+    first = value if not isinstance(value, np.ndarray) else value[0] if len(value) else 0.0
+    return bool(first != first)  # noqa: PLR0124 - NaN is not the same as itself
 
 
-def _constant(like: Number, value: float) -> Number:
+def _constant(like: Any, value: float) -> Any:
     return np.full_like(like, value) if isinstance(like, np.ndarray) else value
 
 
@@ -432,8 +432,11 @@ class LinearModel:
 
     @cached_property
     def widest_spread(self) -> Spread:
-        """The spread of the crop that the most rows report: what weather asked about is compared with."""
-        return max(self.spreads, key=lambda spread: spread.rows)
+        """The spread of the crop that the most rows report, of those that know the most features.
+
+        It is what weather asked about is compared with.
+        """
+        return max(self.spreads, key=lambda spread: (-sum(spread.absent), spread.rows))
 
     def prepare(self, level: float) -> None:
         """Compute what all intervals of ``level`` need, so that the first prediction does not wait for it."""

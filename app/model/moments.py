@@ -144,7 +144,7 @@ class Moments:
         if not self.count or np.array_equal(missing, self.absent):
             return self
         kept = np.flatnonzero(~missing).tolist()
-        return self.of_columns(kept)._among(kept, self.columns)
+        return self.of_columns(kept)._among(kept, self.columns)  # noqa: SLF001 - of the same class
 
     @property
     def absent(self) -> NDArray[np.bool_]:

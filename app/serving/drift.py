@@ -19,8 +19,8 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from app.model.fisher import f_tail
 from app.model.design import RANK_TOLERANCE
+from app.model.fisher import f_tail
 from app.model.folds import hashes
 from app.model.linear import Spread
 from app.model.moments import Array, Moments
@@ -234,9 +234,7 @@ def _standard(training: Spread, told: NDArray[np.bool_]) -> tuple[Array, int]:
     return marginal, rank
 
 
-def _other_mean(
-    asked: Moments, rows: int, training: tuple[int, int], standard: Array, away: Array
-) -> Iterator[str]:
+def _other_mean(asked: Moments, rows: int, training: tuple[int, int], standard: Array, away: Array) -> Iterator[str]:
     """``training``: how many rows it has, and the directions that they span."""
     known, rank = training
     degrees = rows + known - rank - 1

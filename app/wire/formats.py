@@ -18,7 +18,7 @@ from app.wire.questions import Question
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """``content_type``: of an answer. ``read``: of a body, the most regions that it may have, and the features it needs."""
+    """``content_type``: of an answer. ``read``: of a body, the most regions that it may have, and what it needs."""
 
     content_type: str
     read: Callable[[bytes, int, Needs], Question]

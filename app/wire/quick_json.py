@@ -60,7 +60,8 @@ def _columns(body: bytes) -> Question | None:
     lengths = {len(column) for column in (*given.values(), *([] if regions is None else [regions]))}
     if not given or len(lengths) > 1:
         return None
-    weather = [given[name] if name in given else np.full(*lengths, np.nan) for name in FEATURE_NAMES]
+    absent = np.full(lengths.pop(), np.nan)
+    weather = [given.get(name, absent) for name in FEATURE_NAMES]
     if regions is not None and not _are_names(regions):
         return None
     return Question("columns", regions, weather)

@@ -121,8 +121,8 @@ def table_of(observations: list[ReportedSeason]) -> Table:
     """Turn reported seasons into a table; a crop that one does not report is NaN there.
 
     Raises:
-        InvalidInput: they name too many crops, or a region or a season is not in Unicode's composed form; or some of them
-            have a feature that others lack, or one has none.
+        InvalidInput: they name too many crops, or a region or a season is not in Unicode's composed form; or some
+            lack a feature that others have, or all lack every one.
     """
     crops = tuple(dict.fromkeys(crop for row in observations for crop in row.yields))
     check_crop_names(crops)

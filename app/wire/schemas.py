@@ -142,7 +142,7 @@ def predict_request(needed: frozenset[str]) -> TypeAdapter[RegionWeather | Sever
         for name, kind in optional.items()
     }
     one: Any = create_model("RegionWeather", __base__=RegionWeather, **values)
-    regions = (Annotated[list[one], Field(min_length=1, fail_fast=True)], ...)
+    regions: Any = (Annotated[list[one], Field(min_length=1, fail_fast=True)], ...)
     several: Any = create_model("SeveralRegions", __base__=SeveralRegions, regions=regions)
     in_columns: Any = create_model("WeatherColumns", __base__=WeatherColumns, **columns)
     shapes: Any = Annotated[

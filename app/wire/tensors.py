@@ -95,16 +95,16 @@ def infer_here(body: bytes, options: InferOptions) -> tuple[bytes | Parts, Infer
     return infer(body, options) if is_bytes and rows * len(options.model.crops) <= MOST_HERE else None
 
 
-def _asked(
-    request: InferRequest, raw: memoryview, max_rows: int, needs: Needs
-) -> tuple[list[Array], list[str] | None]:
+def _asked(request: InferRequest, raw: memoryview, max_rows: int, needs: Needs) -> tuple[list[Array], list[str] | None]:
     """Return an array, shape (n,), per feature, and the regions' names where they are given.
 
     Those that are not needed may be left out where they are given by name; they are NaN then.
     """
     given = [tensor.name for tensor in request.inputs]
     weather = [name for name in given if name != REGION]
-    is_known = weather == [INPUT] or (weather and len(set(weather)) == len(weather) and set(weather) <= {*FEATURE_NAMES})
+    is_known = weather == [INPUT] or (
+        weather and len(set(weather)) == len(weather) and set(weather) <= {*FEATURE_NAMES}
+    )
     missing = [name for name in needs if name not in weather and weather != [INPUT]]
     if not is_known or given.count(REGION) > 1 or missing:
         why = f": {missing[0]} is missing{why_needed(needs[missing[0]])}" if is_known and missing else ""

@@ -102,7 +102,7 @@ def test_the_order_of_merging_does_not_matter(
     assert whole.absent.tolist() == [any(n in columns for _, columns in pieces) for n in range(3)] + [False]
     moments = list(map(Moments.of, found))
     for _ in range(3):
-        random.shuffle(moments)  # type: ignore[arg-type]
+        random.shuffle(moments)
         _assert_same(Moments.merge(moments, 4), whole)
         pair = Moments.merge([Moments.merge(moments[:2], 4), *moments[2:]], 4)
         _assert_same(pair, whole)
@@ -116,7 +116,7 @@ def test_the_order_of_merging_folds_does_not_matter(
     found = _cut(_rows(60), pieces)
     folded = [_folded(part) for part in found]
     lacking = [any(n in columns for _, columns in pieces) for n in range(3)] + [False]
-    random.shuffle(folded)  # type: ignore[arg-type]
+    random.shuffle(folded)
     merged = FoldedMoments.merge([FoldedMoments.merge(folded[:2]), *folded[2:]])
     for fold in merged.folds:
         assert not fold.count or fold.absent.tolist() == lacking
@@ -143,7 +143,7 @@ def test_the_order_of_merging_cells_does_not_matter(
     """They count the rows that lack each column, and come back from a file as they were."""
     found = _cut(_rows(60), pieces)
     cells = list(map(_cells, found))
-    random.shuffle(cells)  # type: ignore[arg-type]
+    random.shuffle(cells)
     merged = Cells.merge([Cells.merge(cells[:2]), *cells[2:]])
     counts = [sum(size for size, columns in pieces if n in columns) for n in range(3)] + [0]
     assert merged.lacking.tolist() == counts

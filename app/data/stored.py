@@ -262,18 +262,29 @@ def _to_5(connection: Connection) -> None:
 
 
 def _to_6(connection: Connection) -> None:
-    """Let rows lack a feature. SQLite cannot change a column: there, the table is made anew, and its rows copied."""
+    """Let rows lack a feature. SQLite cannot change a column: there, the table is made anew, and its rows copied.
+
+    What others have put on it (views, indexes, triggers) stays, and so do rows whose batch is gone: they are damage,
+    which is told, and no reason to refuse all the others.
+    """
     if connection.dialect.name != "sqlite":
         for name in FEATURE_NAMES:
             connection.execute(sql.text(f"ALTER TABLE {OBSERVATIONS.name} ALTER COLUMN {name} DROP NOT NULL"))
         return
     columns = ", ".join(f'"{column.name}"' for column in OBSERVATIONS.c)
     before = f"{OBSERVATIONS.name}_of_5"
+    connection.execute(sql.text("PRAGMA defer_foreign_keys = ON"))  # until the transaction ends
+    query = "SELECT sql FROM sqlite_master WHERE tbl_name = :name AND type IN ('index', 'trigger') AND sql IS NOT NULL"
+    others = connection.execute(sql.text(query), {"name": OBSERVATIONS.name}).scalars().all()
+    connection.execute(sql.text("PRAGMA legacy_alter_table = ON"))  # or views would follow the old table
     connection.execute(sql.text(f"ALTER TABLE {OBSERVATIONS.name} RENAME TO {before}"))
+    connection.execute(sql.text("PRAGMA legacy_alter_table = OFF"))
     OBSERVATIONS.create(connection)
     copy = f"INSERT INTO {OBSERVATIONS.name} ({columns}) SELECT {columns} FROM {before}"  # noqa: S608 - names of ours
     connection.execute(sql.text(copy))
     connection.execute(sql.text(f"DROP TABLE {before}"))
+    for statement in others:
+        connection.exec_driver_sql(statement)
 
 
 def _cells_of_rows(connection: Connection, batch: Any) -> dict[str, Cells] | None:

@@ -5,14 +5,19 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sqlalchemy as sql
 
 from app.data import stored
+from app.data.harvest import Harvest
 from app.data.integrity import database_fault
-from app.data.observations import Observations
+from app.data.observations import Batch, Observations
+from app.data.provenance import Provenance
+from app.data.tables import Table
 from app.stored_formats import DATABASE
 from tests.conftest import ROOT
+from tests.postgresql import Cluster
 
 GOLDEN = ROOT / "tests" / "stores" / "0.1.0" / "sqlite" / "observations.db"
 
@@ -90,3 +95,41 @@ def test_rows_of_a_batch_that_is_gone_stop_nothing(path: Path) -> None:
         assert any("batch" in fault for fault in transaction.faults())
     observations.close()
     assert "rows of a batch that is not there" in (database_fault(f"sqlite:///{path}") or "")
+
+
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of a database as version 0.1.0 left it."""
+    if request.param == "SQLite":
+        shutil.copy(GOLDEN, tmp_path)
+        return f"sqlite:///{tmp_path / GOLDEN.name}"
+    server: Cluster = request.getfixturevalue("postgresql")
+    url = server.database()
+    server.fill(url, (GOLDEN.parent.parent / "postgresql" / "observations.sql").read_text())
+    return url
+
+
+def test_a_batch_that_lacks_a_feature_comes_back(url: str) -> None:
+    """Its rows, moments and cells are those that were stored, beside batches that have it, and nothing is damaged."""
+    weather = np.array([[70.0, 100.0, np.nan], [75.5, 90.0, np.nan], [81.0, 130.25, np.nan]])
+    tons = np.array([[50.0], [52.5], [61.0]])
+    harvest = Harvest.of(Table(("A", "B", "C"), ("2026",) * 3, weather, ("mango",), tons))
+    observations = Observations(url)
+    batch = Batch.of(harvest, Provenance("test", "anna", ""))
+    with observations.transaction() as transaction:
+        transaction.add(batch, harvest)
+    with observations.reading() as transaction:
+        (table,) = transaction.tables(batch)
+        np.testing.assert_array_equal(table.weather, weather)
+        assert table.digest == harvest.digest
+        assert [row.weather for row in transaction.page(100, None)[-3:]] == [
+            (*row[:2], None) for row in weather.tolist()
+        ]
+        alone = transaction.moments([batch])["mango"]
+        assert alone.total.absent.tolist() == [False, False, True, False]
+        assert transaction.moments(transaction.active())["mango"].total.absent.tolist() == alone.total.absent.tolist()
+        cells, missing = transaction.cells([batch])
+        assert (missing, cells["mango"][0].lacking.tolist()) == (0, [0.0, 0.0, 3.0, 0.0])
+        assert np.isnan(transaction.region_means([batch])["A"].weather).tolist() == [False, False, True]
+        assert list(transaction.faults()) == []
+    observations.close()

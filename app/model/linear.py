@@ -84,12 +84,20 @@ class Spread:
     def filled(self, weather: Sequence[Number]) -> Sequence[Number]:
         """Return the weather with a value for each feature that has none (NaN, of many regions in all of them).
 
-        It is the one of all the rows: of a feature that is not needed every value predicts the same.
+        It is the one of all the rows, and 0 of a feature that is absent from them.
         """
         if not any(map(_is_nothing, weather)):
             return weather
-        pairs = zip(weather, self.center, strict=True)
-        return [_constant(value, middle) if _is_nothing(value) else value for value, middle in pairs]
+        pairs = zip(weather, self.constants, strict=True)
+        return [_constant(value, known) if _is_nothing(value) else value for value, known in pairs]
+
+    @property
+    def constants(self) -> tuple[float, ...]:
+        """The value that all rows have of each feature that is not needed; 0 of one that is absent.
+
+        Not the center, which may be beside it by its last digit.
+        """
+        return tuple(0.0 if absent else low for low, absent in zip(self.minimum, self.absent, strict=True))
 
     def leverage(self, weather: Sequence[Number]) -> Number:
         """Return h(x) = 1/n + (x - x̄)ᵀ S⁻¹ (x - x̄).

@@ -19,7 +19,7 @@ from app.model.folds import FOLDS, FoldedMoments
 from app.model.linear import CropModel, LinearModel
 from app.model.moments import Array, Moments
 from app.model.rounding import rounded
-from app.model.slips import lacked, slips
+from app.model.slips import as_known, lacked, slips
 
 CONFIDENCE = 0.99
 """Honest noise on the new rows stays below its bound with this probability."""
@@ -225,10 +225,12 @@ def _judge_known(
 def _compare(all_rows: FoldedMoments, rows: FoldedMoments | None, known: CropModel) -> Comparison:
     if rows is None or not rows.total.count:
         return Comparison(None, None)
-    total, line = rows.total, (np.array(known.weights), known.intercept)
-    # Without a feature that it needs the current model cannot be asked.
-    current = None if lacked(known, total) else Rmse(total.count, math.sqrt(total.squared_error(*line) / total.count))
-    return Comparison(out_of_fold(all_rows, rows), current)
+    candidate, current = out_of_fold(all_rows, rows), None
+    if not lacked(known, rows.total):  # without a feature that it needs it cannot be asked
+        total = as_known(known, rows.total)
+        error = total.squared_error(np.array(known.weights), known.intercept)
+        current = Rmse(total.count, math.sqrt(error / total.count))
+    return Comparison(candidate, current)
 
 
 def _not_compared(known: CropModel, rows: int, missing: list[str]) -> str:

@@ -7,6 +7,7 @@ its error on them is compared with what its noise can make, and with what would 
 import itertools
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -88,12 +89,24 @@ def lacked(crop: CropModel, rows: Moments) -> list[str]:
     return [name for name, needed, absent in columns if needed and absent]
 
 
+def as_known(crop: CropModel, rows: Moments) -> Moments:
+    """Return the moments of rows for a crop's line: of a feature that they lack with the one value of its own rows.
+
+    Its weight need not be 0: the tutorial's recipe begins with any.
+    """
+    if not rows.absent.any():
+        return rows
+    mean = np.where(rows.absent, [*crop.spread.constants, 0.0], rows.mean)
+    return replace(rows, mean=mean)
+
+
 def _misfit(rows: Moments, crop: CropModel, scale: float = 1.0, order: list[int] | None = None) -> _Misfit:
     """Return how far rows are off a crop's line.
 
     ``scale``: what their yields are divided by; ``order``: the columns that their features are taken from.
     """
-    moments = rows if order is None else rows.of_columns([*order, len(order)])
+    known = as_known(crop, rows)
+    moments = known if order is None else known.of_columns([*order, len(order)])
     error = moments.squared_error(scale * np.array(crop.weights), scale * crop.intercept) / scale**2
     deviation = crop.noise * math.sqrt(1.0 + _mean_leverage(moments, crop))
     squares = error / deviation**2

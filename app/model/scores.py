@@ -214,11 +214,11 @@ def _judge_known(
     recorded: float | None,
 ) -> CropVerdict:
     news, olds = _compare(all_rows, new, known), _compare(all_rows, old, known)
-    checks = [_check_new(known, news, recorded), _check_old(known, olds, recorded)]
+    missing = lacked(known, new.total) if new is not None else []
+    on_new = _check_unasked(known, news, recorded, missing) if missing else _check_new(known, news, recorded)
+    checks = [on_new, _check_old(known, olds, recorded)]
     said = [check for check in checks if check is not None]
     passed = tuple(sentence for good, sentence in said if good)
-    if new is not None and (missing := lacked(known, new.total)):
-        passed += (_not_compared(known, new.total.count, missing),)
     return CropVerdict(news, olds, passed, tuple(sentence for good, sentence in said if not good))
 
 
@@ -233,11 +233,26 @@ def _compare(all_rows: FoldedMoments, rows: FoldedMoments | None, known: CropMod
     return Comparison(candidate, current)
 
 
-def _not_compared(known: CropModel, rows: int, missing: list[str]) -> str:
-    return (
-        f"{known.crop}: the current model is not compared with on {rows} new row{'s' * (rows != 1)}: it needs "
-        f"{_listed(missing)}, which {'is' if len(missing) == 1 else 'are'} not in them"
+def _check_unasked(
+    known: CropModel, scores: Comparison, recorded: float | None, missing: list[str]
+) -> tuple[bool, str] | None:
+    """No worse than honest noise can be, on new rows that the current model cannot be asked about.
+
+    A line without the features that they lack may err by as much more as it may on old rows.
+    """
+    if scores.candidate is None:
+        return None
+    rows, error = scores.candidate.rows, scores.candidate.tons
+    sentence = (
+        f"{known.crop}: on {rows} new row{'s' * (rows != 1)} its out-of-fold error is {rounded(error)} tons; the "
+        f"current model cannot be asked about them: it needs {_listed(missing)}"
     )
+    if recorded is None:
+        return True, sentence
+    allowed = NOT_FORGOTTEN * _honest_bound(known, recorded, rows)
+    passed = error <= allowed
+    sentence += f"; honest noise would stay below {rounded(allowed / NOT_FORGOTTEN)}"
+    return passed, sentence if passed else f"{sentence}: more than the {rounded(allowed)} that are allowed"
 
 
 @lru_cache(maxsize=4096)

@@ -95,6 +95,29 @@ def test_a_constant_one_is_filled_with_its_value() -> None:
     assert beside  # or this would show nothing
 
 
+def _judged(old: FoldedMoments, new: FoldedMoments, model: LinearModel, error: float) -> list[str]:
+    whole = FoldedMoments.merge([old, new])
+    fit = descend({"mango": whole.total})
+    rows = ({"mango": whole}, {"mango": old}, {"mango": new})
+    return judge(fit, *rows, Current(model, {"mango": error}), may_drop=False).reasons
+
+
+def test_rows_that_the_current_model_cannot_be_asked_about() -> None:
+    """They are held against what noise can be; twice too large ones, too few to be seen in old rows, are refused."""
+    draw = np.random.default_rng(3)
+    weights = (0.5, 0.25, 0.02)
+    old = _folded(*_rows(draw, 4_000, weights))
+    weather, tons = _rows(draw, 4, weights)
+    weather[:, 2] = NOTHING
+    honest = _judged(old, _folded(weather, tons), _model(old), 1.0)
+    assert "the current model cannot be asked about them: it needs humidity" in honest[0]
+    assert not any("allowed" in sentence for sentence in honest)
+    (first, *others) = _judged(old, _folded(weather, 2 * tons), _model(old), 1.0)
+    assert first.endswith("that are allowed")
+    assert "mango: on 4 new rows" in first
+    assert not any("allowed" in sentence for sentence in others)
+
+
 def test_a_constant_with_a_weight_is_known_of_rows_that_lack_it() -> None:
     """The tutorial's recipe leaves a weight on it: its error on rows without it is that with the constant."""
     draw = np.random.default_rng(4)

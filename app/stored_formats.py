@@ -6,13 +6,15 @@ stored. What an earlier program has stored is read as it is (files) or brought u
 `app.data.stored`).
 
 Versions: 1: version 0.1.0, which wrote no number. 2: as 1. 3: with effects of regions and seasons, or a record, which
-earlier programs would predict without; a version that has none is still written as 2.
+earlier programs would predict without, or with a feature that is absent from a crop's rows, which they would ask for; a
+version that has none is still written as 2.
 
 Lines of the log: 1: version 0.1.0. 2: with a digest, the hash of the line before, and an idempotency key.
 
 Database: 1: version 0.1.0, which wrote no number. 2: checksums of rows, batches and answers; trainings under way;
 restored batches. 3: who has withdrawn or restored a batch. 4: the rows of a batch by region and season. 5: what a
-batch's yields were predicted as before they were known.
+batch's yields were predicted as before they were known. 6: rows may lack a feature (NULL), and so may their moments
+and cells.
 """
 
 from app.errors import StoreTooNew
@@ -20,7 +22,7 @@ from app.errors import StoreTooNew
 VERSION = 3
 PLAIN_VERSION = 2
 LINE = 2
-DATABASE = 5
+DATABASE = 6
 
 
 def check_format(number: object, newest: int, what: str) -> None:

@@ -1,8 +1,9 @@
 """What schemathesis is told of Orchard beyond its OpenAPI document; see test_schemathesis.py.
 
-Of rules that JSON Schema cannot express, valid examples are made to keep them: columns of one length, crop names that
-can be printed, regions and seasons in their composed form, no contradiction of query and body, tables of CSV and Arrow,
-tensors of their shape, days that are days, and of GeoJSON a name that is one. Invalid examples are left as they are.
+Of rules that JSON Schema cannot express, valid examples are made to keep them: what the model needs is given, columns
+have one length, rows the same features, crop names can be printed, regions and seasons are in their composed form,
+query and body do not contradict each other, tables are CSV and Arrow, tensors have their shape, days are days, and of
+GeoJSON a name is one. Invalid examples are left as they are.
 """
 
 import io
@@ -43,7 +44,7 @@ def before_call(context: HookContext, case: "Case[Any]", kwargs: dict[str, Any])
     elif case.path.endswith("/infer"):
         case.body = _tensors() if case.media_type == "application/json" else json.dumps(_tensors()).encode()
     elif isinstance(case.body, dict):
-        case.body = _of_one_length(case.body) | _of_few_crops(case.body)
+        case.body = _of_one_length(_with_weather(case.path, case.body)) | _of_few_crops(case.body)
         # What a body says its query must not contradict.
         case.query = {name: value for name, value in (case.query or {}).items() if name not in case.body}
 
@@ -84,6 +85,16 @@ def _tensors() -> dict[str, Any]:
     return {"id": "mine", "inputs": [tensor]}
 
 
+def _with_weather(path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Return a question with all that the tutorial's model needs; any other body as it is."""
+    if path != "/predict":
+        return body
+    if isinstance(body.get("regions"), list):
+        return body | {"regions": [WEATHER | row for row in body["regions"]]}
+    are_lists = any(isinstance(body.get(name), list) for name in WEATHER)
+    return {name: [value] if are_lists else value for name, value in WEATHER.items()} | body
+
+
 def _of_one_length(body: dict[str, Any]) -> dict[str, Any]:
     columns = {name: values for name, values in body.items() if name in {*WEATHER, "region"} and values is not None}
     if not columns or not all(isinstance(values, list) for values in columns.values()):
@@ -101,7 +112,10 @@ def _of_few_crops(body: dict[str, Any]) -> dict[str, Any]:
         return {}
     return {
         "observations": [
-            row | _composed(row) | {"yields": {f"crop {n}": tons for n, tons in enumerate(row["yields"].values())}}
+            WEATHER
+            | row
+            | _composed(row)
+            | {"yields": {f"crop {n}": tons for n, tons in enumerate(row["yields"].values())}}
             for row in observations
         ]
     }

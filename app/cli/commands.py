@@ -1,6 +1,7 @@
 """The command line: ``orchard``. Its options, errors and exit codes are described in `app.cli.options`."""
 
 import importlib.util
+import math
 import os
 import signal
 import subprocess
@@ -138,9 +139,8 @@ def predict(
             options: dict[str, Any] = {"level": level, "version": version, "effects": effects, "exact": exact}
             _predict_table(orchard, table, options, as_json=bool(as_json))
             return
-        if temperature is None or rainfall is None or humidity is None:
-            missing = [name for name, value in weather.items() if value is None]
-            raise InvalidInput(f"give {', '.join(missing)}, or a table of regions")
+        if all(value is None for value in weather.values()):
+            raise InvalidInput(f"give {', '.join(weather)}, or a table of regions")
         answer = orchard.predict(
             temperature=temperature,
             rainfall=rainfall,
@@ -157,16 +157,17 @@ def predict(
 
 def _predict_table(orchard: "Orchard | Local", table: Path, options: dict[str, Any], *, as_json: bool) -> None:
     from app.cli import console
-    from app.data.tables import parse_regions
-    from app.model.weather import FEATURE_NAMES
+    from app.data.tables import Reading, parse_regions
+    from app.model.weather import FEATURE_NAMES, NONE
 
     content = _content(table)
     if not as_json:
         console.print_table(orchard.predict_csv(content, **options))
         return
-    read = parse_regions(content).table
+    read = parse_regions(content, reading=Reading(needs=NONE)).table
     regions = [
-        {"region": region, **dict(zip(FEATURE_NAMES, weather, strict=True))}
+        {"region": region}
+        | {name: value for name, value in zip(FEATURE_NAMES, weather, strict=True) if not math.isnan(value)}
         for region, weather in zip(read.regions, read.weather.tolist(), strict=True)
     ]
     console.print_json(orchard.predict_many(regions, **options))

@@ -156,6 +156,8 @@ def coefficients(card: Card) -> Grid:
 def _with_error(value: float, crop: CropCard, feature: str | None) -> str:
     """A coefficient and its standard error: of the weight of ``feature``, or of the intercept."""
     errors = crop.standard_errors
+    if feature in crop.absent_features:
+        return NONE
     if errors is None:
         return f"{value:.9g}"
     return f"{value:.9g} ± {errors.intercept if feature is None else errors.weights[feature]:.2g}"
@@ -279,7 +281,7 @@ def observations(entries: Iterable[ObservationEntry]) -> Iterator[Grid]:
         for name in (*FEATURE_NAMES, *crops):
             grid.add_column(name, justify="right")
         for row in rows:
-            weather = (f"{getattr(row, name):g}" for name in FEATURE_NAMES)
+            weather = ("" if (value := getattr(row, name)) is None else f"{value:g}" for name in FEATURE_NAMES)
             yields = (f"{row.yields[crop]:g}" if crop in row.yields else "" for crop in crops)
             grid.add_row(str(row.row), row.region or "", row.season or "", *weather, *yields)
         yield grid

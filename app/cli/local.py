@@ -16,9 +16,9 @@ from app import memory
 from app.data.harvest import Harvest
 from app.data.provenance import Once, Provenance
 from app.data.table_file import TableFile
-from app.errors import TrainingUnavailable
+from app.errors import NotReady, TrainingUnavailable
 from app.model.progress import Progress
-from app.serving.live import LEVEL, Live
+from app.serving.live import LEVEL, Live, Served
 from app.settings import Settings
 from app.store.line import LogLine
 from app.store.objects import open_store
@@ -71,9 +71,9 @@ class Local:
     def predict(
         self,
         *,
-        temperature: float,
-        rainfall: float,
-        humidity: float,
+        temperature: float | None = None,
+        rainfall: float | None = None,
+        humidity: float | None = None,
         region: str | None = None,
         level: float | None = None,
         explain: bool = False,
@@ -82,8 +82,9 @@ class Local:
         exact: bool = False,
     ) -> OnePrediction:
         """Predict one region's yields, tons."""
-        weather = {"region": region, "temperature": temperature, "rainfall": rainfall, "humidity": humidity}
-        answer = self._replied(_json(weather), JSON, level, version, effects, exact, explain=explain)
+        weather = {"temperature": temperature, "rainfall": rainfall, "humidity": humidity}
+        place = {"region": region} | {name: value for name, value in weather.items() if value is not None}
+        answer = self._replied(_json(place), JSON, level, version, effects, exact, explain=explain)
         return OnePrediction.model_validate_json(answer)
 
     def predict_many(
@@ -112,6 +113,18 @@ class Local:
         """Predict the regions of a table, and return it with the yields added."""
         return self._replied(table, CSV, level, version, effects, exact, explain=False).decode()
 
+    @property
+    def _current(self) -> Served:
+        """The live version.
+
+        Raises:
+            NotReady: none is live; it says in which store.
+        """
+        try:
+            return self._live.current
+        except NotReady as error:
+            raise NotReady(f"{error.detail} (in the model store {self._settings.model_store.absolute()})") from error
+
     def location(self, version: str | None) -> str:
         """Return the path of a version's file; nothing for none."""
         return "" if version is None else str(self._registry.path(version))
@@ -127,7 +140,7 @@ class Local:
         *,
         explain: bool,
     ) -> bytes:
-        served = self._live.current if version is None else self._live.version(version)
+        served = self._current if version is None else self._live.version(version)
         options = PredictOptions(
             sent=media_type,
             wanted=media_type,
@@ -169,7 +182,7 @@ class Local:
 
     def card(self, version: str = "live") -> VersionCard:
         """Return what a version says about itself."""
-        served = self._live.current if version == "live" else self._live.version(version)
+        served = self._current if version == "live" else self._live.version(version)
         return records.card(served, self._live)
 
     def activate(self, version: str, *, note: str = "") -> LogLine:

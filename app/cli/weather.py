@@ -27,7 +27,7 @@ def season(
     """
     faults = Faults()
     days = {"season_start": season_start, "season_end": season_end}
-    given = {}
+    given: dict[str, Any] = {}
     for name, text in days.items():
         try:
             given[name] = None if text is None else day_of(text)

@@ -180,9 +180,9 @@ class Calls:
     def predict(
         self,
         *,
-        temperature: Number,
-        rainfall: Number,
-        humidity: Number,
+        temperature: Number | None = None,
+        rainfall: Number | None = None,
+        humidity: Number | None = None,
         region: str | None = None,
         level: float | None = None,
         explain: bool = False,
@@ -193,12 +193,13 @@ class Calls:
         """Predict one region's yields, tons.
 
         ``temperature`` in °F and ``rainfall`` in mm, unless the client has ``units`` of its own, ``humidity`` in %;
-        numbers of any kind, also NumPy's. ``level``: the share of harvests that an interval should cover, 0.95 if none
-        is given. ``explain`` adds what weather and region contribute. ``version``: the live one if none is given.
-        ``effects``: "none" predicts by the line that all regions have in common. ``exact``: intervals as wide as the
-        rows of training alone would have them, whatever the record of earlier ones says.
+        numbers of any kind, also NumPy's; what no crop of the model needs may be left out. ``level``: the share of
+        harvests that an interval should cover, 0.95 if none is given. ``explain`` adds what weather and region
+        contribute. ``version``: the live one if none is given. ``effects``: "none" predicts by the line that all
+        regions have in common. ``exact``: intervals as wide as the rows of training alone would have them, whatever the
+        record of earlier ones says.
         """
-        weather = {"temperature": temperature, "rainfall": rainfall, "humidity": humidity}
+        weather = given(temperature=temperature, rainfall=rainfall, humidity=humidity)
         asked = {"region": values.plain("region", region)} | {
             name: values.number(name, value) for name, value in weather.items()
         }
@@ -224,9 +225,9 @@ class Calls:
     def predict_columns(
         self,
         *,
-        temperature: Iterable[Number],
-        rainfall: Iterable[Number],
-        humidity: Iterable[Number],
+        temperature: Iterable[Number] | None = None,
+        rainfall: Iterable[Number] | None = None,
+        humidity: Iterable[Number] | None = None,
         region: Iterable[str | None] | None = None,
         level: float | None = None,
         explain: bool = False,
@@ -238,8 +239,7 @@ class Calls:
 
         A column is a list, an array of NumPy, a column of a DataFrame, or the like.
         """
-        given = {"temperature": temperature, "rainfall": rainfall, "humidity": humidity}
-        columns = given if region is None else given | {"region": region}
+        columns = given(temperature=temperature, rainfall=rainfall, humidity=humidity, region=region)
         asked = {name: values.column(name, column) for name, column in columns.items()}
         options = _options(self.units, level, version, effects, exact, explain=explain)
         return _predict(reading(PredictionColumns), asked, options)
@@ -416,6 +416,11 @@ def _source(table: TableContent) -> dict[str, str]:
     if isinstance(table, Path) and table.name.isprintable() and len(table.name) <= SOURCE_LENGTH:
         return {"source": table.name}
     return {}
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """Return those that were given: None is left out."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def key_problem(key: str) -> str | None:

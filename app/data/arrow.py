@@ -11,25 +11,26 @@ from numpy.typing import NDArray
 
 from app.data.columns import Header
 from app.data.naming import TEXT_COLUMNS, name_problem
-from app.data.tables import AS_IT_IS, NameCheck, Reading, Table, crops_of, within
+from app.data.tables import AS_IT_IS, NameCheck, Reading, Table, crops_of, missing_weather, within
 from app.errors import FieldError
 from app.faults import MAX_ERRORS, Faults
 from app.model.moments import Array
 from app.model.names import Names
 from app.model.units import STORED, Units
-from app.model.weather import FEATURE_NAMES, REGION_LENGTH, YIELD, Feature
+from app.model.weather import ALL, FEATURE_NAMES, NONE, REGION_LENGTH, YIELD, Feature, Needs
 
 
-def check_schema(schema: pa.Schema, *, texts: Sequence[str], numbers: Sequence[str], optional: Sequence[str]) -> None:
+def check_schema(schema: pa.Schema, *, texts: Sequence[str], numbers: Sequence[str], needs: Needs) -> None:
     """Check that there is each column once, of a fitting type, and no other.
+
+    ``needs``: the features that must be there; of the other columns none must.
 
     Raises:
         InvalidInput: a column is missing, doubled, unknown, or of another type.
     """
     faults = Faults()
-    for name in (*texts, *numbers):
-        if name not in schema.names and name not in optional:
-            faults.add(FieldError((name,), f"the column {name!r} is missing", "missing"))
+    for fault in missing_weather(Header(tuple(schema.names), tuple(schema.names)), needs):
+        faults.add(fault)
     for name, count in Counter(schema.names).items():
         if count > 1:
             faults.add(FieldError((name,), f"the column {name!r} appears twice", "doubled"))
@@ -87,6 +88,19 @@ class Columns:
                 yield FieldError((number, name), where + broken, "out_of_bounds")
             else:
                 yield FieldError((number, name), f"{where}{values[row]:g} is not finite", "not_finite")
+
+    def weather(self, units: Units = STORED) -> list[Array]:
+        """Return the column of each feature as it is stored, shape (n,); NaN in all rows where there is no such column.
+
+        ``units``: those that the columns are in.
+        """
+        given = [
+            self.numbers(feature.name, feature)
+            if feature.name in self._rows.schema.names
+            else np.full(len(self._rows), np.nan)
+            for feature in units.features
+        ]
+        return within(units.stored(given)) if units.named else given
 
     def names(self, name: str) -> Names:
         """Return a column of names; none where it is null, or there is no such column."""
@@ -150,7 +164,7 @@ def observations_of(
     read_name: Callable[[str], str] = str,
     reading: Reading = AS_IT_IS,
 ) -> Table:
-    """Return columns of region, season (optional), weather and yields as a table.
+    """Return columns of region, season (optional), weather (at least one) and yields as a table.
 
     ``first_row``: how many were sent before these. ``read_name``: makes a name of a cell's text. ``reading``: as
     `app.data.tables.parse_observations` takes it.
@@ -162,9 +176,9 @@ def observations_of(
     crops = crops_of(header, reading)
     used = [name for name in header.names if name in (*TEXT_COLUMNS, *FEATURE_NAMES, *crops)]
     rows = rows.rename_columns(list(header.names)).select(used)
-    check_schema(rows.schema, texts=TEXT_COLUMNS, numbers=(*FEATURE_NAMES, *crops), optional=TEXT_COLUMNS)
+    check_schema(rows.schema, texts=TEXT_COLUMNS, numbers=(*FEATURE_NAMES, *crops), needs=NONE)
     columns = Columns(rows, first_row)
-    weather = _weather(columns, reading.units.also(header.units))
+    weather = columns.weather(reading.units.also(header.units))
     yields = np.stack([columns.numbers(crop, YIELD, optional=True) for crop in crops])
     regions, seasons = (_stripped(columns.names(name), read_name) for name in TEXT_COLUMNS)
     for column, names in zip(TEXT_COLUMNS, (regions, seasons), strict=True):
@@ -173,21 +187,22 @@ def observations_of(
     return Table(regions, seasons, np.stack(weather).T, crops, yields.T).reporting()
 
 
-def _weather(columns: Columns, units: Units) -> list[Array]:
-    """Return the columns of weather as they are stored."""
-    given = [columns.numbers(feature.name, feature) for feature in units.features]
-    return within(units.stored(given)) if units.named else given
-
-
-def regions_of(rows: pa.Table | pa.RecordBatch, read_name: Callable[[str], str] = str, units: Units = STORED) -> Table:
+def regions_of(
+    rows: pa.Table | pa.RecordBatch,
+    read_name: Callable[[str], str] = str,
+    units: Units = STORED,
+    needs: Needs = ALL,
+) -> Table:
     """Return columns of region (optional) and weather as a table without crops.
+
+    ``needs``: the features that must be there.
 
     Raises:
         MalformedInput, InvalidInput: a column or a value is wrong.
     """
-    check_schema(rows.schema, texts=TEXT_COLUMNS[:1], numbers=FEATURE_NAMES, optional=TEXT_COLUMNS)
+    check_schema(rows.schema, texts=TEXT_COLUMNS[:1], numbers=FEATURE_NAMES, needs=needs)
     columns = Columns(rows)
-    weather = _weather(columns, units)
+    weather = columns.weather(units)
     regions = _stripped(columns.names("region"), read_name)
     columns.raise_faults()
     nothing = (None,) * len(regions)

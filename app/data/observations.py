@@ -77,13 +77,16 @@ _ENTRIES = [BATCHES.c[name] for name in (*stored.CHECKED_ENTRY, "checksum")]
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One stored row; ``yields`` in tons by crop. ``cursor`` is where the page after it starts."""
+    """One stored row; ``weather``: None for a feature that it has no value of; ``yields`` in tons by crop.
+
+    ``cursor`` is where the page after it starts.
+    """
 
     batch: str
     row: int
     region: str | None
     season: str | None
-    weather: tuple[float, ...]
+    weather: tuple[float | None, ...]
     yields: dict[str, float]
     withdrawn: bool
     cursor: str
@@ -99,7 +102,7 @@ class KeptAnswer:
 
 @dataclass(frozen=True, slots=True)
 class RegionMean:
-    """The mean weather of a region's ``rows``, shape (3,)."""
+    """The mean weather of a region's ``rows``, shape (3,), of those that have a value; NaN where none has."""
 
     rows: int
     weather: Array
@@ -494,7 +497,8 @@ def _faults(look: Any) -> Iterator[str]:
 
 def _rows(table: Table, batch: str, sequence: int | None) -> Iterator[dict[str, Any]]:
     columns = zip(table.regions, table.seasons, table.weather.tolist(), table.yields.tolist(), strict=True)
-    for number, (region, season, weather, yields) in enumerate(columns):
+    for number, (region, season, known, yields) in enumerate(columns):
+        weather = [value if value == value else None for value in known]  # noqa: PLR0124 - NaN is no value
         reported = {crop: tons for crop, tons in zip(table.crops, yields, strict=True) if tons == tons}  # noqa: PLR0124 - NaN is not reported
         row = {"row": number, "region": region, "season": season, **dict(zip(FEATURE_NAMES, weather, strict=True))}
         row["yields"] = json.dumps(reported, ensure_ascii=False)

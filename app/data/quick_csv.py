@@ -76,7 +76,7 @@ def _asked(rows: "pa.Table", head: "_Head", reading: Reading) -> Asked:
     tables.check_region_is_named(head.columns)
     units = reading.units.also(head.columns.units)
     used = [name for name in head.columns.names if name in ("region", *FEATURE_NAMES)]
-    table = regions_of(rows.select(used), read_cell, units)
+    table = regions_of(rows.select(used), read_cell, units, reading.needs)
     given = dict(zip(FEATURE_NAMES, units.given(list(table.weather.T)), strict=True))
     columns: dict[str, Array | Sequence[str | None]] = {}
     for sent, name in zip(head.columns.sent, head.columns.names, strict=True):

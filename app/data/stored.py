@@ -70,7 +70,7 @@ OBSERVATIONS = sql.Table(
     sql.Column("row", sql.Integer, primary_key=True),
     sql.Column("region", sql.Text),
     sql.Column("season", sql.Text),
-    *(sql.Column(name, sql.Double, nullable=False) for name in FEATURE_NAMES),
+    *(sql.Column(name, sql.Double) for name in FEATURE_NAMES),
     sql.Column("yields", sql.Text, nullable=False),
     sql.Column("checksum", sql.String(16)),
 )
@@ -261,6 +261,32 @@ def _to_5(connection: Connection) -> None:
             connection.execute(sql.update(BATCHES).where(BATCHES.c.sequence == batch.sequence).values(checksum=told))
 
 
+def _to_6(connection: Connection) -> None:
+    """Let rows lack a feature. SQLite cannot change a column: there, the table is made anew, and its rows copied.
+
+    What others have put on it (views, indexes, triggers) stays, and so do rows whose batch is gone: they are damage,
+    which is told, and no reason to refuse all the others.
+    """
+    if connection.dialect.name != "sqlite":
+        for name in FEATURE_NAMES:
+            connection.execute(sql.text(f"ALTER TABLE {OBSERVATIONS.name} ALTER COLUMN {name} DROP NOT NULL"))
+        return
+    columns = ", ".join(f'"{column.name}"' for column in OBSERVATIONS.c)
+    before = f"{OBSERVATIONS.name}_of_5"
+    connection.execute(sql.text("PRAGMA defer_foreign_keys = ON"))  # until the transaction ends
+    query = "SELECT sql FROM sqlite_master WHERE tbl_name = :name AND type IN ('index', 'trigger') AND sql IS NOT NULL"
+    others = connection.execute(sql.text(query), {"name": OBSERVATIONS.name}).scalars().all()
+    connection.execute(sql.text("PRAGMA legacy_alter_table = ON"))  # or views would follow the old table
+    connection.execute(sql.text(f"ALTER TABLE {OBSERVATIONS.name} RENAME TO {before}"))
+    connection.execute(sql.text("PRAGMA legacy_alter_table = OFF"))
+    OBSERVATIONS.create(connection)
+    copy = f"INSERT INTO {OBSERVATIONS.name} ({columns}) SELECT {columns} FROM {before}"  # noqa: S608 - names of ours
+    connection.execute(sql.text(copy))
+    connection.execute(sql.text(f"DROP TABLE {before}"))
+    for statement in others:
+        connection.exec_driver_sql(statement)
+
+
 def _cells_of_rows(connection: Connection, batch: Any) -> dict[str, Cells] | None:
     """Return the cells of a batch's stored rows by crop, None where they are not stored, or one is damaged."""
     rows: list[Any] = []
@@ -280,7 +306,7 @@ def table_of(rows: Sequence[Any]) -> Table:
     return Table(
         [row.region for row in rows],
         [row.season for row in rows],
-        np.array([[getattr(row, feature) for feature in FEATURE_NAMES] for row in rows]),
+        np.array([[getattr(row, feature) for feature in FEATURE_NAMES] for row in rows], dtype=np.float64),
         crops,
         np.array([[reported.get(crop, np.nan) for crop in crops] for reported in yields]),
     )
@@ -338,5 +364,5 @@ def _add_columns(connection: Connection, table: sql.Table, *names: str) -> None:
         connection.execute(sql.text(f"ALTER TABLE {table.name} ADD COLUMN {name} {kind}"))
 
 
-STEPS: dict[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5}
+STEPS: dict[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5, 6: _to_6}
 """By the format that a step leads to."""

@@ -21,7 +21,18 @@ from app.errors import FieldError, InvalidInput, MalformedInput, TooLarge
 from app.faults import Faults
 from app.model.moments import Array
 from app.model.units import STORED, UNITS, Units
-from app.model.weather import FEATURE_NAMES, REGION_LENGTH, WEATHER, YIELD, Feature
+from app.model.weather import (
+    ALL,
+    FEATURE_NAMES,
+    LEAST,
+    NONE,
+    REGION_LENGTH,
+    WEATHER,
+    YIELD,
+    Feature,
+    Needs,
+    why_needed,
+)
 
 Mask = NDArray[np.bool_]
 NameCheck = Callable[[str], str | None]
@@ -53,11 +64,12 @@ class Reading:
     """How a table is to be read.
 
     ``units``: of its weather, where its header does not say. ``crops``: the columns that hold yields; None: all that
-    are nothing else.
+    are nothing else. ``needs``: the features that must be there, of a table to predict for.
     """
 
     units: Units = STORED
     crops: tuple[str, ...] | None = None
+    needs: Needs = field(default_factory=lambda: ALL)
 
 
 AS_IT_IS = Reading()
@@ -67,8 +79,8 @@ AS_IT_IS = Reading()
 class Table:
     """n observations or regions.
 
-    ``regions`` and ``seasons``: None where unnamed. ``weather``: shape (n, 3), in the order and units of WEATHER.
-    ``yields``: shape (n, crops), tons, NaN where a crop is not reported.
+    ``regions`` and ``seasons``: None where unnamed. ``weather``: shape (n, 3), in the order and units of WEATHER; NaN
+    in all rows of a column that is absent. ``yields``: shape (n, crops), tons, NaN where a crop is not reported.
     """
 
     regions: Sequence[str | None]
@@ -81,6 +93,13 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.weather)
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The features that there is no column of."""
+        return tuple(
+            name for name, first in zip(FEATURE_NAMES, self.weather[:1].T, strict=True) if np.isnan(first).any()
+        )
 
     def reporting(self) -> "Table":
         """Return the rows that report a yield."""
@@ -126,11 +145,13 @@ class Asked:
 
 
 def parse_observations(content: bytes, max_rows: int | None = None, reading: Reading = AS_IT_IS) -> Table:
-    """Parse CSV with region and season (optional), the weather columns, and one column per crop (empty: not reported).
+    """Parse CSV with region and season (optional), weather, and one column per crop (empty: not reported).
+
+    There is a column of weather at least; of the others none needs to be there.
 
     Raises:
         MalformedInput: not text, not CSV, empty, or infinity in a number.
-        InvalidInput: a column missing, doubled or badly named; text in a number; a value out of bounds; no crop column.
+        InvalidInput: a column doubled or badly named; text in a number; a value out of bounds; no crop, or no weather.
         TooLarge: more than ``max_rows`` rows.
     """
     return observations_of(Sheet.of_csv(content, max_rows), reading)
@@ -159,7 +180,7 @@ def parse_part(
 def part_of(sheet: "Sheet", reading: Reading) -> Table:
     """Return a part's rows as `parse_part` does."""
     crops = crops_of(sheet.header, reading)
-    weather = _weather(sheet, reading.units.also(sheet.header.units))
+    weather = _weather(sheet, reading.units.also(sheet.header.units), NONE)
     yields = np.column_stack([sheet.numbers(crop, YIELD, optional=True) for crop in crops])
     regions, seasons = (sheet.names(name, name_problem) for name in TEXT_COLUMNS)
     sheet.faults.raise_if_any()
@@ -264,10 +285,10 @@ def asked_of(sheet: "Sheet", reading: Reading) -> Asked:
     header = sheet.header
     check_region_is_named(header)
     units = reading.units.also(header.units)
-    weather = _weather(sheet, units)
+    weather = _weather(sheet, units, reading.needs)
     regions = sheet.names("region", _echoed)
     sheet.faults.raise_if_any()
-    given = dict(zip(FEATURE_NAMES, units.given(list(weather.T)) if units.named else weather.T, strict=True))
+    given = dict(zip(FEATURE_NAMES, units.given(list(weather.T)), strict=True))
     columns: dict[str, Array | Sequence[str | None]] = {}
     for sent, name in zip(header.sent, header.names, strict=True):
         if name in given:
@@ -335,12 +356,24 @@ def _name_fault(name: str, problem_of: NameCheck) -> tuple[str, str] | None:
     return ("invalid", problem) if problem else None
 
 
-def _weather(sheet: "Sheet", units: Units) -> Array:
-    """Return the columns of weather as they are stored, shape (n, 3)."""
-    for fault in sheet.header.missing(FEATURE_NAMES):
+def missing_weather(header: Header, needs: Needs) -> Iterator[FieldError]:
+    """Yield what is missing of the features that a table must have; of a table to learn from at least one."""
+    for fault in header.missing(needs):
+        yield FieldError(fault.loc, fault.message + why_needed(needs[str(fault.loc[0])]), fault.code)
+    if not needs and not set(FEATURE_NAMES) & set(header.names):
+        yield FieldError((), f"no column of weather: {LEAST}; the table has {header.listed()}", "missing")
+
+
+def _weather(sheet: "Sheet", units: Units, needs: Needs) -> Array:
+    """Return the columns of weather as they are stored, shape (n, 3); NaN in all rows where there is no such column."""
+    for fault in missing_weather(sheet.header, needs):
         sheet.faults.add(fault)
     sheet.faults.raise_if_any()
-    given = [sheet.numbers(feature.name, feature, optional=False) for feature in units.features]
+    absent = np.full(len(sheet.rows), np.nan)
+    given = [
+        sheet.numbers(feature.name, feature, optional=False) if feature.name in sheet.header.names else absent
+        for feature in units.features
+    ]
     return np.column_stack(within(units.stored(given)) if units.named else given)
 
 

@@ -30,7 +30,8 @@ class Cells:
     ``region`` and ``season``: each cell's, as a number into the names, -1 for none, shape (m,). ``count``: its rows,
     shape (m,). ``mean``: their mean, in the columns' own units, shape (m, k). ``within``: shape (2, k, k), the
     triangular factors of the rows' co-moments about the means of their cells: of rows that name a region, and of those
-    that name none, of which a cell holds those of many regions.
+    that name none, of which a cell holds those of many regions. ``lacking``: how many rows have no value in a column,
+    shape (k,); where any has none, the column is absent, and zero in ``mean`` and ``within``.
     """
 
     regions: Sequence[str]
@@ -40,16 +41,21 @@ class Cells:
     count: Array
     mean: Array
     within: Array
+    lacking: Array
 
     @classmethod
     def of(cls, regions: Names, seasons: Names, rows: Array) -> Self:
-        """Put ``rows``, shape (n, k), together.
+        """Put ``rows``, shape (n, k), together; a column with a NaN in it is absent.
 
         Raises:
             OverflowError: the squares of the values leave float64.
         """
         nothing = np.zeros((2, rows.shape[1], rows.shape[1]))
-        single = cls(regions.names, seasons.names, regions.codes, seasons.codes, np.ones(len(rows)), rows, nothing)
+        lacking = np.isnan(rows).sum(axis=0).astype(np.float64)
+        if lacking.any():
+            rows = np.where(lacking, 0.0, rows)
+        names = (regions.names, seasons.names, regions.codes, seasons.codes)
+        single = cls(*names, np.ones(len(rows)), rows, nothing, lacking)
         return single._put_together()
 
     @classmethod
@@ -60,14 +66,20 @@ class Cells:
             return present[0]
         regions, region = _together([(part.regions, part.region) for part in present])
         seasons, season = _together([(part.seasons, part.season) for part in present])
+        lacking = np.sum([part.lacking for part in present], axis=0)
+        mean = np.concatenate([part.mean for part in present])
+        within = [np.concatenate([part.within[side] for part in present]) for side in (0, 1)]
+        if lacking.any():
+            mean, *within = (np.where(lacking, 0.0, each) for each in (mean, *within))
         joined = cls(
             regions,
             seasons,
             region,
             season,
             np.concatenate([part.count for part in present]),
-            np.concatenate([part.mean for part in present]),
-            np.stack([triangle(np.concatenate([part.within[side] for part in present])) for side in (0, 1)]),
+            mean,
+            np.stack([triangle(each) for each in within]),
+            lacking,
         )
         return joined._put_together()
 
@@ -89,6 +101,7 @@ class Cells:
             np.bincount(place, self.count).astype(np.float64),
             mean,
             np.stack(within),
+            self.lacking,
         )
 
     def named(self) -> Self:
@@ -105,6 +118,7 @@ class Cells:
             self.count[named],
             self.mean[named],
             within,
+            self.lacking,
         )
 
     def in_one_region(self) -> Self:
@@ -139,6 +153,9 @@ class Cells:
         ``present``: each part's season, as a number into the names, shape (m,). ``crop``: the column of the yield.
         """
         of = [part.of_columns([*range(FEATURES), crop]) for part in parts]
+        lacking = np.sum([np.where(part.absent, float(part.count), 0.0) for part in of], axis=0)
+        if lacking.any():
+            of = [part.lacking(lacking > 0) for part in of]
         within = triangle(np.concatenate([part.factor for part in of]))
         return cls(
             regions,
@@ -148,6 +165,7 @@ class Cells:
             np.array([part.count for part in of], dtype=np.float64),
             np.stack([part.mean for part in of]),
             np.stack([np.zeros_like(within), within]),
+            lacking,
         )
 
     def to_arrays(self, prefix: str) -> dict[str, NDArray[np.generic]]:
@@ -158,6 +176,7 @@ class Cells:
             f"{prefix}count": self.count,
             f"{prefix}mean": np.ascontiguousarray(self.mean),
             f"{prefix}within": self.within,
+            **({f"{prefix}lacking": self.lacking} if self.lacking.any() else {}),
         }
 
     @classmethod
@@ -175,11 +194,14 @@ class Cells:
             np.asarray(arrays[prefix + name], dtype=np.float64) for name in ("count", "mean", "within")
         )
         columns = mean.shape[1]
+        lacking = np.asarray(arrays.get(prefix + "lacking", np.zeros(columns)), dtype=np.float64)
         if not len(region) == len(season) == len(count) == len(mean) or within.shape != (2, columns, columns):
+            raise ValueError("the arrays of the cells do not belong together")
+        if lacking.shape != (columns,):
             raise ValueError("the arrays of the cells do not belong together")
         if region.max(initial=-1) >= len(regions) or season.max(initial=-1) >= len(seasons):
             raise ValueError("a cell has a name that is not there")
-        return cls(regions, seasons, region, season, count, mean, within)
+        return cls(regions, seasons, region, season, count, mean, within, lacking)
 
 
 def centred(place: NDArray[np.integer], groups: int, count: Array, rows: Array) -> tuple[Array, Array]:

@@ -17,7 +17,8 @@ GROUP = 64
 class Design(NamedTuple):
     """The standardised features: ``matrix`` A, shape (k - 1, k - 1), with AᵀA = their correlation matrix.
 
-    ``scale``, shape (k - 1,), holds standard deviations, and 1 for a constant column, whose column of A is zero.
+    ``scale``, shape (k - 1,), holds standard deviations, and 1 for a constant or an absent column, whose column of A is
+    zero.
     ``rank``: how many directions they span.
     """
 
@@ -84,13 +85,16 @@ def _largest(values: Array, most: int) -> NDArray[np.intp]:
 
 
 def undetermined(moments: Moments) -> tuple[list[int], list[int]]:
-    """Return which features are constant, and which of the others depend linearly on each other, as column numbers."""
+    """Return which features are constant, and which of the others depend linearly on each other, as column numbers.
+
+    Those that are absent are neither.
+    """
     matrix = design(moments).matrix
-    constant = np.flatnonzero(moments.constant[:-1]).tolist()
+    constant = np.flatnonzero(moments.constant[:-1] & ~moments.absent[:-1]).tolist()
     _, singular, directions = np.linalg.svd(matrix)
     null = directions[singular <= RANK_TOLERANCE * max(singular.max(initial=0.0), 1.0)]
     involved = np.flatnonzero((np.abs(null) > _INVOLVED).any(axis=0)).tolist()
-    return constant, [column for column in involved if column not in constant]
+    return constant, [column for column in involved if not moments.constant[column]]
 
 
 _INVOLVED = 1e-6
@@ -100,10 +104,11 @@ _INVOLVED = 1e-6
 def condition_number(moments: Moments) -> float | None:
     """Return the largest over the smallest singular value of the standardised features.
 
-    None where they are dependent.
+    None where they are dependent. Those that are absent are not looked at.
     """
     matrix, _, rank = design(moments)
-    if rank < len(matrix):
+    kept = ~moments.absent[:-1]
+    if rank < np.count_nonzero(kept) or not rank:
         return None
-    singular = np.linalg.svd(matrix, compute_uv=False)
+    singular = np.linalg.svd(matrix if kept.all() else matrix[:, kept], compute_uv=False)
     return float(singular.max() / singular.min())

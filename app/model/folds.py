@@ -44,9 +44,14 @@ def _fold_of_name(name: str) -> int:
 
 
 def hashes(weather: Array) -> NDArray[np.uint64]:
-    """Mix the bits of each row's numbers, shape (n, k): steps are those of SplitMix64 (Steele, Lea and Flood 2014)."""
+    """Mix the bits of each row's numbers, shape (n, k): steps are those of SplitMix64 (Steele, Lea and Flood 2014).
+
+    A column without any value (NaN) has no part in it.
+    """
     mixed = np.zeros(len(weather), dtype=np.uint64)
     for column in weather.T:
+        if np.isnan(column).all():
+            continue
         mixed ^= (column + 0.0).view(np.uint64)  # + 0.0: -0 and 0 are one number
         mixed *= np.uint64(0xBF58476D1CE4E5B9)
         mixed ^= mixed >> np.uint64(31)
@@ -63,7 +68,7 @@ def _folds_of_weather(weather: Array) -> NDArray[np.uint8]:
 class FoldedMoments:
     """Moments of one crop's rows, fold by fold, and the frontier.
 
-    The features of their outermost rows, shape (m, k - 1).
+    The features of their outermost rows, shape (m, k - 1); 0 in a column that is absent.
     """
 
     folds: tuple[Moments, ...]
@@ -83,7 +88,9 @@ class FoldedMoments:
         joint = [Moments.of(columns[:, start:end].T) for start, end in pairwise([0, *ends])]
         weather = range(features.shape[1])
         crops = [[part.of_columns([*weather, crop]) for part in joint] for crop in range(len(weather), len(columns))]
-        frontier = outermost(features, Moments.merge(crops[0], len(weather) + 1), FRONTIER)
+        total = Moments.merge(crops[0], len(weather) + 1)
+        known = np.where(total.absent[:-1], 0.0, features) if total.absent.any() else features
+        frontier = outermost(known, total, FRONTIER)
         return [cls(tuple(folds), frontier) for folds in crops]
 
     @classmethod
@@ -91,8 +98,13 @@ class FoldedMoments:
         """Merge those of disjoint sets of rows; at least one part."""
         present = list(parts)
         columns = present[0].folds[0].columns
-        folds = tuple(Moments.merge((part.folds[number] for part in present), columns) for number in range(FOLDS))
-        return cls(folds, np.concatenate([part.frontier for part in present]))
+        folds = [Moments.merge((part.folds[number] for part in present), columns) for number in range(FOLDS)]
+        frontier = np.concatenate([part.frontier for part in present])
+        absent = np.logical_or.reduce([fold.absent for fold in folds])
+        if absent.any():  # what some rows lack is left out of all folds: each is predicted by a fit on the others
+            folds = [fold.lacking(absent) for fold in folds]
+            frontier = np.where(absent[:-1], 0.0, frontier)
+        return cls(tuple(folds), frontier)
 
     def trimmed(self) -> Self:
         """Keep only the outermost rows of the frontier."""
@@ -110,6 +122,7 @@ class FoldedMoments:
             mine.count == theirs.count
             and np.array_equal(mine.mean[:-1], theirs.mean[:-1])
             and np.array_equal(mine.factor[:-1, :-1], theirs.factor[:-1, :-1])
+            and np.array_equal(mine.absent, theirs.absent)
             and np.array_equal(self.frontier, other.frontier)
         )
 

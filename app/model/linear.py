@@ -41,7 +41,7 @@ class Spread:
     ``rows``: how many. ``center``, ``minimum``, ``maximum``, ``deviations`` (standard, divisor
     n): per feature, in its unit. ``whitener``: T with |T(x -
     x̄)|² = (x - x̄)ᵀ S⁻¹ (x - x̄). ``largest_leverage``: the largest of the training rows. ``rank``: the directions
-    they span.
+    they span. Of a feature that is absent from the rows all values are inside (-inf to +inf), and its center is 0.
     """
 
     rows: int
@@ -61,13 +61,43 @@ class Spread:
         return cls(
             total.count,
             tuple(total.mean[:-1].tolist()),
-            tuple(total.minimum[:-1].tolist()),
-            tuple(total.maximum[:-1].tolist()),
+            tuple(np.where(total.absent, -np.inf, total.minimum)[:-1].tolist()),
+            tuple(np.where(total.absent, np.inf, total.maximum)[:-1].tolist()),
             tuple(np.where(total.constant, 0.0, total.deviations)[:-1].tolist()),
             tuple(map(tuple, whitener(total).tolist())),
             float(leverages(folded.frontier, total).max()),
             rank,
         )
+
+    @property
+    def absent(self) -> tuple[bool, ...]:
+        """Which features are absent from the rows."""
+        return tuple(math.isinf(low) for low in self.minimum)
+
+    @property
+    def needed(self) -> tuple[bool, ...]:
+        """Which features a prediction cannot be made without: those that the rows have different values of."""
+        return tuple(
+            low < high and not absent for low, high, absent in zip(self.minimum, self.maximum, self.absent, strict=True)
+        )
+
+    def filled(self, weather: Sequence[Number]) -> Sequence[Number]:
+        """Return the weather with a value for each feature that has none (NaN, of many regions in all of them).
+
+        It is the one of all the rows, and 0 of a feature that is absent from them.
+        """
+        if not any(map(_is_nothing, weather)):
+            return weather
+        pairs = zip(weather, self.constants, strict=True)
+        return [_constant(value, known) if _is_nothing(value) else value for value, known in pairs]
+
+    @property
+    def constants(self) -> tuple[float, ...]:
+        """The value that all rows have of each feature that is not needed; 0 of one that is absent.
+
+        Not the center, which may be beside it by its last digit.
+        """
+        return tuple(0.0 if absent else low for low, absent in zip(self.minimum, self.absent, strict=True))
 
     def leverage(self, weather: Sequence[Number]) -> Number:
         """Return h(x) = 1/n + (x - x̄)ᵀ S⁻¹ (x - x̄).
@@ -78,6 +108,16 @@ class Spread:
         squares = [along * along for along in (_product(row, away) for row in self.whitener)]
         # added from the left: the order is part of the result
         return 1.0 / self.rows + functools.reduce(operator.add, squares)
+
+
+def _is_nothing(value: Any) -> bool:
+    """Say whether a number, or the first one of an array, is NaN."""
+    first = value if not isinstance(value, np.ndarray) else value[0] if len(value) else 0.0
+    return bool(first != first)  # noqa: PLR0124 - NaN is not the same as itself
+
+
+def _constant(like: Any, value: float) -> Any:
+    return np.full_like(like, value) if isinstance(like, np.ndarray) else value
 
 
 def clipped(tons: Array) -> Array:
@@ -248,11 +288,12 @@ class CropModel:
     def contributions(self, weather: Sequence[Any], place: Place | None = None) -> dict[str, Any]:
         """Return weight · (value - its training mean) by feature, and what the region adds, tons.
 
-        Added to ``baseline`` they are the prediction.
+        Added to ``baseline`` they are the prediction. A feature that is absent from training contributes nothing.
         """
         weights = self.weights if self.effects is None else self.effects.weights.tolist()
-        triples = zip(FEATURE_NAMES, weights, weather, self.spread.center, strict=True)
-        parts = {name: weight * (value - middle) for name, weight, value, middle in triples}
+        weather = self.spread.filled(weather)
+        columns = zip(FEATURE_NAMES, weights, weather, self.spread.center, self.spread.absent, strict=True)
+        parts = {name: weight * (value - middle) for name, weight, value, middle, absent in columns if not absent}
         if self.effects is not None and self.effects.by_region:
             parts["region"] = self.effects.offset[place]
         return parts
@@ -262,8 +303,9 @@ class CropModel:
         """Standard errors of the intercept and of each weight, s · √((XᵀX)⁻¹ⱼⱼ) with a column of ones in X.
 
         In the coefficients' units; None without degrees of freedom, or where the rows do not determine every weight.
+        That of a feature that is absent from them is 0, as its weight is.
         """
-        if self.residual_sd is None or self.spread.rank < len(self.weights):
+        if self.residual_sd is None or self.spread.rank < len(self.weights) - sum(self.spread.absent):
             return None
         inverse_root = np.array(self.spread.whitener)
         center = inverse_root @ np.array(self.spread.center)
@@ -388,9 +430,21 @@ class LinearModel:
         return tuple(dict.fromkeys(crop.spread for crop in self.crops))
 
     @cached_property
+    def needed_by(self) -> dict[str, tuple[str, ...]]:
+        """Which crops cannot be predicted without a feature, by its name; none of a feature that none needs."""
+        needing = (
+            tuple(crop.crop for crop in self.crops if crop.spread.needed[number])
+            for number in range(len(FEATURE_NAMES))
+        )
+        return {name: crops for name, crops in zip(FEATURE_NAMES, needing, strict=True) if crops}
+
+    @cached_property
     def widest_spread(self) -> Spread:
-        """The spread of the crop that the most rows report: what weather asked about is compared with."""
-        return max(self.spreads, key=lambda spread: spread.rows)
+        """The spread of the crop that the most rows report, of those that know the most features.
+
+        It is what weather asked about is compared with.
+        """
+        return max(self.spreads, key=lambda spread: (-sum(spread.absent), spread.rows))
 
     def prepare(self, level: float) -> None:
         """Compute what all intervals of ``level`` need, so that the first prediction does not wait for it."""
@@ -398,17 +452,23 @@ class LinearModel:
             crop.scale(level) if crop.effects is None else crop.scales(level)
 
     def yields(self, weather: Sequence[Array], level: float, regions: Sequence[str | None] = ()) -> "Yields":
-        """Predict for n regions: ``weather`` holds one array, shape (n,), per feature; ``regions`` their names."""
-        leverage = {spread: spread.leverage(weather) for spread in self.spreads}
+        """Predict for n regions: ``weather`` holds one array, shape (n,), per feature; ``regions`` their names.
+
+        A feature that no crop needs may be NaN for all of them.
+        """
+        filled = {spread: spread.filled(weather) for spread in self.spreads}
+        leverage = {spread: spread.leverage(values) for spread, values in filled.items()}
         outside = np.zeros(len(weather[0]), dtype=np.bool_)
         for spread, values in leverage.items():
             outside |= values > spread.largest_leverage * (1.0 + LEVERAGE_SLACK)
-            for value, low, high in zip(weather, spread.minimum, spread.maximum, strict=True):
+            for value, low, high in zip(filled[spread], spread.minimum, spread.maximum, strict=True):
                 if value.min() < low or value.max() > high:  # of most grids no value is
                     outside |= (value < low) | (value > high)
         places = self.places(regions or (None,) * len(outside)) if self.has_effects else None
         widths = {spread: np.sqrt(1.0 + values) for spread, values in leverage.items()}
-        found = {crop.crop: crop.predicted(weather, widths[crop.spread], places, level) for crop in self.crops}
+        found = {
+            crop.crop: crop.predicted(filled[crop.spread], widths[crop.spread], places, level) for crop in self.crops
+        }
         tons = {crop: middle for crop, (middle, _) in found.items()}
         margins = {crop: margin for crop, (_, margin) in found.items()}
         return Yields(leverage, tons, margins, outside, level, regions, places)

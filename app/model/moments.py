@@ -4,6 +4,9 @@ A row is z = (features, yield), k numbers with the yield last. The moments of n 
 the centred co-moment matrix S = Σ (z - z̄)(z - z̄)ᵀ, which is held as its triangular factor F with FᵀF = S. The
 factor keeps twice the digits: forming S squares the condition number (on NIST's Wampler1, S in float64 leaves six right
 digits of the coefficients, F leaves ten). Moments of disjoint sets merge into the moments of their union.
+
+A column that some row has no value in (NaN) is absent: nothing can be said of it for all the rows. It is left out, and
+the other columns' moments are those of rows without it.
 """
 
 from collections.abc import Iterable
@@ -34,7 +37,7 @@ class Moments:
 
     ``mean``, ``minimum``, ``maximum``: shape (k,). ``factor``: shape (k, k), upper triangular with a diagonal >= 0,
     ``factor.T @ factor`` is the centred co-moment matrix. With no rows, mean and factor are zero and the range is empty
-    (minimum +inf, maximum -inf).
+    (minimum +inf, maximum -inf); so are those of an absent column.
     """
 
     count: int
@@ -52,6 +55,8 @@ class Moments:
     @classmethod
     def of(cls, rows: Array) -> Self:
         """Compute the moments of ``rows``, shape (n, k), in two passes over blocks that fit the cache.
+
+        A column with a NaN in it is absent.
 
         Raises:
             OverflowError: the squares of the values leave float64.
@@ -71,6 +76,9 @@ class Moments:
         columns, ones = room[:-1], room[-1]
         np.copyto(columns, rows.T)
         minimum, maximum = columns.min(axis=1), columns.max(axis=1)
+        if np.isnan(minimum).any():
+            kept = np.flatnonzero(~np.isnan(minimum)).tolist()
+            return cls.of(rows[:, kept])._among(kept, rows.shape[1])  # noqa: SLF001 - of the same class
         mean = columns @ ones / len(rows)
         np.subtract(columns, mean[:, None], out=columns)
         factor = _triangle_of_many(room) if len(rows) >= MANY else None
@@ -97,6 +105,10 @@ class Moments:
             return cls.empty(columns)
         if len(present) == 1:
             return present[0]
+        absent = np.logical_or.reduce([part.minimum > part.maximum for part in present])
+        if absent.any():
+            kept = np.flatnonzero(~absent).tolist()
+            return cls.merge((part.of_columns(kept) for part in present), len(kept))._among(kept, columns)  # noqa: SLF001
         counts = np.array([part.count for part in present], dtype=np.float64)
         means = np.stack([part.mean for part in present])
         total = sum(part.count for part in present)
@@ -118,6 +130,27 @@ class Moments:
         factor = triangle(self.factor[:, numbers])
         return type(self)(self.count, self.mean[numbers], factor, self.minimum[numbers], self.maximum[numbers])
 
+    def _among(self, numbers: list[int], columns: int) -> Self:
+        """Return the moments of more columns: these have the ``numbers``, the others are absent."""
+        whole = type(self).empty(columns)
+        for mine, theirs in ((self.mean, whole.mean), (self.minimum, whole.minimum), (self.maximum, whole.maximum)):
+            theirs[numbers] = mine
+        whole.factor[np.ix_(numbers, numbers)] = self.factor
+        return type(self)(self.count, whole.mean, whole.factor, whole.minimum, whole.maximum)
+
+    def lacking(self, absent: NDArray[np.bool_]) -> Self:
+        """Return the same with more columns left out; ``absent``: which, shape (k,)."""
+        missing = absent | self.absent
+        if not self.count or np.array_equal(missing, self.absent):
+            return self
+        kept = np.flatnonzero(~missing).tolist()
+        return self.of_columns(kept)._among(kept, self.columns)  # noqa: SLF001 - of the same class
+
+    @property
+    def absent(self) -> NDArray[np.bool_]:
+        """Which columns some row has no value in, shape (k,)."""
+        return (self.minimum > self.maximum) & (self.count > 0)
+
     @property
     def columns(self) -> int:
         """How many columns a row has, the yield included."""
@@ -135,7 +168,7 @@ class Moments:
 
     @property
     def constant(self) -> NDArray[np.bool_]:
-        """Which columns have one value only, shape (k,)."""
+        """Which columns have one value only, or are absent, shape (k,)."""
         return ~(self.maximum > self.minimum)
 
     def squared_error(self, weights: Array, intercept: float) -> float:

@@ -19,7 +19,7 @@ from app.model.folds import FOLDS, FoldedMoments
 from app.model.linear import CropModel, LinearModel
 from app.model.moments import Array, Moments
 from app.model.rounding import new_rows, rounded
-from app.model.slips import slips
+from app.model.slips import as_known, lacked, slips
 from app.model.worth import Worth
 
 CONFIDENCE = 0.99
@@ -231,20 +231,45 @@ def _judge_known(
     recorded: float | None,
     sent: int | None,
 ) -> CropVerdict:
-    line = np.array(known.weights), known.intercept
-    news, olds = _compare(all_rows, new, line), _compare(all_rows, old, line)
-    checks = [_check_new(known, news, recorded, sent), _check_old(known, olds, recorded)]
+    news, olds = _compare(all_rows, new, known), _compare(all_rows, old, known)
+    missing = lacked(known, new.total) if new is not None else []
+    on_new = (
+        _check_unasked(known, news, recorded, missing, sent) if missing else _check_new(known, news, recorded, sent)
+    )
+    checks = [on_new, _check_old(known, olds, recorded)]
     said = [check for check in checks if check is not None]
     passed = tuple(sentence for good, sentence in said if good)
     return CropVerdict(news, olds, passed, tuple(sentence for good, sentence in said if not good))
 
 
-def _compare(all_rows: FoldedMoments, rows: FoldedMoments | None, line: tuple[Array, float]) -> Comparison:
+def _compare(all_rows: FoldedMoments, rows: FoldedMoments | None, known: CropModel) -> Comparison:
     if rows is None or not rows.total.count:
         return Comparison(None, None)
-    total = rows.total
-    current = Rmse(total.count, math.sqrt(total.squared_error(*line) / total.count))
-    return Comparison(out_of_fold(all_rows, rows), current)
+    candidate, current = out_of_fold(all_rows, rows), None
+    if not lacked(known, rows.total):  # without a feature that it needs it cannot be asked
+        total = as_known(known, rows.total)
+        error = total.squared_error(np.array(known.weights), known.intercept)
+        current = Rmse(total.count, math.sqrt(error / total.count))
+    return Comparison(candidate, current)
+
+
+def _check_unasked(
+    known: CropModel, scores: Comparison, recorded: float | None, missing: list[str], sent: int | None
+) -> tuple[bool, str] | None:
+    """No worse than honest noise can be, on new rows that the current model cannot be asked about.
+
+    A line without the features that they lack may err by as much more as it may on old rows.
+    """
+    if scores.candidate is None:
+        return None
+    rows, error = scores.candidate.rows, scores.candidate.tons
+    sentence = (
+        f"{known.crop}: on {new_rows(rows, sent)} its out-of-fold error is {rounded(error)} tons; the "
+        f"current model cannot be asked about them: it needs {_listed(missing)}"
+    )
+    if recorded is None:
+        return True, sentence
+    return _beside(sentence, error, NOT_FORGOTTEN * _honest_bound(known, recorded, rows))
 
 
 @lru_cache(maxsize=4096)

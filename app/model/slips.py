@@ -7,6 +7,7 @@ its error on them is compared with what its noise can make, and with what would 
 import itertools
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -81,7 +82,7 @@ def slips(
     reported = []
     for crop in model.crops:
         rows = new.get(crop.crop)
-        if rows is not None and rows.count and crop.noise and crop.crop in bounds:
+        if rows is not None and rows.count and crop.noise and crop.crop in bounds and not lacked(crop, rows):
             came = None if sent is None else sent.get(crop.crop, 0)
             reported.append(_Column(crop, rows, came, bounds[crop.crop], _misfit(rows, crop)))
     doubtful = [crop for crop in reported if crop.surprises(crop.misfit)]
@@ -90,12 +91,30 @@ def slips(
     return [*_exchanged_crops(reported, doubtful)] or list(map(_sentence, doubtful))
 
 
+def lacked(crop: CropModel, rows: Moments) -> list[str]:
+    """Return the features that a crop's line needs and that are absent from the rows."""
+    columns = zip(FEATURE_NAMES, crop.spread.needed, rows.absent.tolist(), strict=False)
+    return [name for name, needed, absent in columns if needed and absent]
+
+
+def as_known(crop: CropModel, rows: Moments) -> Moments:
+    """Return the moments of rows for a crop's line: of a feature that they lack with the one value of its own rows.
+
+    Its weight need not be 0: the tutorial's recipe begins with any.
+    """
+    if not rows.absent.any():
+        return rows
+    mean = np.where(rows.absent, [*crop.spread.constants, 0.0], rows.mean)
+    return replace(rows, mean=mean)
+
+
 def _misfit(rows: Moments, crop: CropModel, scale: float = 1.0, order: list[int] | None = None) -> _Misfit:
     """Return how far rows are off a crop's line.
 
     ``scale``: what their yields are divided by; ``order``: the columns that their features are taken from.
     """
-    moments = rows if order is None else rows.of_columns([*order, len(order)])
+    known = as_known(crop, rows)
+    moments = known if order is None else known.of_columns([*order, len(order)])
     error = moments.squared_error(scale * np.array(crop.weights), scale * crop.intercept) / scale**2
     deviation = crop.noise * math.sqrt(1.0 + _mean_leverage(moments, crop))
     squares = error / deviation**2
@@ -113,6 +132,8 @@ def _mean_leverage(rows: Moments, crop: CropModel) -> float:
 def _exchanged_crops(reported: list[_Column], doubtful: list[_Column]) -> Iterator[str]:
     for first, second in itertools.combinations(reported, 2):
         if first not in doubtful and second not in doubtful:
+            continue
+        if lacked(second.crop, first.rows) or lacked(first.crop, second.rows):
             continue
         one, other = _misfit(first.rows, second.crop), _misfit(second.rows, first.crop)
         gained = first.misfit.unlikely + second.misfit.unlikely - one.unlikely - other.unlikely
@@ -142,6 +163,8 @@ def _scaled(column: _Column) -> Iterator[tuple[_Misfit, str]]:
 def _reordered(column: _Column) -> Iterator[tuple[_Misfit, str]]:
     columns = list(range(len(column.crop.weights)))
     for first, second in itertools.combinations(columns, 2):
+        if column.rows.absent[[first, second]].any():
+            continue
         order = columns.copy()
         order[first], order[second] = second, first
         words = f"{FEATURE_NAMES[first]} and {FEATURE_NAMES[second]} look exchanged"

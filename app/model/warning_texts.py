@@ -16,10 +16,12 @@ from app.model.weather import WEATHER, Feature
 
 def warnings_for(model: LinearModel, weather: Sequence[float], level: float, region: str | None = None) -> list[str]:
     """Return all the sentences about one region, whose intervals are of ``level``."""
-    leverage = {spread: spread.leverage(weather) for spread in model.spreads}
+    filled = {spread: spread.filled(weather) for spread in model.spreads}
+    leverage = {spread: spread.leverage(values) for spread, values in filled.items()}
     place = model.index.get(region or "", len(model.regions)) if model.has_effects else None
     found = {
-        crop.crop: crop.predicted(weather, math.sqrt(1.0 + leverage[crop.spread]), place, level) for crop in model.crops
+        crop.crop: crop.predicted(filled[crop.spread], math.sqrt(1.0 + leverage[crop.spread]), place, level)
+        for crop in model.crops
     }
     tons = {crop: float(middle) for crop, (middle, _) in found.items()}
     lows = {crop: None if margin is None else float(middle - margin) for crop, (middle, margin) in found.items()}
@@ -82,7 +84,9 @@ def _outside(spread: Spread, weather: Sequence[float], leverage: float) -> list[
     """Say, a sentence each, where weather lies outside what the rows of one spread have shown."""
     outside = [
         _range_sentence(feature, value, low, high)
-        for feature, value, low, high in zip(WEATHER, weather, spread.minimum, spread.maximum, strict=True)
+        for feature, value, low, high in zip(
+            WEATHER, spread.filled(weather), spread.minimum, spread.maximum, strict=True
+        )
         if not low <= value <= high
     ]
     if not outside and leverage > spread.largest_leverage * (1.0 + LEVERAGE_SLACK):
@@ -115,7 +119,11 @@ def region_warnings(model: LinearModel, region: str | None, place: int | None) -
 def _range_sentence(feature: Feature, value: float, low: float, high: float) -> str:
     unit, mistake = feature.unit, feature.mistake
     given, least, most = told_apart(value, low, high)
-    sentence = f"{feature.name} {given} {unit} is outside the training range, {least} to {most} {unit}"
+    sentence = (
+        f"{feature.name} {given} {unit} was {least} {unit} in all rows of training: its effect is not known"
+        if low == high
+        else f"{feature.name} {given} {unit} is outside the training range, {least} to {most} {unit}"
+    )
     if mistake is not None and low <= (converted := mistake.convert(value)) <= high:
         sentence += f"; if it is {mistake.given}, that is {converted:g} {unit}"
     return sentence

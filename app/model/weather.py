@@ -3,7 +3,7 @@
 Three of them reach the service. The mathematics beside this file takes any number of columns.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +69,26 @@ WEATHER = (
     ),
 )
 FEATURE_NAMES = tuple(feature.name for feature in WEATHER)
+
+Needs = Mapping[str, Sequence[str]]
+"""The features that must be there, by name, and the crops that cannot be predicted without each."""
+ALL: Needs = dict.fromkeys(FEATURE_NAMES, ())
+NONE: Needs = {}
+MOST_NAMED = 3
+"""Crops that a sentence names."""
+LEAST = f"give at least one of {', '.join(FEATURE_NAMES)}"
+
+
+def why_needed(crops: Sequence[str]) -> str:
+    """Return the end of a sentence about a feature that is missing: which crops need it; nothing for none."""
+    if not crops:
+        return ""
+    named, more = list(crops[:MOST_NAMED]), len(crops) - MOST_NAMED
+    last = [f"{more} more"] if more > 0 else []
+    *first, end = [*named, *last]
+    return f": {', '.join(first)} and {end} need it" if first else f": {end} needs it"
+
+
 REGION_LENGTH = 200
 """The longest region, season or crop name, in characters."""
 

@@ -19,6 +19,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
+from app.model.design import RANK_TOLERANCE
 from app.model.fisher import f_tail
 from app.model.folds import hashes
 from app.model.linear import Spread
@@ -186,7 +187,8 @@ def drift(lately: Asked, training: Spread) -> Drift:
     """Compare what was asked about with the rows of training.
 
     A feature's shift is the difference of the means in training's standard deviations; the distance is
-    √((m - x̄)ᵀ Σ⁻¹ (m - x̄)) with Σ = S / n (Mahalanobis 1936). Both are None where nothing was asked. The means are
+    √((m - x̄)ᵀ Σ⁻¹ (m - x̄)) with Σ = S / n (Mahalanobis 1936). Both are None where nothing was asked. A feature that is
+    absent from training, or that some were asked without, is not compared. The means are
     called different by Hotelling's T² (Hotelling 1931), a spread that is wider than training's by an F test of the two
     variances. Questions are repeated, by dashboards every minute: they count for as many rows as there are different
     ones, and for no more than training has.
@@ -195,22 +197,46 @@ def drift(lately: Asked, training: Spread) -> Drift:
     if not asked.count:
         return Drift(0, {}, None, [])
     away = asked.mean - np.array(training.center)
+    told = ~asked.absent & ~np.array(training.absent)
     features = {
         name: FeatureDrift(
             float(mean), center, float(difference / deviation) if deviation else None, float(spread), deviation
         )
-        for name, mean, center, difference, spread, deviation in zip(
-            FEATURE_NAMES, asked.mean, training.center, away, asked.deviations, training.deviations, strict=True
+        for name, mean, center, difference, spread, deviation, is_told in zip(
+            FEATURE_NAMES, asked.mean, training.center, away, asked.deviations, training.deviations, told, strict=True
         )
+        if is_told
     }
-    standard = math.sqrt(training.rows) * np.array(training.whitener)  # to coordinates of covariance 1 in training
+    away[~told] = 0.0
+    standard, rank = _standard(training, told)
     distance = float(np.linalg.norm(standard @ away))
-    reasons = [*_other_mean(asked, rows, training, standard, standard @ away), *_wider(rows, training.rows, features)]
+    reasons = [
+        *_other_mean(asked, rows, (training.rows, rank), standard, standard @ away),
+        *_wider(rows, training.rows, features),
+    ]
     return Drift(asked.count, features, distance, reasons)
 
 
-def _other_mean(asked: Moments, rows: int, training: Spread, standard: Array, away: Array) -> Iterator[str]:
-    known, rank = training.rows, training.rank
+def _standard(training: Spread, told: NDArray[np.bool_]) -> tuple[Array, int]:
+    """Return what takes weather to coordinates of covariance 1 in training, and their number.
+
+    ``told``: the features that are known of both, shape (3,). Of the others nothing is said: the covariance is that of
+    these alone.
+    """
+    standard = math.sqrt(training.rows) * np.array(training.whitener)
+    if not any(needed and not known for needed, known in zip(training.needed, told, strict=True)):
+        return standard, training.rank
+    root = np.linalg.pinv(standard)
+    directions, sizes, _ = np.linalg.svd(root[told])
+    rank = int(np.sum(sizes > RANK_TOLERANCE * sizes.max(initial=0.0)))
+    marginal = np.zeros((rank, len(told)))
+    marginal[:, told] = directions[:, :rank].T / sizes[:rank, None]
+    return marginal, rank
+
+
+def _other_mean(asked: Moments, rows: int, training: tuple[int, int], standard: Array, away: Array) -> Iterator[str]:
+    """``training``: how many rows it has, and the directions that they span."""
+    known, rank = training
     degrees = rows + known - rank - 1
     if degrees < 1 or not rank:
         return

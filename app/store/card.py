@@ -6,7 +6,7 @@ Also the answer of ``GET /models/{version}``.
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 Decision = Literal["accepted", "rejected"]
 
@@ -16,13 +16,16 @@ class _Part(BaseModel):
 
 
 class FeatureCard(_Part):
-    """A feature as training saw it; ``minimum``, ``maximum`` and ``mean`` in ``unit``, over all the rows."""
+    """A feature as training saw it; ``minimum``, ``maximum`` and ``mean`` in ``unit``, over the rows of crops with it.
+
+    None where no crop uses it, since it is not in the rows.
+    """
 
     name: str
     unit: str
-    minimum: float
-    maximum: float
-    mean: float
+    minimum: float | None
+    maximum: float | None
+    mean: float | None
 
 
 class StandardErrors(_Part):
@@ -84,6 +87,8 @@ class CropCard(_Part):
     ``weights`` in tons per unit of each feature, ``intercept``, ``mean_yield`` and ``residual_sd`` in tons: the common
     line, of all rows alike, which is what ``effects=none`` predicts.
     ``effects``: None where no region and no season shows any, or the rows are not known by region and season.
+    ``absent_features``: those that some of its rows have no value of, which are left out: their weight is 0. The field
+    is there only where there are any.
     """
 
     intercept: float
@@ -101,6 +106,7 @@ class CropCard(_Part):
     largest_leverage: float
     out_of_fold: OutOfFold
     effects: EffectsCard | None = None
+    absent_features: list[str] = Field(default=[], exclude_if=lambda names: not names)
 
 
 class HeldCard(_Part):

@@ -70,7 +70,8 @@ class Version:
         for number, crop in enumerate(self.card.crops):
             tensors |= self.moments[crop].to_arrays(f"moments/{number}/")
         card = self.card.model_dump_json()
-        written = VERSION if self.effects or self.records else PLAIN_VERSION
+        is_plain = not (self.effects or self.records or any(crop.absent_features for crop in self.card.crops.values()))
+        written = PLAIN_VERSION if is_plain else VERSION
         metadata = {"format": str(written), "card": card, "sha256": _checksum(card, tensors)}
         return safetensors.numpy.save(tensors, metadata)
 

@@ -46,20 +46,25 @@ class Asked:
 
     @classmethod
     def of(cls, table: Table, model: LinearModel) -> list["Asked"]:
-        """Ask of each crop that the table reports and of which the model can say how far off it may be."""
+        """Ask of each crop that the table reports and of which the model can say how far off it may be.
+
+        Not of one that needs a feature that the table has no column of.
+        """
         places = model.places(table.regions)
         known = (crop for crop in model.crops if crop.crop in table.crops and crop.noise)
-        return [cls._of(table, crop, places) for crop in known]
+        unasked = {crop for name in table.absent for crop in model.needed_by.get(name, ())}
+        return [cls._of(table, crop, places) for crop in known if crop.crop not in unasked]
 
     @classmethod
     def _of(cls, table: Table, crop: CropModel, places: NDArray[np.intp] | None) -> "Asked":
         tons = table.yields[:, table.crops.index(crop.crop)]
-        predicted, error = crop.expected(list(table.weather.T), places)
+        weather = crop.spread.filled(list(table.weather.T))
+        predicted, error = crop.expected(weather, places)
         by_region, by_season = crop.deviations
         own_error = np.sqrt(error**2 - by_season**2)
         t_95, t_80 = (_quantiles(crop, places, level) for level in (0.95, 0.8))
         known = (crop.degrees, by_region > 0, crop.effects is not None)
-        shared = crop.shared(list(table.weather.T), places)
+        shared = crop.shared(weather, places)
         return cls(crop.crop, tons, predicted, crop.floor, error, own_error, *known, t_95, t_80, shared)
 
     def sketch(self, seasons: Names) -> Sketch | None:

@@ -121,7 +121,7 @@ class Candidate:
             if order.recipe.name == "tutorial":
                 return cls._by_tutorial(order, harvest, cells, progress)
             usable, left_out = _usable(rows.merged())
-            left_out += _check_spread({crop: part.total for crop, part in usable.items()})
+            left_out += _check_spread({crop: part.total for crop, part in usable.items()}, cells)
             if harvest is not None:
                 left_out += harvest.left_out
             fit = _descend(order.recipe, {crop: part.total for crop, part in usable.items()}, progress)
@@ -138,6 +138,7 @@ class Candidate:
             raise InvalidInput(
                 f"the tutorial recipe goes through the rows themselves: it needs a table, of at most {HELD_ROWS} rows"
             )
+        _check_weather(harvest.table)
         complete, left_out = _complete(harvest.table)
         usable, few = _usable(moments_of(complete))
         targets = complete.yields[:, [complete.crops.index(crop) for crop in usable]]
@@ -281,8 +282,10 @@ def _usable(moments: Mapping[str, FoldedMoments]) -> tuple[dict[str, FoldedMomen
     return usable, few
 
 
-def _check_spread(crops: Mapping[str, Moments]) -> list[str]:
-    """Say, a sentence each, which features have one value only and are left out for a crop.
+def _check_spread(crops: Mapping[str, Moments], cells: Mapping[str, Cells]) -> list[str]:
+    """Say, a sentence each, which features have one value only, or are absent, and are left out for a crop.
+
+    ``cells``: all rows of a crop by region and season, which say how many of them have no value; not of all crops.
 
     Raises:
         InvalidInput: values differ, and by so little that nothing can be learned of the difference.
@@ -293,12 +296,38 @@ def _check_spread(crops: Mapping[str, Moments]) -> list[str]:
         for number, (column, low, high) in enumerate(columns):
             if low < high:
                 _check_column(crop, column, low, high, float(moments.deviations[number]))
+            elif low > high:
+                sentences.append(_absent(crop, column, cells.get(crop), number))
             elif column is not YIELD:
                 sentences.append(
                     f"{crop}: {column.name} is {low:g} {column.unit} in all {moments.count} rows and is left out: "
                     "the crop's line says nothing of any other value"
                 )
     return sentences
+
+
+def _absent(crop: str, column: Feature, cells: Cells | None, number: int) -> str:
+    """Say that a feature is left out for a crop, since some of its rows have no value of it."""
+    if cells is None:
+        return f"{crop}: {column.name} is missing in some of its rows and is left out"
+    lacking, rows = int(cells.lacking[number]), int(np.sum(cells.count))
+    if lacking == rows:
+        return f"{crop}: {column.name} is not in its rows and is left out"
+    return f"{crop}: {column.name} is missing in {lacking} of {rows} rows and is left out"
+
+
+def _check_weather(table: Table) -> None:
+    """Check that there is a value of every feature: the tutorial's tensors have no gaps.
+
+    Raises:
+        InvalidInput: a column is absent.
+    """
+    missing = [feature.name for feature in WEATHER if feature.name in table.absent]
+    if missing:
+        raise InvalidInput(
+            f"the tutorial recipe needs {', '.join(FEATURE_NAMES)}, and the table has no {' and no '.join(missing)}: "
+            "add it, or take the recipe that is used without saying so, descent"
+        )
 
 
 def _check_column(crop: str, column: Feature, low: float, high: float, deviation: float) -> None:
@@ -364,21 +393,25 @@ def _pair(comparison: scores.Comparison) -> RmsePair:
 
 
 def _feature_cards(crops: Mapping[str, Moments]) -> list[FeatureCard]:
-    """Range and mean of each feature over the rows of all crops; a row counts once for each crop it reports."""
-    parts = list(crops.values())
-    minimum = np.min([part.minimum for part in parts], axis=0)
-    maximum = np.max([part.maximum for part in parts], axis=0)
+    """Range and mean of each feature over the rows of all crops that use it.
+
+    A row counts once for each crop it reports.
+    """
+    return [_feature_card(feature, number, list(crops.values())) for number, feature in enumerate(WEATHER)]
+
+
+def _feature_card(feature: Feature, number: int, crops: list[Moments]) -> FeatureCard:
+    parts = [part for part in crops if not part.absent[number]]
+    if not parts:
+        return FeatureCard(name=feature.name, unit=feature.unit, minimum=None, maximum=None, mean=None)
     mean = np.average([part.mean for part in parts], axis=0, weights=[part.count for part in parts])
-    return [
-        FeatureCard(
-            name=feature.name,
-            unit=feature.unit,
-            minimum=float(minimum[number]),
-            maximum=float(maximum[number]),
-            mean=float(mean[number]),
-        )
-        for number, feature in enumerate(WEATHER)
-    ]
+    return FeatureCard(
+        name=feature.name,
+        unit=feature.unit,
+        minimum=min(float(part.minimum[number]) for part in parts),
+        maximum=max(float(part.maximum[number]) for part in parts),
+        mean=float(mean[number]),
+    )
 
 
 def _crop_card(
@@ -408,6 +441,7 @@ def _crop_card(
         ),
         condition_number=condition_number(total),
         constant_features=[FEATURE_NAMES[column] for column in constant],
+        absent_features=[name for name, absent in zip(FEATURE_NAMES, crop.spread.absent, strict=True) if absent],
         collinear_features=[FEATURE_NAMES[column] for column in collinear],
         largest_leverage=crop.spread.largest_leverage,
         out_of_fold=_out_of_fold(crop.crop, moments, at_hand, held),
@@ -446,7 +480,8 @@ def _out_of_fold(crop: str, moments: FoldedMoments, at_hand: Table | None, score
         tons = at_hand.yields[:, at_hand.crops.index(crop)]
         reported = ~np.isnan(tons)
         fold = assign_folds(at_hand.regions, at_hand.weather)[reported]
-        absolute = scores.mean_absolute_error(moments, at_hand.weather[reported], tons[reported], fold)
+        weather = np.nan_to_num(at_hand.weather[reported])  # what is absent has weight 0
+        absolute = scores.mean_absolute_error(moments, weather, tons[reported], fold)
     return OutOfFold(
         rmse=score.tons,
         mean_absolute_error=absolute,

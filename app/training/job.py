@@ -8,6 +8,8 @@ the database, then the line of the log. No lock of the database is held while it
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from app.data.harvest import Harvest
 from app.data.observations import ORCHARD, Batch, KeptAnswer, Observations, RegionMean, Transaction
 from app.data.table_file import TableFile
@@ -435,4 +437,7 @@ def _regions(stock: _Stock, harvest: Harvest | None) -> dict[str | None, Array]:
 
 def _mean(first: RegionMean, second: RegionMean) -> RegionMean:
     rows = first.rows + second.rows
-    return RegionMean(rows, (first.rows * first.weather + second.rows * second.weather) / rows)
+    mean = (first.rows * first.weather + second.rows * second.weather) / rows
+    # A feature that one of them has no value of has the mean of the other.
+    known = np.where(np.isnan(first.weather), second.weather, first.weather)
+    return RegionMean(rows, np.where(np.isnan(mean), known, mean))

@@ -26,6 +26,8 @@ NONE, UNKNOWN = -1, -2
 """The number of no name, and of a name that the batch does not have."""
 ROUNDING = 1e-12
 """By how much, relatively, the mean of the same rows in another order differs at most."""
+NOTHING = -1e9
+"""Stands for weather that a row has no value of: below all that weather can be, and the same as itself."""
 ASKED_FOR = "ask for it with activate=always"
 
 
@@ -150,7 +152,8 @@ class _Reports:
         key, row = key[several], row[several]
         known = several[row < 0]
         sent = row[row >= 0]
-        numbers = np.concatenate([means[known], np.column_stack([table.weather[sent], tons[sent]])])
+        weather = np.nan_to_num(table.weather[sent], nan=NOTHING)
+        numbers = np.concatenate([means[known], np.column_stack([weather, tons[sent]])])
         count = np.concatenate([counts[known], np.ones(len(sent))])
         # A mean of several rows is no row, and so the same as none: NaN is not the same as itself.
         same = _first_alike(key, *np.where(count == 1, numbers.T, np.nan))
@@ -186,7 +189,7 @@ def _stored(places: _Places, parts: Sequence[Cells]) -> tuple[Codes, Array, Arra
         of = np.flatnonzero(key >= 0)
         if len(of):
             keys.append(key[of])
-            means.append(part.mean[of])
+            means.append(np.where(part.lacking > 0, NOTHING, part.mean[of]))
             counts.append(part.count[of])
     return np.concatenate(keys), np.concatenate(means), np.concatenate(counts)
 
@@ -277,8 +280,12 @@ def _apart(crop: str, numbers: Array, before: Array) -> tuple[str, str]:
     units = [*(feature.unit for feature in WEATHER), "tons"]
     differ = np.flatnonzero(numbers != before)
     which = differ[-1] if differ[-1] == len(WEATHER) else differ[0]
-    given, known = map(_plain, told_apart(float(numbers[which]), float(before[which])))
-    return f"{names[which]} {given} {units[which]}", f"{known} {units[which]}"
+    pair = float(numbers[which]), float(before[which])
+    given, known = (
+        f"{_plain(text)} {units[which]}" if number != NOTHING else "none"
+        for number, text in zip(pair, told_apart(*pair), strict=True)
+    )
+    return f"{names[which]} {given}", known
 
 
 def _plain(number: str) -> str:

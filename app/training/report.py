@@ -43,12 +43,15 @@ class CoefficientChanges(_Part):
 
 
 class RegionChanges(_Part):
-    """A region's average weather in training, and its predictions in tons by the live version and by the candidate."""
+    """A region's average weather in training, and its predictions in tons by the live version and by the candidate.
+
+    None for a feature that its rows have no value of.
+    """
 
     region: str | None
-    temperature: float
-    rainfall: float
-    humidity: float
+    temperature: float | None
+    rainfall: float | None
+    humidity: float | None
     yields: dict[str, Change]
 
 

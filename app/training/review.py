@@ -1,5 +1,6 @@
 """What a training's report adds to the gate's verdict: suspicious observations, and what activating would change."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -67,17 +68,24 @@ def changes(old: LinearModel | None, new: LinearModel, regions: Mapping[str | No
         weather = average.tolist()
         first_tons, second_tons = (_shown(model, region, weather) for model in (old, new))
         yields = {crop: _change(first_tons.get(crop), second_tons.get(crop)) for crop in crops}
-        rows.append(RegionChanges(region=region, **dict(zip(FEATURE_NAMES, weather, strict=True)), yields=yields))
+        told = {name: None if math.isnan(value) else value for name, value in zip(FEATURE_NAMES, weather, strict=True)}
+        rows.append(RegionChanges(region=region, **told, yields=yields))
     return Changes(coefficients=coefficients, regions=rows)
 
 
 def _shown(model: LinearModel | None, region: str | None, weather: Sequence[float]) -> dict[str, float]:
-    """Return what a model predicts for a region, by crop; nothing without a model."""
+    """Return what a model predicts for a region, by crop; nothing without a model, or without what a crop needs."""
     if model is None:
         return {}
     places = model.places([region])
     place = None if places is None else int(places[0])
-    return {crop.crop: float(clipped(np.array([crop.middle(weather, place)]))[0]) for crop in model.crops}
+    missing = [name for name, value in zip(FEATURE_NAMES, weather, strict=True) if math.isnan(value)]
+    unasked = {crop for name in missing for crop in model.needed_by.get(name, ())}
+    return {
+        crop.crop: float(clipped(np.array([crop.middle(crop.spread.filled(weather), place)]))[0])
+        for crop in model.crops
+        if crop.crop not in unasked
+    }
 
 
 def _change(old: float | None, new: float | None) -> Change:

@@ -3,9 +3,9 @@
 import itertools
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from app.model.linear import Spread
 from app.model.moments import Array
@@ -27,14 +27,20 @@ class UnitCheck:
         self._found: Counter[str] = Counter()
 
     def add(self, weather: Array) -> None:
-        """Look at some more rows, shape (n, 3); of most parts the extremes tell that nothing is outside."""
+        """Look at some more rows, shape (n, 3); of most parts the extremes tell that nothing is outside.
+
+        Nothing is said of a column that is absent, and of one that is absent from training only what is possible.
+        """
         self._rows += len(weather)
-        if not len(weather) or self._is_inside(weather):
+        if not len(weather):
             return
-        for number, feature in enumerate(WEATHER):
-            self._found[feature.name] += self._count(feature, weather[:, number], number)
+        known = np.flatnonzero(~np.isnan(weather[0])).tolist()
+        if self._is_inside(weather, known):
+            return
+        for number in known:
+            self._found[WEATHER[number].name] += self._count(WEATHER[number], weather[:, number], number)
         if self._spread is not None:
-            for first, second in itertools.combinations(range(len(WEATHER)), 2):
+            for first, second in itertools.combinations(filter(self._has_range, known), 2):
                 self._found[_pair(first, second)] += self._exchanged(weather, first, second)
 
     def sentences(self) -> Iterator[str]:
@@ -54,12 +60,22 @@ class UnitCheck:
                         f"the training range, and in it or near it the other way round: {WAY_OUT}"
                     )
 
-    def _is_inside(self, weather: Array) -> bool:
-        if self._spread is None:
-            least = [-np.inf if feature.plausible is None else feature.plausible for feature in WEATHER]
-            return bool((weather.min(axis=0) >= least).all())
-        low, high = self._spread.minimum, self._spread.maximum
-        return bool((weather.min(axis=0) >= low).all() and (weather.max(axis=0) <= high).all())
+    def _is_inside(self, weather: Array, known: list[int]) -> bool:
+        smallest, largest = weather.min(axis=0), weather.max(axis=0)
+        return all(
+            smallest[number] >= self._least(WEATHER[number])
+            if not self._has_range(number)
+            else self._inside(smallest[number], number) and self._inside(largest[number], number)
+            for number in known
+        )
+
+    def _has_range(self, number: int) -> bool:
+        """Say whether the live model has learned of a feature."""
+        return self._spread is not None and not self._spread.absent[number]
+
+    @staticmethod
+    def _least(feature: Feature) -> float:
+        return -np.inf if feature.plausible is None else feature.plausible
 
     def _is_most(self, what: str) -> bool:
         return self._found[what] > MOST * self._rows
@@ -68,7 +84,7 @@ class UnitCheck:
         return f"{self._found[what]} of {self._rows} row{'s' * (self._rows != 1)}"
 
     def _outside(self, feature: Feature, number: int) -> str:
-        if self._spread is None:
+        if self._spread is None or not self._has_range(number):
             return f"lie below the {feature.plausible:g} {feature.unit} that a season has at least, and above it"
         low, high = self._spread.minimum[number], self._spread.maximum[number]
         return f"lie outside the training range, {low:g} to {high:g} {feature.unit}, and in it or near it"
@@ -78,7 +94,7 @@ class UnitCheck:
         if feature.mistake is None:
             return 0
         converted = feature.mistake.convert(values)
-        if self._spread is None:
+        if not self._has_range(number):
             if feature.plausible is None:
                 return 0
             return int(np.sum((values < feature.plausible) & (converted >= feature.plausible)))
@@ -90,7 +106,8 @@ class UnitCheck:
         as_sent = self._inside(one, first, SLACK) & self._inside(other, second, SLACK)
         return int(np.sum(~as_sent & self._inside(other, first, SLACK) & self._inside(one, second, SLACK)))
 
-    def _inside(self, values: Array, number: int, slack: float = 0.0) -> NDArray[np.bool_]:
+    def _inside(self, values: Any, number: int, slack: float = 0.0) -> Any:
+        """Say of a number, or of each of an array, whether it is in the training range, or near it."""
         assert self._spread is not None  # noqa: S101 - asked only where there is one
         low, high = self._spread.minimum[number], self._spread.maximum[number]
         beyond = slack * (high - low)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from app.errors import InvalidInput, MalformedInput, TooLarge, UnknownMediaType
 from app.model.moments import Array
 from app.model.names import Names
-from app.model.weather import FEATURE_NAMES, WEATHER
+from app.model.weather import FEATURE_NAMES, Needs
 from app.wire.parts import Parts
 from app.wire.questions import PLAIN, BodyOptions, Question
 
@@ -60,14 +60,14 @@ def read(body: bytes, max_rows: int, options: BodyOptions = PLAIN) -> Question:
     with _arrow():
         for _ in _messages(body):
             """Every header is looked at before anything is read: what a message may unfold to stands there."""
-        table = _table(body, max_rows)
+        table = _table(body, max_rows, options.needs)
         if not table.num_rows:
             raise InvalidInput("the table has columns and no rows")
         columns = Columns(table)
-        weather = [columns.numbers(feature.name, feature) for feature in WEATHER]
+        weather = columns.weather(options.units)
         regions = columns.names("region") if "region" in table.column_names else None
         columns.raise_faults()
-        return Question("columns", regions, weather, table.column_names)
+        return Question("columns", regions, weather, table.column_names, units=options.units)
 
 
 @contextlib.contextmanager
@@ -113,11 +113,11 @@ def _check_batch(message: "_Flat", batch: "_Flat") -> None:
         raise InvalidInput("batches with metadata of their own are not read: leave it out, or give it to the schema")
 
 
-def _table(body: bytes, max_rows: int) -> pa.Table:
+def _table(body: bytes, max_rows: int, needs: Needs) -> pa.Table:
     batches = []
     rows = 0
     with pa.ipc.open_stream(body, options=pa.ipc.IpcReadOptions(use_threads=False)) as reader:
-        check_schema(reader.schema, texts=["region"], numbers=FEATURE_NAMES, optional=["region"])
+        check_schema(reader.schema, texts=["region"], numbers=FEATURE_NAMES, needs=needs)
         for batch in reader:
             batch.validate()
             rows += batch.num_rows

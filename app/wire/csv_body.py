@@ -9,7 +9,7 @@ import orjson
 
 from app.data.dialect import Dialect
 from app.data.quick_csv import parse_regions
-from app.data.tables import Asked, safe_cell
+from app.data.tables import Asked, Reading, safe_cell
 from app.model.moments import Array
 from app.model.names import Names
 from app.wire.answers import Answer
@@ -29,7 +29,7 @@ def read(body: bytes, max_rows: int, options: BodyOptions = PLAIN) -> Question:
         MalformedInput, InvalidInput, TooLarge: as `app.data.quick_csv.parse_regions`.
     """
     options.check_of_rows()
-    asked = parse_regions(body, max_rows)
+    asked = parse_regions(body, max_rows, Reading(units=options.units, needs=options.needs))
     return question_of(asked)
 
 

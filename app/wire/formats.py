@@ -4,7 +4,7 @@ A question in any of them is answered in any of them.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.model.linear import LinearModel
 from app.serving.drift import Usage
@@ -65,7 +65,8 @@ def reply(body: bytes, options: PredictOptions) -> tuple[bytes | Parts, Usage]:
     Raises:
         InputError: the question cannot be answered.
     """
-    question = FORMATS[options.sent].read(body, options.max_rows, options.body)
+    asked = replace(options.body, needs=options.model.needed_by)
+    question = FORMATS[options.sent].read(body, options.max_rows, asked)
     answer = Answer(question, options.version, options.model, options.level, explain=options.explain)
     return FORMATS[options.wanted].write(answer), answer.usage()
 

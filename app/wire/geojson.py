@@ -67,14 +67,13 @@ def _made(answer: Answer) -> bytes:
 def _feature(answer: Answer) -> Iterator[Part]:
     yield b'{"type":"Feature","geometry":null,"properties":{'
     question = answer.question
-    sent = {"region": names_of(question.regions)} | {
-        name: numbers_of(column) for name, column in zip(FEATURE_NAMES, question.weather, strict=True)
-    }
-    for name in question.header:
-        yield orjson.dumps(name) + b":"
-        yield sent[name]
-        yield b","
-    yield from _properties(_values(answer))
+    values = _values(answer)
+    for name, column in question.columns.items():
+        if (key := orjson.dumps(name)) not in values:
+            yield key + b":"
+            yield numbers_of(column) if isinstance(column, np.ndarray) else names_of(column)
+            yield b","
+    yield from _properties(values)
     yield b"}},"
 
 

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import orjson
 
+from app.faults import Faults
+from app.model.moments import Array
 from app.model.weather import FEATURE_NAMES
 from app.wire import features, quick_json, row_template, weather_body
 from app.wire.answers import Answer
 from app.wire.questions import PLAIN, BodyOptions, Question
-from app.wire.schemas import PREDICT_REQUEST, SeveralRegions, WeatherColumns
+from app.wire.schemas import SeveralRegions, WeatherColumns, predict_request
 from app.wire.strict_json import parse_json
-from app.wire.validation import checked_object, validated
+from app.wire.validation import checked_object, gaps, validated
 
 QUICK_FROM = 16 * 1024
 """Bytes of a body that is worth reading as a whole; shorter ones are read where no library for that is loaded."""
@@ -30,7 +32,7 @@ def read(body: bytes, max_rows: int, options: BodyOptions = PLAIN) -> Question:
             GeoJSON, which has a content type of its own.
         TooLarge: more than ``max_rows`` regions.
     """
-    found = quick_json.question(body, max_rows) if len(body) >= QUICK_FROM else None
+    found = quick_json.question(body, max_rows, options) if len(body) >= QUICK_FROM else None
     if found is not None:
         options.check_of_rows()
         return found
@@ -40,19 +42,26 @@ def read(body: bytes, max_rows: int, options: BodyOptions = PLAIN) -> Question:
         return found
     options.check_of_rows()
     features.refuse(parsed)
-    return _by_schema(parsed)
+    return _by_schema(parsed, options)
 
 
-def _by_schema(body: Any) -> Question:
+def _by_schema(body: Any, options: BodyOptions) -> Question:
     """Validate value by value."""
-    asked = validated(PREDICT_REQUEST, checked_object(body, "regions"))
+    asked = validated(predict_request(frozenset(options.needs)), checked_object(body, "regions"), options.needs)
     if isinstance(asked, WeatherColumns):
-        return Question(
-            "columns", asked.region, [np.array(getattr(asked, name), dtype=np.float64) for name in FEATURE_NAMES]
-        )
+        return Question("columns", asked.region, [_column(asked, name) for name in FEATURE_NAMES])
     rows = asked.regions if isinstance(asked, SeveralRegions) else [asked]
+    faults = Faults()
+    for fault in gaps(quick_json.ROWS, rows):
+        faults.add(fault)
+    faults.raise_if_any(placed=True)
     weather = [np.array([getattr(row, name) for row in rows], dtype=np.float64) for name in FEATURE_NAMES]
     return Question("several" if isinstance(asked, SeveralRegions) else "one", [row.region for row in rows], weather)
+
+
+def _column(asked: WeatherColumns, name: str) -> Array:
+    """Return a feature's values, NaN where they were not given."""
+    return np.array(getattr(asked, name) or [np.nan] * asked.rows, dtype=np.float64)
 
 
 def write(answer: Answer) -> bytes:

@@ -85,13 +85,13 @@ def places(body: Any, max_rows: int) -> Iterator[DailyPlace]:
     """
     if isinstance(body, dict):
         _check_asked([body], [()])
-        yield _read(validated(_ONE, body, MOST_DAYS), ())
+        yield _read(validated(_ONE, body, most_fields=MOST_DAYS), ())
         return
     if len(body) > max_rows:
         raise TooLarge(f"{len(body)} places: the limit is {max_rows}")
     where: list[Place] = [(number,) for number in range(len(body))]
     _check_asked(body, where)
-    found: list[OpenMeteoPlace] = validated(_SEVERAL, body, MOST_DAYS)
+    found: list[OpenMeteoPlace] = validated(_SEVERAL, body, most_fields=MOST_DAYS)
     for place, at in zip(found, where, strict=True):
         yield _read(place, at)
 

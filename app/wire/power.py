@@ -129,7 +129,11 @@ def places(body: dict[str, Any]) -> Iterator[DailyPlace]:
         InvalidInput: a parameter or its unit is missing, unknown or of the wrong type, or values are not by day.
     """
     _check_asked(body)
-    found = validated(_SEVERAL, body, MOST_DAYS) if is_collection(body) else validated(_ONE, body, MOST_DAYS)
+    found = (
+        validated(_SEVERAL, body, most_fields=MOST_DAYS)
+        if is_collection(body)
+        else validated(_ONE, body, most_fields=MOST_DAYS)
+    )
     words = {name: getattr(found.parameters, name).units.removesuffix(BY_DAY) for name in CALLED.values()}
     units = units_of(words, CALLED, lambda name: ("parameters", name, "units"))
     if isinstance(found, PowerFeature):

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal
+
+import numpy as np
 
 from app.data.dialect import PLAIN as PLAIN_CSV
 from app.data.dialect import Dialect
@@ -12,7 +14,7 @@ from app.errors import FieldError
 from app.faults import Faults
 from app.model.moments import Array
 from app.model.units import STORED, Units
-from app.model.weather import FEATURE_NAMES
+from app.model.weather import ALL, FEATURE_NAMES, Needs
 
 Shape = Literal["one", "several", "columns"]
 Regions = Sequence[str | None]
@@ -45,6 +47,10 @@ class BodyOptions:
     season_start: date | None = None
     season_end: date | None = None
     region: str | None = None
+    units: Units = STORED
+    """Those that the weather is in, where a table's header does not say."""
+    needs: Needs = field(default_factory=lambda: ALL)
+    """The features that must be there: those of the model that is asked."""
 
     def check_of_rows(self) -> None:
         """Check that nothing is said that only a body with days could follow.
@@ -92,8 +98,9 @@ class Question:
         units: Units = STORED,
         dialect: Dialect = PLAIN_CSV,
     ) -> None:
-        """``weather``: one contiguous array, shape (n,), per feature, as it is stored. ``header``: a table's columns.
+        """``weather``: one contiguous array, shape (n,), per feature, as it is stored; NaN where it was not given.
 
+        ``header``: a table's columns.
         ``notes``: of each region, what has to be said of how its weather was read; none at all where there is nothing.
         ``columns``: all of a table as they were sent, with numbers in ``units``, those of who asks. ``dialect``: how
         the table was written.
@@ -106,7 +113,8 @@ class Question:
         self.has_regions = regions is not None
         self.regions: Regions = regions if regions is not None else (None,) * len(weather[0])
         named = regions is not None and any(regions)
-        self.header: Sequence[str] = header or [*(["region"] if named else []), *FEATURE_NAMES]
+        given = [name for name, column in zip(FEATURE_NAMES, weather, strict=True) if not np.isnan(column[:1]).any()]
+        self.header: Sequence[str] = header or [*(["region"] if named else []), *given]
         self._columns = columns
 
     @property

@@ -9,17 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from app.data.tables import within
 from app.model.moments import Array
 from app.model.names import Names
-from app.model.weather import FEATURE_NAMES, REGION_LENGTH, WEATHER
-from app.wire.questions import Question, Regions
+from app.model.weather import FEATURE_NAMES, REGION_LENGTH
+from app.wire.questions import PLAIN, BodyOptions, Question, Regions
 
 ROWS = "regions"
 MOST_FIELDS = len(FEATURE_NAMES) + 1
 """Of a region; and lists of a body of columns."""
 
 
-def question(body: bytes, max_rows: int) -> Question | None:
+def question(body: bytes, max_rows: int, options: BodyOptions = PLAIN) -> Question | None:
     """Return the regions that a body asks about, as columns or as rows of objects."""
     if not body.lstrip(b" \t\r\n").startswith(b"{"):
         return None
@@ -32,8 +33,20 @@ def question(body: bytes, max_rows: int) -> Question | None:
     found = _rows(body) if as_rows else _columns(body)
     if found is None or not 0 < len(found) <= max_rows:
         return None
-    admitted = (feature.admits(column).all() for feature, column in zip(WEATHER, found.weather, strict=True))
-    return found if all(map(bool, admitted)) else None
+    return _stored(found, options)
+
+
+def _stored(found: Question, options: BodyOptions) -> Question | None:
+    """Return regions with their weather as it is stored, or None where a value cannot be."""
+    units = options.units
+    for feature, column in zip(units.features, found.weather, strict=True):
+        is_absent = feature.name not in found.header and feature.name not in options.needs
+        if not (is_absent or feature.admits(column).all()):
+            return None
+    if not units.named:
+        return found
+    regions = found.regions if found.has_regions else None
+    return Question(found.shape, regions, within(units.stored(found.weather)), found.header, units=units)
 
 
 def _columns(body: bytes) -> Question | None:
@@ -47,12 +60,15 @@ def _columns(body: bytes) -> Question | None:
         # Nested lists would be taken for one; texts with brackets are left to the schemas, too.
         if len(set(names)) < len(names) or set(names) - {*FEATURE_NAMES, "region"} or body.count(b"[") != len(names):
             return None
-        weather = [np.frombuffer(asked[name].as_buffer(of_type="d")) for name in FEATURE_NAMES]
+        given = {name: np.frombuffer(asked[name].as_buffer(of_type="d")) for name in names if name != "region"}
         regions = asked["region"].as_list() if "region" in names else None
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError):  # RuntimeError: depth, and whole numbers
         return None
-    if len({len(column) for column in weather}) > 1 or (regions is not None and len(regions) != len(weather[0])):
+    lengths = {len(column) for column in (*given.values(), *([] if regions is None else [regions]))}
+    if not given or len(lengths) > 1:
         return None
+    absent = np.full(lengths.pop(), np.nan)
+    weather = [given.get(name, absent) for name in FEATURE_NAMES]
     if regions is not None and not _are_names(regions):
         return None
     return Question("columns", regions, weather)
@@ -79,14 +95,15 @@ def _rows(body: bytes) -> Question | None:
             return None
         rows = table.column(0).chunk(0).values
         columns = [rows.field(place) for place in range(len(FEATURE_NAMES))]
-        if rows.null_count or any(column.null_count for column in columns):
+        pairs = zip(FEATURE_NAMES, columns, strict=True)
+        if rows.null_count or any(column.null_count and f'"{name}"'.encode() in body for name, column in pairs):
             return None
         regions = _names(rows.field(len(FEATURE_NAMES)))
     except (pa.ArrowException, UnicodeDecodeError):
         return None
     if regions is None:
         return None
-    return Question("several", regions, [_array(column.to_numpy()) for column in columns])
+    return Question("several", regions, [_array(column.to_numpy(zero_copy_only=False)) for column in columns])
 
 
 def _names(column: "object") -> Regions | None:

@@ -135,10 +135,13 @@ def csv_of(rows: Iterable[ObservationEntry]) -> str:
     crops = sorted({crop for row in rows_in_use for crop in row.yields})
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow([*TEXT_COLUMNS, *FEATURE_NAMES, *map(safe_cell, crops)])
+    # A feature that no row has is no column: such a table can be sent again.
+    features = [name for name in FEATURE_NAMES if any(getattr(row, name) is not None for row in rows_in_use)]
+    features = features or list(FEATURE_NAMES)
+    writer.writerow([*TEXT_COLUMNS, *features, *map(safe_cell, crops)])
     for row in rows_in_use:
         names = [safe_cell(name or "") for name in (row.region, row.season)]
-        weather = [getattr(row, name) for name in FEATURE_NAMES]
+        weather = [getattr(row, name) for name in features]
         writer.writerow([*names, *weather, *(row.yields.get(crop, "") for crop in crops)])
     return text.getvalue()
 

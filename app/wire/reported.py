@@ -16,13 +16,14 @@ from app.data.quick_csv import parse_observations
 from app.data.tables import Table, check_crop_names
 from app.errors import FieldError
 from app.faults import Faults
+from app.model.weather import FEATURE_NAMES, LEAST
 from app.training.order import Order
 from app.wire import features, records
 from app.wire.features import REPORTED_FEATURES, ReportedProperties
 from app.wire.media_types import CSV, GEOJSON
 from app.wire.schemas import ObservationsRequest, ReportedSeason, RetrainRequest
 from app.wire.strict_json import Place, parse_json
-from app.wire.validation import of_model
+from app.wire.validation import gaps, of_model
 
 if TYPE_CHECKING:
     from app.data.observations import Observations
@@ -126,7 +127,8 @@ def table_of(observations: list[ReportedSeason]) -> Table:
     """Turn reported seasons into a table; a crop that one does not report is NaN there.
 
     Raises:
-        InvalidInput: they name too many crops, or a region or a season is not in Unicode's composed form.
+        InvalidInput: they name too many crops, or a region or a season is not in Unicode's composed form; or some
+            lack a feature that others have, or all lack every one.
     """
     places: list[Place] = [("observations", row) for row in range(len(observations))]
     return _table(
@@ -163,8 +165,16 @@ def _table(
     for column, names in zip(TEXT_COLUMNS, (regions, seasons), strict=True):
         for fault in _name_faults(places[column], names):
             faults.add(fault)
+    for fault in gaps("observations", observations):
+        faults.add(fault)
+    if not any(_features(row) for row in observations):
+        faults.add(FieldError(("observations", 0), f"has no weather: {LEAST}", "missing"))
     faults.raise_if_any(placed=True)
     return Table(regions, seasons, np.array(weather, dtype=np.float64), crops, np.array(yields, dtype=np.float64))
+
+
+def _features(row: ReportedSeason | ReportedProperties) -> set[str]:
+    return row.model_fields_set & set(FEATURE_NAMES)
 
 
 def _name_faults(places: Sequence[Place], names: Sequence[str | None]) -> Iterator[FieldError]:

@@ -4,7 +4,9 @@ Numbers are strict: no strings, no booleans, finite; unknown fields are refused 
 numbers, which codes of regions and years often are: they become text.
 """
 
+import math
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -17,11 +19,12 @@ from pydantic import (
     Tag,
     TypeAdapter,
     WithJsonSchema,
+    create_model,
     model_validator,
 )
 
 from app.data.naming import CROP_PATTERN, MAX_CROPS, NAME_PATTERN, NOTE_PATTERN, crop_name_problem
-from app.model.weather import REGION_LENGTH, WEATHER, YIELD, Feature
+from app.model.weather import FEATURE_NAMES, REGION_LENGTH, WEATHER, YIELD, Feature
 from app.store.card import Card, Decision
 from app.store.line import LogLine
 from app.training.report import Activate
@@ -50,6 +53,14 @@ _PlainName = Annotated[str, Field(max_length=REGION_LENGTH)]
 _PlainStoredName = Annotated[str, Field(max_length=REGION_LENGTH, pattern=NAME_PATTERN)]
 Name = Annotated[_PlainName, BeforeValidator(_as_text, json_schema_input_type=_PlainName | _Code)]
 StoredName = Annotated[_PlainStoredName, BeforeValidator(_as_text, json_schema_input_type=_PlainStoredName | _Code)]
+
+
+def _nothing() -> float:
+    return math.nan
+
+
+_MAY_LACK: Any = Field(default_factory=_nothing, exclude_if=math.isnan)
+"""A number that may be left out, and is NaN then."""
 NOTE_LENGTH = 1_000
 Note = Annotated[str, Field(max_length=NOTE_LENGTH, pattern=NOTE_PATTERN)]
 
@@ -110,13 +121,18 @@ class WeatherColumns(_Request):
     humidity: Annotated[list[Humidity], Field(fail_fast=True)]
     region: Annotated[list[Name | None], Field(fail_fast=True)] | None = None
 
+    @property
+    def rows(self) -> int:
+        """How many regions there are."""
+        return max(len(self.temperature), len(self.rainfall), len(self.humidity))
+
     @model_validator(mode="after")
     def _equal_lengths(self) -> Self:
-        rows = len(self.temperature)
-        columns = {"rainfall": self.rainfall, "humidity": self.humidity, "region": self.region}
-        for name, column in columns.items():
-            if column is not None and len(column) != rows:
-                raise ValueError(f"{name} has {len(column)} values, temperature {rows}")
+        given = {name: column for name, column in self if name in self.model_fields_set and column is not None}
+        first = next((name for name in given if name != "region"), None)
+        for name, column in given.items():
+            if first is not None and len(column) != len(given[first]):
+                raise ValueError(f"{name} has {len(column)} values, {first} {len(given[first])}")
         return self
 
 
@@ -137,16 +153,46 @@ PredictRequest = Annotated[
     Discriminator(shape_of),
 ]
 PREDICT_REQUEST: TypeAdapter[RegionWeather | SeveralRegions | WeatherColumns] = TypeAdapter(PredictRequest)
+"""A question that has all features."""
+
+
+@cache
+def predict_request(needed: frozenset[str]) -> TypeAdapter[RegionWeather | SeveralRegions | WeatherColumns]:
+    """Return what validates a question that need have these features only.
+
+    Of those that it does not have a region's value is NaN, and a column is empty.
+    """
+    if needed >= set(FEATURE_NAMES):
+        return PREDICT_REQUEST
+    kinds = dict(zip(FEATURE_NAMES, (Temperature, Rainfall, Humidity), strict=True))
+    optional = {name: kind for name, kind in kinds.items() if name not in needed}
+    values: Any = {name: (kind, Field(default_factory=_nothing)) for name, kind in optional.items()}
+    columns: Any = {
+        name: (Annotated[list[kind], Field(min_length=1, fail_fast=True)], Field(default_factory=list))  # type: ignore[valid-type]
+        for name, kind in optional.items()
+    }
+    one: Any = create_model("RegionWeather", __base__=RegionWeather, **values)
+    regions: Any = (Annotated[list[one], Field(min_length=1, fail_fast=True)], ...)
+    several: Any = create_model("SeveralRegions", __base__=SeveralRegions, regions=regions)
+    in_columns: Any = create_model("WeatherColumns", __base__=WeatherColumns, **columns)
+    shapes: Any = Annotated[
+        Annotated[one, Tag("one")] | Annotated[several, Tag("several")] | Annotated[in_columns, Tag("columns")],
+        Discriminator(shape_of),
+    ]
+    return TypeAdapter(shapes)
 
 
 class ReportedSeason(_Request):
-    """What a region reports after harvest: its weather and the yield of one crop or more, in tons."""
+    """What a region reports after harvest: its weather and the yield of one crop or more, in tons.
+
+    A feature that was not measured is left out of all rows; at least one is there.
+    """
 
     region: StoredName | None = None
     season: StoredName | None = None
-    temperature: Temperature
-    rainfall: Rainfall
-    humidity: Humidity
+    temperature: Temperature = _MAY_LACK
+    rainfall: Rainfall = _MAY_LACK
+    humidity: Humidity = _MAY_LACK
     yields: Yields
 
 
@@ -347,15 +393,15 @@ class BatchRestored(BaseModel):
 
 
 class ObservationEntry(BaseModel):
-    """A stored observation, yields in tons."""
+    """A stored observation, yields in tons; null for weather that was not reported."""
 
     batch: str
     row: int
     region: str | None
     season: str | None
-    temperature: float
-    rainfall: float
-    humidity: float
+    temperature: float | None
+    rainfall: float | None
+    humidity: float | None
     yields: dict[str, float]
     withdrawn: bool
 

@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from app.errors import InvalidInput, MalformedInput, TooLarge
 from app.model.linear import LinearModel
 from app.model.moments import Array
-from app.model.weather import FEATURE_NAMES, WEATHER
+from app.model.weather import FEATURE_NAMES, WEATHER, Needs, why_needed
 from app.serving.drift import Usage
 from app.serving.live import LEVEL
 from app.wire.answers import Answer
@@ -69,7 +69,7 @@ def infer(body: bytes, options: InferOptions) -> tuple[bytes | Parts, Inferred]:
         MalformedInput, InvalidInput, TooLarge: a tensor's name, shape, datatype, size or value is wrong; it says which.
     """
     request, raw = _request(body, options)
-    weather, regions = _asked(request, raw, options.max_rows)
+    weather, regions = _asked(request, raw, options.max_rows, options.model.needed_by)
     _check_size(_wanted(request, options.model), len(weather[0]))
     parameters = request.parameters
     model = options.model.asked(effects=parameters.effects == "all", exact=parameters.exact)
@@ -95,15 +95,22 @@ def infer_here(body: bytes, options: InferOptions) -> tuple[bytes | Parts, Infer
     return infer(body, options) if is_bytes and rows * len(options.model.crops) <= MOST_HERE else None
 
 
-def _asked(request: InferRequest, raw: memoryview, max_rows: int) -> tuple[list[Array], list[str] | None]:
-    """Return an array, shape (n,), per feature, and the regions' names where they are given."""
+def _asked(request: InferRequest, raw: memoryview, max_rows: int, needs: Needs) -> tuple[list[Array], list[str] | None]:
+    """Return an array, shape (n,), per feature, and the regions' names where they are given.
+
+    Those that are not needed may be left out where they are given by name; they are NaN then.
+    """
     given = [tensor.name for tensor in request.inputs]
-    if sorted(name for name in given if name != REGION) not in ([INPUT], sorted(FEATURE_NAMES)) or (
-        given.count(REGION) > 1
-    ):
+    weather = [name for name in given if name != REGION]
+    is_known = weather == [INPUT] or (
+        weather and len(set(weather)) == len(weather) and set(weather) <= {*FEATURE_NAMES}
+    )
+    missing = [name for name in needs if name not in weather and weather != [INPUT]]
+    if not is_known or given.count(REGION) > 1 or missing:
+        why = f": {missing[0]} is missing{why_needed(needs[missing[0]])}" if is_known and missing else ""
         raise InvalidInput(
             f"inputs are {INPUT!r}, or {', '.join(map(repr, FEATURE_NAMES))}, and {REGION!r} if regions are named, not "
-            f"{', '.join(map(repr, given))}"
+            f"{', '.join(map(repr, given))}{why}"
         )
     arrays: dict[str, Array] = {}
     regions: list[str] | None = None
@@ -115,15 +122,16 @@ def _asked(request: InferRequest, raw: memoryview, max_rows: int) -> tuple[list[
     if INPUT in arrays:
         columns = {name: np.ascontiguousarray(arrays[INPUT][:, place]) for place, name in enumerate(FEATURE_NAMES)}
     else:
-        columns = {name: arrays[name].reshape(-1) for name in FEATURE_NAMES}
+        columns = {name: arrays[name].reshape(-1) for name in FEATURE_NAMES if name in arrays}
     rows = {name: len(column) for name, column in columns.items()}
     rows |= {REGION: len(regions)} if regions is not None else {}
     if len(set(rows.values())) > 1:
         raise InvalidInput("inputs differ in their rows: " + ", ".join(f"{name} has {n}" for name, n in rows.items()))
-    if not rows[FEATURE_NAMES[0]]:
+    if not next(iter(rows.values())):
         raise InvalidInput("the inputs have no rows")
     _check_bounds(columns, INPUT in arrays)
-    return list(columns.values()), regions
+    nothing = np.full(next(iter(rows.values())), np.nan)
+    return [columns.get(name, nothing) for name in FEATURE_NAMES], regions
 
 
 def _numbers(tensor: InputTensor, raw: memoryview) -> Array:
@@ -224,6 +232,8 @@ def _check_count(tensor: InputTensor, count: int, what: str) -> None:
 
 def _check_bounds(columns: Mapping[str, Array], in_one: bool) -> None:
     for place, feature in enumerate(WEATHER):
+        if feature.name not in columns:
+            continue
         column = columns[feature.name]
         bad = np.flatnonzero(~feature.admits(column))
         if not len(bad):

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails, to_json
 from app.data.naming import NAME_PATTERN, name_problem, note_problem
 from app.errors import FieldError, InvalidInput, OrchardError
 from app.faults import MAX_ERRORS, Faults
-from app.model.weather import REGION_LENGTH, WEATHER, YIELD
+from app.model.weather import FEATURE_NAMES, NONE, REGION_LENGTH, WEATHER, YIELD, Needs, why_needed
 from app.wire.schemas import LEVELS
 from app.wire.strict_json import MOST_FIELDS, check_fields, parse_json
 
@@ -69,8 +69,10 @@ def checked_object(body: Any, rows: str | None = None) -> Any:
 _NOUNS = ((bool, "true or false"), (str, "a text"), (int | float, "a number"), (list, "a list"))
 
 
-def validated(adapter: TypeAdapter[Valid], body: Any, most_fields: int = MOST_FIELDS) -> Valid:
+def validated(adapter: TypeAdapter[Valid], body: Any, needs: Needs = NONE, most_fields: int = MOST_FIELDS) -> Valid:
     """Validate a parsed body.
+
+    ``needs``: by the name of a field, who cannot do without it, which is said where it is missing.
 
     A list is checked up to its first bad entry; to find more faults, ``body`` is cut behind it, in place, and validated
     again. ``most_fields``: of one object.
@@ -84,7 +86,7 @@ def validated(adapter: TypeAdapter[Valid], body: Any, most_fields: int = MOST_FI
         return adapter.validate_python(body)
     except ValidationError as error:
         found = _details(adapter, error)
-    raise invalid([*found, *_further(adapter, body, found)])
+    raise invalid([*found, *_further(adapter, body, found)], needs)
 
 
 def _further(adapter: TypeAdapter[Any], body: Any, known: list[ErrorDetails]) -> Iterator[Mapping[str, Any]]:
@@ -136,24 +138,35 @@ def _place(fault: Mapping[str, Any]) -> tuple[str, int] | None:
     return None
 
 
-def invalid(faults: Sequence[Mapping[str, Any]]) -> OrchardError:
+def invalid(faults: Sequence[Mapping[str, Any]], needs: Needs = NONE) -> OrchardError:
     """Turn pydantic's errors into ours.
 
     Malformed where a number is not finite, else invalid.
     """
     found = Faults()
     malformed = any(fault["type"] == "finite_number" for fault in faults)
-    found.add_many(map(_field_error, faults[:MAX_ERRORS]), len(faults), malformed=malformed)
+    listed = (_field_error(fault, needs) for fault in faults[:MAX_ERRORS])
+    found.add_many(listed, len(faults), malformed=malformed)
     error = found.error(placed=True)
     assert error is not None  # noqa: S101 - pydantic has found some
     return error
+
+
+def gaps(of: str, rows: Sequence[BaseModel]) -> Iterator[FieldError]:
+    """Yield where one of the rows in the list ``of`` a body lacks a feature that others have."""
+    given = [frozenset(row.model_fields_set & set(FEATURE_NAMES)) for row in rows]
+    some = frozenset().union(*given)
+    for number, names in enumerate(given):
+        for name in sorted(some - names):
+            told = "is missing, and other rows have it: give it in all of them, or in none"
+            yield FieldError((of, number, name), told, "missing")
 
 
 _SHOWN = 40
 """Characters of a rejected value that a message repeats: enough to recognise it by."""
 
 
-def _field_error(fault: Mapping[str, Any]) -> FieldError:
+def _field_error(fault: Mapping[str, Any], needs: Needs) -> FieldError:
     loc = tuple(map(_cut, fault["loc"]))
     kind, context = fault["type"], fault.get("ctx") or {}
     if kind == "too_long" and context["field_type"] == "Dictionary":  # the only one with a bound
@@ -166,6 +179,8 @@ def _field_error(fault: Mapping[str, Any]) -> FieldError:
     text = message.format_map(words).rstrip()
     if loc == ("query", "level") and code == "out_of_bounds":
         text += _meant(fault["input"])
+    if kind == "missing":
+        text += why_needed(needs.get(str(loc[-1]), ()))
     return FieldError(loc, text, code)
 
 

@@ -8,9 +8,11 @@ import json
 import re
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,18 +22,36 @@ from tests.panels import learned, surprised, with_effects
 from tests.running import ONE_REGION, Running, connections, copy_store, serving, until
 from tests.talking import Answer, Talk, chunked, cut, request, talk
 
+KINDS = ("tutorial", "two spreads", "effects", "a record", "no humidity", "effects, no rainfall", "one humidity")
 
-@pytest.fixture(scope="module", params=["tutorial", "two spreads", "effects", "a record"])
+
+@pytest.fixture(scope="module", params=KINDS)
 def asked(request: pytest.FixtureRequest, tutorial: Table, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Talk]:
-    """Return connections to services of the same rows and of different rows, with effects, and with wider intervals."""
+    """Return connections to services of the same rows and of different rows, with effects, and with wider intervals.
+
+    And of rows that lack a feature, or have one value of it.
+    """
     store = tmp_path_factory.mktemp("store") / "store"
     if request.param == "a record":
         surprised(store)
     else:
-        tables = {"tutorial": tutorial, "two spreads": _two_spreads(), "effects": with_effects()}
+        tables = {
+            "tutorial": tutorial,
+            "two spreads": _two_spreads(),
+            "effects": with_effects(),
+            "no humidity": _with(tutorial, 2, np.nan),
+            "effects, no rainfall": _with(with_effects(), 1, np.nan),
+            "one humidity": _with(tutorial, 2, 55.0),
+        }
         learned(tables[request.param], store)
     with serving(store) as running, talk(running) as one:
         yield one
+
+
+def _with(table: Table, column: int, value: float) -> Table:
+    weather = table.weather.copy()
+    weather[:, column] = value
+    return replace(table, weather=weather)
 
 
 def _two_spreads() -> Table:

@@ -231,7 +231,10 @@ WRONG: dict[str, tuple[object, str]] = {
     "no inputs": ({"inputs": []}, "inputs"),
     "an unknown input": ({"inputs": [_tensor("weather")]}, "'weather'"),
     "an input twice": ({"inputs": [_tensor(), _tensor()]}, "not 'input', 'input'"),
-    "an input missing": ({"inputs": _named()[:2]}, "not 'temperature', 'rainfall'$"),
+    "an input missing": (
+        {"inputs": _named()[:2]},
+        "not 'temperature', 'rainfall': humidity is missing: mango and orange need it$",
+    ),
     "both forms": ({"inputs": [_tensor(), *_named()]}, "'input', 'temperature'"),
     "another shape": ({"inputs": [_tensor(shape=[3, 4])]}, r"'input': the shape is \[3, 4\], not \[n, 3\]"),
     "no shape": ({"inputs": [_tensor(shape=[])]}, r"the shape is \[\]"),

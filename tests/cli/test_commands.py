@@ -113,7 +113,7 @@ def test_a_rate_too_large_is_refused_by_name(tmp_path: Path) -> None:
     [
         ("", "the table is empty"),
         (_corn(5), "too few rows: corn has 5 rows and is left out"),
-        (_corn(20).replace("humidity", "damp"), "the column 'humidity' is missing"),
+        ("region,corn\n" + "A,1\n" * 20, "no column of weather: give at least one of temperature, rainfall, humidity"),
         (_corn(20).replace("soybean", "corn"), "the column 'corn' appears twice"),
         (_corn(20).replace(",400000,", ",many,"), "row 1 (line 2), column corn: 'many' is not a number"),
         (_corn(20).replace(",400000,", ",nan,"), "row 1 (line 2), column corn: nan is not finite"),
@@ -451,7 +451,8 @@ def test_errors_do_nothing_to_a_terminal(deceitful: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("predict", *WEATHER[:2]), "orchard: give --rainfall, --humidity, or a table of regions\n"),
+        (("predict", "--region", "A"), "orchard: give --temperature, --rainfall, --humidity, or a table of regions\n"),
+        (("predict", *WEATHER[:4]), "orchard: humidity: is missing: mango and orange need it\n"),
         (("predict", "none.csv"), "orchard: none.csv cannot be read: No such file or directory\n"),
         (("retrain", "none.csv"), "orchard: none.csv cannot be read: there is no such file\n"),
         (("observations", "add", "app"), "orchard: app cannot be read: it is a folder\n"),

@@ -447,3 +447,62 @@ def test_a_record_is_what_was_packed() -> None:
     for wrong in spoilt:
         with pytest.raises((ValueError, KeyError, TypeError)):
             stored.unpacked_record(safetensors.numpy.save(wrong))
+
+
+def _format_5(url: str) -> None:
+    """Leave a database as the version before absent features left it: weather is never NULL."""
+    engine = sql.create_engine(url)
+    with pytest.MonkeyPatch.context() as patch, engine.begin() as connection:
+        patch.setattr(stored, "DATABASE", 5)
+        stored.bring_up_to_date(connection)
+    with engine.connect() as connection:
+        columns = {column["name"]: column for column in sql.inspect(connection).get_columns("observations")}
+        assert not any(columns[name]["nullable"] for name in ("temperature", "rainfall", "humidity"))
+    engine.dispose()
+
+
+def test_a_database_of_format_5_is_brought_up_to_date(url: str) -> None:
+    """Its rows are as they were, with their checksums; from then on weather may be NULL, and no batch without rows."""
+    _format_5(url)
+    engine = sql.create_engine(url)
+    everything = sql.text('SELECT * FROM observations ORDER BY batch, "row"')
+    with engine.connect() as connection:
+        before = [dict(row) for row in connection.execute(everything).mappings()]
+    observations = Observations(url)
+    with observations.reading() as transaction:
+        assert list(transaction.faults()) == []
+        assert len(transaction.page(100, None)) == len(before)
+    with engine.connect() as connection:
+        inspected = sql.inspect(connection)
+        assert [dict(row) for row in connection.execute(everything).mappings()] == before
+        columns = {column["name"]: column for column in inspected.get_columns("observations")}
+        assert all(columns[name]["nullable"] for name in ("temperature", "rainfall", "humidity"))
+        assert not columns["yields"]["nullable"]
+        assert inspected.get_pk_constraint("observations")["constrained_columns"] == ["batch", "row"]
+        (reference,) = inspected.get_foreign_keys("observations")
+        assert (reference["referred_table"], reference["referred_columns"]) == ("batches", ["sequence"])
+        assert "observations_of_5" not in inspected.get_table_names()
+    engine.dispose()
+    observations.close()
+
+
+def test_what_was_damaged_before_weather_could_be_null_is_told_after(url: str) -> None:
+    """A row that was not what was written in format 5 is copied as it is."""
+    _format_5(url)
+    _execute(url, "UPDATE observations SET humidity = humidity + 1 WHERE region = 'L'")
+    observations = Observations(url)
+    with observations.reading() as transaction:
+        faults = list(transaction.faults())
+    observations.close()
+    assert faults
+    assert all("is damaged" in fault for fault in faults)
+
+
+def test_a_program_of_before_refuses_it(observations: Observations, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would take what is NULL for a number."""
+    _page(observations)
+    monkeypatch.setattr(stored, "DATABASE", 5)
+    before = Observations(url)
+    with pytest.raises(StoreTooNew, match=r"format 6; this one reads up to 5"), before.reading():
+        """Never reached."""
+    before.close()

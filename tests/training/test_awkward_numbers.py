@@ -108,7 +108,11 @@ def test_a_constant_feature_is_left_out_in_words(job: Job, settings: Settings, h
     ]
     model = _model(settings)
     assert model.crops[0].weights[2] == 0.0
-    assert warnings_for(model, [75.0, 90.0, 60.0], LEVEL) == ["humidity 60 % is outside the training range, 50 to 50 %"]
+    assert warnings_for(model, [75.0, 90.0, 60.0], LEVEL) == [
+        "humidity 60 % was 50 % in all rows of training: its effect is not known"
+    ]
+    columns = [np.array([value]) for value in (75.0, 90.0, 60.0)]
+    assert model.yields(columns, LEVEL).extrapolated.tolist() == [True]
 
 
 def test_a_feature_that_begins_to_vary_is_learned(job: Job, settings: Settings, honest: Table) -> None:

@@ -186,7 +186,7 @@ def test_tons_are_not_negative(weather: tuple[float, ...], mango: float, rye: fl
     ("sent", "body", "error", "message"),
     [
         (JSON, b"", MalformedInput, "the body is empty"),
-        (JSON, b"{}", InvalidInput, r"temperature: is missing \(and 2 more\)"),
+        (JSON, b"{}", InvalidInput, r"temperature: is missing: mango and rye need it \(and 2 more\)"),
         (JSON, b'{"regions":[]}', InvalidInput, "regions: has 0 entries"),
         (JSON, json.dumps({"regions": [{}] * 11}).encode(), TooLarge, "11 rows in regions: the limit is 10"),
         (CSV, b"", MalformedInput, "the table is empty"),

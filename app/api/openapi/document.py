@@ -61,6 +61,7 @@ class DocumentedAPI(FastAPI):
                 [(model, "validation") for model in (*bodies, Problem, InferenceError)], ref_template=REFERENCE
             )
             schemas |= added["$defs"]
+            _let_lack(schemas)
             schemas |= {name: {"anyOf": list(map(_reference, models))} for name, models in SHAPES.items()}
             _drop_invalid(document["paths"])
         return document
@@ -68,6 +69,14 @@ class DocumentedAPI(FastAPI):
 
 def _reference(model: type[BaseModel]) -> dict[str, str]:
     return {"$ref": REFERENCE.format(model=model.__name__)}
+
+
+def _let_lack(schemas: dict[str, Any]) -> None:
+    """Let a question lack a feature: whether the model needs it stands in no document."""
+    for model in (RegionWeather, WeatherColumns):
+        schema = schemas[model.__name__]
+        del schema["required"]
+        schema["description"] += "\n\nA feature that no crop of the model needs may be left out."
 
 
 def _drop_invalid(paths: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from tests.running import HARVEST, Running
 PLACE = {"temperature": 75, "rainfall": 80, "humidity": 55}
 FILLED = {"version": "1", "model": "yield", "batch": "none"}
 OPEN = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")
+PREDICT = "'level', 'explain', 'version', 'effects', 'exact', 'season_start', 'season_end', 'region'"
 GET = (*OPEN, "/metrics", "/models", "/models/live", "/docs", "/docs/start.js", "/openapi.json", "/v2")
 
 
@@ -40,12 +41,12 @@ def test_no_call_passes_over_what_it_does_not_know(reading: Running) -> None:
         (
             "/predict?crop=mango",
             "crop",
-            "is unknown here: this call knows 'level', 'explain', 'version', 'effects', 'exact'",
+            f"is unknown here: this call knows {PREDICT}",
         ),
         (
             "/predict?levels=0.5",
             "levels",
-            "is unknown here: did you mean 'level'? This call knows 'level', 'explain', 'version', 'effects', 'exact'",
+            f"is unknown here: did you mean 'level'? This call knows {PREDICT}",
         ),
         (
             "/retrain?dry-run=true",

@@ -30,7 +30,7 @@ STRANGERS = {("cli", "api")}
 """Rooms that do not know each other although one lies below: the command line must not need a server."""
 INSIDE = {
     "wire": (
-        ("media_types", "parts", "positions", "problems", "questions", "schemas", "strict_json"),
+        ("dashboard", "media_types", "parts", "positions", "problems", "questions", "schemas", "strict_json"),
         ("answers", "arrow_stream", "event_stream", "protocol", "quick_json", "records", "season", "spans", "validation"),
         ("csv_body", "daily", "features", "row_template", "texts"),
         ("open_meteo", "power", "reported"),
@@ -44,7 +44,7 @@ INSIDE = {
         ("services",),
         ("bodies", "express", "guards", "health", "large", "metrics"),
         ("doors",),
-        ("door", "events", "inference", "models", "observations", "predict", "retrain"),
+        ("door", "events", "grafana", "inference", "models", "observations", "predict", "retrain"),
     ),
 }
 """The same inside the two largest rooms, file by file."""

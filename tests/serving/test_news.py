@@ -1,7 +1,6 @@
 """What is told of a store: each thing once, in its order, under the log's line."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,7 +48,7 @@ class Store:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def store(tmp_path: Path) -> Store:
     """Return a store that was looked at once."""
     return Store(tmp_path / "store")
 

@@ -74,6 +74,47 @@ def test_every_operation_is_described(document: Document) -> None:
     assert {"predict", "retrain", "models_activate", "observations_store"} <= set(names)
 
 
+def test_what_may_be_left_out_has_no_default(document: Document) -> None:
+    """In what is sent: generators of typed clients would ask for a field that has one. What it would be is told."""
+    sent = _sent(document)
+    assert len(sent) > 10
+    for name in sent:
+        schema = document["components"]["schemas"][name]
+        for field, described in schema.get("properties", {}).items():
+            assert "default" not in described, (name, field)
+    required = {name: set(document["components"]["schemas"][name].get("required", [])) for name in sent}
+    weather = {"temperature", "rainfall", "humidity"}
+    assert required["RegionWeather"] == required["WeatherColumns"] == weather
+    assert required["ReportedSeason"] == weather | {"yields"}
+    assert required["ObservationsRequest"] == {"observations"}
+    assert required["RetrainRequest"] == required["ActivateRequest"] == set()
+    told = document["components"]["schemas"]["RetrainRequest"]["properties"]["activate"]["description"]
+    assert told.endswith('If left out: `"if_better"`.')
+    assert "errors" not in document["components"]["schemas"]["Problem"]["required"]
+
+
+def _sent(document: Document) -> set[str]:
+    """Return the schemas that bodies of requests consist of."""
+    waiting = {name for _, _, operation in _operations(document) for name in _named(operation.get("requestBody"))}
+    found = set[str]()
+    while waiting:
+        found |= waiting
+        waiting = {inner for name in waiting for inner in _named(document["components"]["schemas"][name])} - found
+    return found
+
+
+def _named(part: object) -> set[str]:
+    """Return the schemas that a part of the document refers to."""
+    return set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(part)))
+
+
+def test_each_schema_is_there_and_used(document: Document) -> None:
+    """What is referred to exists, and nothing is listed that no call takes or answers, such as FastAPI's own errors."""
+    schemas = document["components"]["schemas"]
+    assert _named(document) == set(schemas)
+    assert not any("ValidationError" in name for name in schemas)
+
+
 def test_every_example_can_be_sent(served: Running, document: Document) -> None:
     """Each is answered 2xx, in a shape that the document describes; so is each operation without a body."""
     sent = 0

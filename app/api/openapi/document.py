@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+from pydantic_core import to_json
 
 from app.api.address import Addressed
 from app.wire.features import ReportedFeature, ReportedFeatures, WeatherFeature, WeatherFeatures
@@ -24,6 +25,8 @@ from app.wire.schemas import (
 if TYPE_CHECKING:
     from app.api.doors import Doors
 
+FRAMEWORKS = ("HTTPValidationError", "ValidationError")
+"""What FastAPI says that its own errors look like; here they are problems."""
 REFERENCE = "#/components/schemas/{model}"
 POWER = (PowerFeature, PowerCollection)
 SHAPES = {
@@ -60,10 +63,12 @@ class DocumentedAPI(FastAPI):
             _, added = models_json_schema(
                 [(model, "validation") for model in (*bodies, Problem, InferenceError)], ref_template=REFERENCE
             )
-            schemas |= added["$defs"]
+            schemas |= {name: _with_optional(schema) for name, schema in added["$defs"].items()}
             _let_lack(schemas)
             schemas |= {name: {"anyOf": list(map(_reference, models))} for name, models in SHAPES.items()}
             _drop_invalid(document["paths"])
+            for name in FRAMEWORKS:
+                schemas.pop(name, None)
         return document
 
 
@@ -77,6 +82,24 @@ def _let_lack(schemas: dict[str, Any]) -> None:
         schema = schemas[model.__name__]
         del schema["required"]
         schema["description"] += "\n\nA feature that no crop of the model needs may be left out."
+
+
+def _with_optional(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return what is sent with a description in place of each default.
+
+    Generators of typed clients take a field with a default for one that is always there, and would ask for it.
+    """
+    properties = {name: _described(field) for name, field in schema.get("properties", {}).items()}
+    return schema | ({"properties": properties} if properties else {})
+
+
+def _described(field: dict[str, Any]) -> dict[str, Any]:
+    rest = {name: value for name, value in field.items() if name != "default"}
+    default = field.get("default")
+    if (not default and default is not False) or isinstance(default, dict):
+        return rest
+    told = f"If left out: `{to_json(default).decode()}`."
+    return rest | {"description": f"{rest['description']} {told}" if "description" in rest else told}
 
 
 def _drop_invalid(paths: dict[str, Any]) -> None:

@@ -23,7 +23,8 @@ class ServiceEvent:
     """Something that has happened to a service.
 
     ``name``: `activated` (data: ``version``, ``who``, ``note``), `trained` (``version``, ``decision``), `drift`
-    (``distance``), or what newer services add. ``id`` grows; None before the first that has one.
+    (``distance``, ``different``), or what newer services add. ``id``: the last line of the activation log until then;
+    None before there is one.
     """
 
     name: str

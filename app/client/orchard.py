@@ -148,8 +148,8 @@ class Orchard(_Client):
     def events(self, *, after: int | None = None) -> Iterator[ServiceEvent]:
         """Yield what happens to the service, as it happens, without an end.
 
-        ``after``: an event's ``id``; those that came later are told first. A connection that breaks is made again, and
-        nothing is missed meanwhile.
+        ``after``: an event's ``id``; what was made live since then is told first. A connection that breaks is made
+        again, and what was made live meanwhile is told.
 
         Raises:
             Problem, Unreachable, Unreadable: there is no stream, or after a minute none any more.

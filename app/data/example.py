@@ -4,6 +4,7 @@ import hashlib
 from functools import cache
 from importlib.resources import files
 
+from app import PACKAGE
 from app.data.tables import parse_observations
 
 NAME = "tutorial.csv"
@@ -20,5 +21,5 @@ def told(source: str, data_digest: str) -> str:
 
 @cache
 def _rows_and_digest() -> tuple[int, str]:
-    table = parse_observations((files("app.data") / NAME).read_bytes())
+    table = parse_observations((files(f"{PACKAGE}.data") / NAME).read_bytes())
     return len(table), hashlib.sha256(table.digest.encode()).hexdigest()

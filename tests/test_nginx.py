@@ -13,7 +13,6 @@ import httpx
 import pytest
 
 from app.api.tokens import ATTEMPTS
-from app.settings import Settings
 from tests.nginx import FARM, SITE, Front, in_front, programs
 from tests.running import DEADLINE_S, HARVEST, Running, connections, copy_store, serving, until
 
@@ -23,9 +22,6 @@ A = {"region": "A", "temperature": 73, "rainfall": 67, "humidity": 43}
 PREFIX = "/orchard"
 LIMIT = 32 * 2**20
 """Bytes of a body, as nginx and Orchard have it."""
-needs_root_path = pytest.mark.skipif(
-    "root_path" not in Settings.model_fields, reason="there is no ORCHARD_ROOT_PATH yet"
-)
 
 
 @dataclass(frozen=True)
@@ -97,7 +93,6 @@ def _loaded(client: httpx.Client, path: str) -> int:
     return len(links)
 
 
-@needs_root_path
 def test_the_page_works_below_a_path(below: Both) -> None:
     """Below a path the page and what it loads are there, and its calls go below the path too."""
     with below.front.client(FARM) as client:
@@ -112,7 +107,6 @@ def test_the_page_works_below_a_path(below: Both) -> None:
         )
 
 
-@needs_root_path
 def test_redirects_stay_below_the_path(below: Both) -> None:
     """A redirect leads to what is below the path, not out of it."""
     with below.front.client(FARM) as client:

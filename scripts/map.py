@@ -40,8 +40,9 @@ INSIDE = {
     ),
     "api": (
         ("address", "headers", "helper", "limits", "negotiation", "pool", "problems", "tokens"),
-        ("concurrency", "cors", "encodings", "hosts", "openapi", "request_id"),
-        ("services",),
+        ("concurrency", "cors", "encodings", "hosts", "request_id"),
+        ("represented", "services"),
+        ("openapi",),
         ("bodies", "express", "guards", "health", "large", "metrics"),
         ("doors",),
         ("door", "events", "grafana", "inference", "models", "observations", "predict", "retrain"),

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 from fastapi import Header, Query, Request
 from pydantic import Field, WithJsonSchema
 
-from app.api import problems
+from app.api import encodings, problems
 from app.api.services import Services
 from app.data.naming import NOTE_PATTERN, SOURCE_PATTERN
 from app.data.provenance import KEY_LENGTH, SOURCE_LENGTH, Once
-from app.errors import TooLarge, UnknownMediaType
+from app.errors import TooLarge
 from app.wire.schemas import NOTE_LENGTH, Note
 
 NoteQuery = Annotated[
@@ -56,27 +56,31 @@ def once(request: Request, content: bytes, key: str | None) -> Once | None:
 
 
 async def read_body(request: Request, services: Services, limit: int | None = None) -> bytes:
-    """Return the body, of at most ``limit`` bytes, by default as many as the settings allow.
+    """Return the body, decoded, of at most ``limit`` bytes, by default as many as the settings allow.
 
     Raises:
-        UnknownMediaType: it is encoded, as with gzip: what it unfolds to is not limited by what it holds.
-        TooLarge: it is larger than the limit, by its Content-Length or by what arrived.
+        UnknownMediaType: it is encoded in another way than gzip and deflate.
+        MalformedInput: it is not what its Content-Encoding says.
+        TooLarge: it is larger than the limit, by its Content-Length, by what arrived, or by what that unfolds to.
         BodyTimeout: it did not arrive in time.
-        Overloaded: it is large, and so are others that are there.
+        Overloaded: it is large, as sent or decoded, and so are others that are there.
     """
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding.lower() != "identity":
-        raise UnknownMediaType(f"{encoding[:40]}-encoded bodies are not accepted here: send the body uncompressed")
-    return await read_encoded_body(request, services, limit)
+    limit = min(limit or services.settings.max_body_bytes, services.settings.max_body_bytes)
+    content = await _as_sent(request, services, limit)
+    encoding = request.headers.get("content-encoding")
+    if encoding is None:
+        return content
+    content = await encodings.unfolded(content, encoding, limit)
+    services.concurrency.hold(request.scope, len(content))
+    return content
 
 
-async def read_encoded_body(request: Request, services: Services, limit: int | None = None) -> bytes:
-    """Return the body as it was sent, however it is encoded.
+async def _as_sent(request: Request, services: Services, limit: int) -> bytes:
+    """Return the body, however it is encoded.
 
     Raises:
         TooLarge, BodyTimeout, Overloaded: as `read_body`.
     """
-    limit = min(limit or services.settings.max_body_bytes, services.settings.max_body_bytes)
     try:
         services.concurrency.check_room(request.scope, _declared(request, limit))
         async with asyncio.timeout(services.settings.body_timeout_s):

@@ -1,15 +1,56 @@
 """Content-Encoding, where it is read and written: gzip and deflate."""
 
+import asyncio
 import zlib
+from typing import Protocol
 
 from starlette.requests import Request
+from typing_extensions import Buffer
 
 from app.api.negotiation import accepted_encodings
-from app.errors import MalformedInput, TooLarge
+from app.errors import MalformedInput, TooLarge, UnknownMediaType
 from app.wire.parts import Content, InMemoryFile, pieces
 
 WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 """What zlib is told of each encoding; HTTP's deflate is in zlib's form (RFC 9110, 8.4.1.2)."""
+
+
+WORTH_IT = 1_024
+"""Answers of fewer bytes are not compressed."""
+WORTH_ITS_TIME = 64 * 1024
+"""Nor are predictions of fewer, which take less time to make than to compress: one region's never are."""
+
+
+class Compressor(Protocol):
+    """What zlib compresses with."""
+
+    def compress(self, data: Buffer, /) -> bytes:
+        """Take a part in, and return what is ready."""
+
+    def flush(self) -> bytes:
+        """Return the rest."""
+
+
+def compressor(encoding: str) -> Compressor:
+    """Return what compresses quickly rather than well."""
+    return zlib.compressobj(1, wbits=WINDOWS[encoding])
+
+
+async def unfolded(content: bytes, given: str | None, limit: int) -> bytes:
+    """Return what a body was before it was encoded; ``given``: its Content-Encoding, None for none.
+
+    Raises:
+        UnknownMediaType: it is encoded in another way than gzip and deflate.
+        MalformedInput, TooLarge: as `decoded`.
+    """
+    encoding = (given or "identity").strip().lower()
+    if encoding == "identity":
+        return content
+    if encoding not in WINDOWS:
+        raise UnknownMediaType(
+            f"{encoding[:40]}-encoded bodies are not accepted here: use gzip or deflate, or send the body uncompressed"
+        )
+    return await asyncio.to_thread(decoded, content, encoding, limit)
 
 
 def decoded(content: bytes, encoding: str, limit: int) -> bytes:
@@ -33,15 +74,24 @@ def decoded(content: bytes, encoding: str, limit: int) -> bytes:
 
 def wanted(request: Request) -> str | None:
     """Return how the client wants the answer encoded, None for not at all."""
+    return _best(accepted_encodings(request))
+
+
+def demanded(request: Request) -> str | None:
+    """Return how the answer has to be encoded for a client that takes no other (``identity;q=0``), None for others."""
     accepted = accepted_encodings(request)
+    return _best(accepted) if accepted.get("identity") is False else None
+
+
+def _best(accepted: dict[str, bool]) -> str | None:
     return next((name for name in ("gzip", "deflate") if accepted.get(name)), None)
 
 
 def encoded(content: Content, encoding: str) -> bytes:
     """Return an answer encoded; a file is closed."""
-    compressor = zlib.compressobj(1, wbits=WINDOWS[encoding])
+    by = compressor(encoding)
     try:
-        return b"".join([*map(compressor.compress, pieces(content)), compressor.flush()])
+        return b"".join([*map(by.compress, pieces(content)), by.flush()])
     finally:
         if isinstance(content, InMemoryFile):
             content.close()

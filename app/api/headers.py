@@ -7,6 +7,8 @@ NO_KEEPING = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 ]
 """On every answer that does not say otherwise; on predictions each would cost half a microsecond."""
+ASK_AGAIN = {"Cache-Control": "no-cache"}
+"""Given by what may be kept by who asks each time whether it still holds: it has a tag to ask with."""
 PAGE = {
     "Cache-Control": "private, max-age=3600",
     "Content-Security-Policy": (

@@ -8,12 +8,12 @@ from starlette.responses import Response
 
 from app import __version__
 from app.api import encodings, large
-from app.api.bodies import SHORT, read_encoded_body
+from app.api.bodies import SHORT, read_body
 from app.api.helper import LARGE, is_small
 from app.api.openapi import examples
 from app.api.openapi.parts import BAD_REQUEST, INVALID, MODEL_VERSION, body, contents, documented_inference
 from app.api.services import Services, ServicesDep
-from app.errors import MalformedInput, NotFound, UnknownMediaType
+from app.errors import MalformedInput, NotFound
 from app.serving.live import Served
 from app.wire.media_types import BINARY, JSON
 from app.wire.problems import Kind
@@ -35,8 +35,6 @@ router = APIRouter(prefix="/v2", tags=["inference"])
 health = APIRouter(prefix="/v2/health", tags=["inference"])
 
 HEADER = "Inference-Header-Content-Length"
-WORTH_IT = 1_024
-"""Answers of fewer bytes are not compressed."""
 LISTED = 1_000
 """Versions that the index and the metadata list, the newest."""
 
@@ -155,7 +153,7 @@ async def version_ready(served: Versioned) -> ModelReady:
 )
 async def index(request: Request, services: ServicesDep) -> list[ModelEntry]:
     """Return the newest thousand versions. An empty body is allowed."""
-    parse(IndexRequest, await _body(request, services, SHORT), services.settings.max_rows)
+    parse(IndexRequest, await read_body(request, services, SHORT), services.settings.max_rows)
     numbers = await asyncio.to_thread(services.registry.versions)
     return [ModelEntry(name=MODEL, version=str(number), state="READY", reason="") for number in numbers[:LISTED]]
 
@@ -188,7 +186,7 @@ async def predict_with_version(request: Request, services: ServicesDep, served: 
 
 async def _predict(request: Request, services: Services, served: Served) -> Response:
     encoding = encodings.wanted(request)
-    asked = await _body(request, services, services.settings.max_body_bytes)
+    asked = await read_body(request, services)
     options = InferOptions(_header(request), services.settings.max_rows, served.version, served.model)
     crops = len(served.model.crops)
     # Bytes leave Python's lock alone: they are worked on in a thread. Long JSON goes to the helper process.
@@ -200,7 +198,7 @@ async def _predict(request: Request, services: Services, served: Served) -> Resp
     if inferred.header is not None:
         headers[HEADER] = str(inferred.header)
     media_type = JSON if inferred.header is None else BINARY
-    if encoding and len(content) >= WORTH_IT:
+    if encoding and len(content) >= encodings.WORTH_IT:
         content = await asyncio.to_thread(encodings.encoded, content, encoding)
         headers |= {"Content-Encoding": encoding, "Vary": "Accept-Encoding"}
     response = large.response(content, headers, media_type, services.concurrency)
@@ -215,25 +213,3 @@ def _header(request: Request) -> int | None:
     if not (given.isascii() and given.isdigit() and len(given) < 12):  # noqa: PLR2004 - no body is longer
         raise MalformedInput(f"{HEADER} is {given[:40]!r}, which is not a number of bytes")
     return int(given)
-
-
-async def _body(request: Request, services: Services, limit: int) -> bytes:
-    """Return the body, decoded.
-
-    Raises:
-        UnknownMediaType: it is encoded in another way than gzip and deflate.
-        MalformedInput: it is not what its Content-Encoding says.
-        TooLarge: it is larger than ``limit``, as sent or decoded.
-        Overloaded: it is large, as sent or decoded, and so are others that are there.
-    """
-    content = await read_encoded_body(request, services, limit)
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding == "identity":
-        return content
-    if encoding not in encodings.WINDOWS:
-        raise UnknownMediaType(
-            f"{encoding[:40]}-encoded bodies are not accepted here: use gzip or deflate, or send the body uncompressed"
-        )
-    content = await asyncio.to_thread(encodings.decoded, content, encoding, limit)
-    services.concurrency.hold(request.scope, len(content))
-    return content

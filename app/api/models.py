@@ -2,17 +2,19 @@
 
 import asyncio
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic_core import to_json
 from starlette.responses import Response
 
 from app.api.bodies import SHORT, IdempotencyKey, read_body
 from app.api.guards import Writer
+from app.api.headers import ASK_AGAIN
 from app.api.negotiation import body_type
 from app.api.openapi import examples
-from app.api.openapi.parts import body, documented
+from app.api.openapi.parts import UNCHANGED, body, documented
+from app.api.represented import Represented
 from app.api.services import Services, ServicesDep
 from app.logs import log_write
 from app.serving.drift import HOURS, drift
@@ -29,11 +31,19 @@ from app.wire.schemas import (
 )
 from app.wire.validation import parse
 
-router = APIRouter(prefix="/models", tags=["models"])
+router = APIRouter(prefix="/models", tags=["models"], route_class=Represented)
 
 MAX_NUMBER = 2**53
 Limit = Annotated[int, Query(ge=1, le=1_000, description="Entries in a page.")]
 VersionPath = Annotated[str, Path(max_length=20, description="A version's number.")]
+
+
+async def _asked_again(response: Response) -> None:
+    response.headers.update(ASK_AGAIN)
+
+
+KEPT: dict[str, Any] = {"dependencies": [Depends(_asked_again)]}
+"""A card changes only in whether it is live: who has it may ask whether that is so, by its tag."""
 
 
 @router.get("", summary="List the versions, newest first", responses=documented(422, 503))
@@ -46,7 +56,7 @@ async def versions(
     return await asyncio.to_thread(records.versions, services.registry, services.live, limit, before)
 
 
-@router.get("/live", summary="The live version's card", responses=documented(503))
+@router.get("/live", summary="The live version's card", responses=documented(503) | UNCHANGED, **KEPT)
 async def live(services: ServicesDep) -> VersionCard:
     """Return what the live version says about itself."""
     return records.card(services.live.current, services.live)
@@ -80,7 +90,7 @@ async def log(
     return await asyncio.to_thread(records.log, services.registry, limit, before)
 
 
-@router.get("/{version}", summary="A version's card", responses=documented(404, 422, 503))
+@router.get("/{version}", summary="A version's card", responses=documented(404, 422, 503) | UNCHANGED, **KEPT)
 async def card(services: ServicesDep, version: VersionPath) -> VersionCard:
     """Return what a version says about itself: weights, scores, rows, recipe, loss curve, data digest, parent."""
     return records.card(await asyncio.to_thread(services.live.version, version), services.live)

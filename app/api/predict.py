@@ -1,5 +1,6 @@
 """POST /predict: regions in any of the formats, days of weather services; the answer has the shape of the question."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import date
 from typing import Annotated, Any
@@ -8,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BeforeValidator, WithJsonSchema
 from starlette.responses import Response
 
-from app.api import large
+from app.api import encodings, large
 from app.api.bodies import read_body
 from app.api.helper import is_small
 from app.api.negotiation import answer_type, body_type
@@ -92,10 +93,12 @@ async def predict(
 
     Where the model has learned what regions have of their own, the name of a region that it knows is used. A body may
     also be the answer of Open-Meteo or NASA POWER, as it came: its days are made a season, from `season_start` to
-    `season_end`.
+    `season_end`. A long answer is
+    compressed for who takes no other (`Accept-Encoding: gzip, identity;q=0`).
     """
     sent = body_type(request, tuple(FORMATS))
     wanted = answer_type(request, (sent, *(other for other in FORMATS if other != sent)))
+    encoding = encodings.demanded(request)
     content = await read_body(request, services)
     served = services.live.current if version is None else services.live.version(version)
     model = served.model.asked(effects=effects == "all", exact=exact)
@@ -105,6 +108,9 @@ async def predict(
         reply, content, options, asker=request, crops=crops, in_thread=_in_thread(content, options)
     )
     headers = {"X-Model-Version": served.version}
+    if encoding and len(answer) >= encodings.WORTH_ITS_TIME:
+        answer = await asyncio.to_thread(encodings.encoded, answer, encoding)
+        headers |= {"Content-Encoding": encoding, "Vary": "Accept-Encoding"}
     response = large.response(answer, headers, FORMATS[wanted].content_type, services.concurrency)
     services.note(served.model, usage)
     return response

@@ -6,6 +6,7 @@ import signal
 import socket
 import stat
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPResponse
@@ -16,7 +17,7 @@ import pytest
 
 from app.api.hosts import Hosts
 from app.settings import Settings
-from tests.running import Running, children, copy_store, cpu_s, serving, until
+from tests.running import Running, children, copy_store, cpu_s, peak_mb, serving, until
 
 PLACE = {"temperature": 75, "rainfall": 80, "humidity": 55}
 NAMED = "anna anna-has-a-long-token # since May\n\nben  ben-has-another-token\n"
@@ -309,12 +310,19 @@ def test_few_names_are_remembered() -> None:
     assert max(map(len, hosts.accepted)) < 300
 
 
-def test_encoded_bodies_are_refused(reading: Running) -> None:
-    """A gzip bomb is not unfolded: an encoded body is 415."""
-    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
-    answer = reading.client.post("/predict", content=b"\x1f\x8b" + bytes(50), headers=headers)
-    assert answer.status_code == 415
-    assert "gzip-encoded" in answer.json()["detail"]
+def test_a_gzip_bomb_is_not_unfolded(reading: Running) -> None:
+    """A megabyte that would be a gigabyte is 413, and takes no more memory than the longest body."""
+    by = zlib.compressobj(9, wbits=31)
+    bomb = b"".join([*(by.compress(bytes(2**20)) for _ in range(2**10)), by.flush()])
+    assert len(bomb) < 2**20 + 100_000
+    headers = reading.write | {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    reading.client.post("/predict", json=PLACE)
+    before = peak_mb(reading.process.pid)
+    for path in ("/predict", "/retrain", "/observations", "/models/1/activate"):
+        answer = reading.client.post(path, content=bomb, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+        assert "unfolds to more than" in answer.json()["detail"] or path.endswith("activate")
+    assert peak_mb(reading.process.pid) < before + 150
 
 
 @contextmanager

@@ -12,9 +12,10 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from app.api import headers
+from app.api.represented import Represented
 
-router = APIRouter(prefix="/docs", include_in_schema=False)
-document = APIRouter(include_in_schema=False)
+router = APIRouter(prefix="/docs", include_in_schema=False, route_class=Represented)
+document = APIRouter(include_in_schema=False, route_class=Represented)
 
 PAGE = """<!doctype html>
 <html lang="en">

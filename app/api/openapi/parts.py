@@ -28,6 +28,8 @@ _FORMATS: dict[str, dict[str, Any]] = {
 }
 MODEL_VERSION = {"X-Model-Version": {"description": "The version that answered.", "schema": {"type": "string"}}}
 
+UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "It is what the tag in If-None-Match names."}}
+
 
 def operation_id(route: APIRoute) -> str:
     """Return the name of a route's operation: generated clients call their functions by it."""

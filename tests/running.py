@@ -205,6 +205,11 @@ def connections(running: Running) -> int:
 def await_taken(running: Running, before: int) -> None:
     """Wait until a server that had so many connections has another one, and has done with it what it can for now."""
     until(lambda: connections(running) > before)
+    await_rest(running)
+
+
+def await_rest(running: Running) -> None:
+    """Wait until a server has done what it can for now."""
     computed, rests_since = cpu_s(running), time.monotonic()
     while time.monotonic() < rests_since + REST_S:
         time.sleep(POLL_S)

@@ -5,7 +5,7 @@ Names are compared whatever their case: spreadsheets write `Temperature`. A unit
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -13,7 +13,7 @@ from app.data.naming import TEXT_COLUMNS
 from app.errors import FieldError
 from app.faults import Faults
 from app.model.units import STORED, UNITS, Units, unit_called
-from app.model.weather import FEATURE_NAMES, REGION_LENGTH
+from app.model.weather import FEATURE_NAMES, REGION_LENGTH, why_needed
 
 KNOWN = (*TEXT_COLUMNS, *FEATURE_NAMES)
 LISTED = 12
@@ -142,14 +142,14 @@ class Header:
         more = f" and {len(self.sent) - LISTED} more" if len(self.sent) > LISTED else ""
         return ", ".join(name[:REGION_LENGTH] for name in self.sent[:LISTED]) + more
 
-    def missing(self, names: Iterable[str]) -> list[FieldError]:
-        """Return a fault for each of these names that no column has."""
+    def missing(self, names: Mapping[str, Sequence[str]]) -> list[FieldError]:
+        """Return a fault for each of these names that no column has; with each are the crops that need it."""
         faults = []
-        for name in names:
+        for name, crops in names.items():
             if name not in self.names:
                 near = self.meant_for(name)
                 instead = f"; is it {near!r}? Then call it {name!r}" if near else ""
-                message = f"the column {name!r} is missing: the table has {self.listed()}{instead}"
+                message = f"the column {name!r} is missing{why_needed(crops)}; the table has {self.listed()}{instead}"
                 faults.append(FieldError((name,), message, "missing"))
         return faults
 

@@ -86,7 +86,12 @@ class Database:
         with _reported():
             self._prepare()
             with self._snapshot() as connection:
-                yield connection
+                try:
+                    yield connection
+                except StoreDamaged:
+                    # A query was left in the middle: in SQLite its connection would go on to see what it saw.
+                    connection.invalidate()
+                    raise
 
     @contextmanager
     def _snapshot(self) -> Iterator[Connection]:

@@ -39,6 +39,8 @@ KEY_LIFE = timedelta(days=400)
 """How long an answer is kept under its key: longer than from one harvest to the next."""
 AT_A_TIME = 500
 """Batches whose moments are asked for in one query."""
+FEW_AT_A_TIME = 50
+"""The same where they are not kept: of a hundred crops each has 200 KB."""
 ORCHARD = "orchard"
 """Who withdraws or restores a batch where nobody has asked for that: the training that it came with has failed."""
 
@@ -220,6 +222,26 @@ class Transaction:
                 for crop, moments in _checked_moments(row).items():
                     parts.setdefault(crop, []).append(moments)
         return {crop: FoldedMoments.merge(each) for crop, each in parts.items()}
+
+    def columns(self, batches: Iterable[Batch]) -> tuple[tuple[str, ...], set[str]]:
+        """Return the features that some stored row of these batches has, and the crops that they report.
+
+        Raises:
+            StoreDamaged: the moments of a batch, which name them, are not what was written.
+        """
+        wanted = [batch.id for batch in batches]
+        has_rows = sql.exists().where(OBSERVATIONS.c.batch == BATCHES.c.sequence)
+        query = sql.select(BATCHES.c.id, BATCHES.c.moments, BATCHES.c.moments_sha256).where(has_rows)
+        crops: set[str] = set()
+        present = np.zeros(len(FEATURE_NAMES), dtype=np.bool_)
+        for start in range(0, len(wanted), FEW_AT_A_TIME):
+            some = query.where(BATCHES.c.id.in_(wanted[start : start + FEW_AT_A_TIME]))
+            for row in self._connection.execute(some):
+                moments = _checked_moments(row)
+                crops |= moments.keys()
+                for part in moments.values():
+                    present |= ~part.total.absent[: len(FEATURE_NAMES)]
+        return tuple(name for name, is_there in zip(FEATURE_NAMES, present.tolist(), strict=True) if is_there), crops
 
     def cells(self, batches: Iterable[Batch]) -> tuple[dict[str, list[Cells]], int]:
         """Return the cells of these batches by crop, and how many rows are of batches that have none.

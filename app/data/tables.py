@@ -31,7 +31,6 @@ from app.model.weather import (
     YIELD,
     Feature,
     Needs,
-    why_needed,
 )
 
 Mask = NDArray[np.bool_]
@@ -194,7 +193,7 @@ def crops_of(header: Header, reading: Reading = AS_IT_IS) -> tuple[str, ...]:
         InvalidInput: there is no such column, its name is not one for a crop, or it is that of a time or the weather.
     """
     if reading.crops is not None:
-        faults = [fault for fault in header.missing(reading.crops) if fault.loc]
+        faults = header.missing(dict.fromkeys(reading.crops, ()))
         if faults:
             raise InvalidInput(faults[0].message, faults)
         check_crop_names(reading.crops)
@@ -358,8 +357,7 @@ def _name_fault(name: str, problem_of: NameCheck) -> tuple[str, str] | None:
 
 def missing_weather(header: Header, needs: Needs) -> Iterator[FieldError]:
     """Yield what is missing of the features that a table must have; of a table to learn from at least one."""
-    for fault in header.missing(needs):
-        yield FieldError(fault.loc, fault.message + why_needed(needs[str(fault.loc[0])]), fault.code)
+    yield from header.missing(needs)
     if not needs and not set(FEATURE_NAMES) & set(header.names):
         yield FieldError((), f"no column of weather: {LEAST}; the table has {header.listed()}", "missing")
 

@@ -63,6 +63,10 @@ class Units:
             if given is not None and given not in get_args(known):
                 raise ValueError(f"{name}_unit {given!r} is unknown: use {' or '.join(get_args(known))}")
 
+    def __reduce__(self) -> "tuple[type[Units], tuple[str | None, str | None]]":
+        """Take to another process what was said, and nothing of what follows from it."""
+        return Units, (self.temperature, self.rainfall)
+
     @cached_property
     def named(self) -> dict[str, str]:
         """Return those that were said, by feature."""

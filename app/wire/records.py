@@ -5,8 +5,8 @@ Knows no HTTP.
 
 import csv
 import io
-from collections.abc import Iterable
-from dataclasses import asdict, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from app.data import example
@@ -36,6 +36,8 @@ from app.wire.schemas import (
 if TYPE_CHECKING:
     from app.data.observations import Observations
 
+EXPORTED_AT_ONCE = 1_000
+"""Rows of a part of an export: some megabytes while they are worked on."""
 SHOWN = ("source", "note", "who", "rows", "created", "withdrawn", "withdrawn_by", "withdrawn_why")
 """What is told of a batch besides its id."""
 
@@ -133,17 +135,74 @@ def csv_of(rows: Iterable[ObservationEntry]) -> str:
     """Return observations, except withdrawn ones, as a table in the form that /observations takes."""
     rows_in_use = [row for row in rows if not row.withdrawn]
     crops = sorted({crop for row in rows_in_use for crop in row.yields})
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\r\n")
     # A feature that no row has is no column: such a table can be sent again.
     features = [name for name in FEATURE_NAMES if any(getattr(row, name) is not None for row in rows_in_use)]
-    features = features or list(FEATURE_NAMES)
-    writer.writerow([*TEXT_COLUMNS, *features, *map(safe_cell, crops)])
-    for row in rows_in_use:
-        names = [safe_cell(name or "") for name in (row.region, row.season)]
-        weather = [getattr(row, name) for name in features]
-        writer.writerow([*names, *weather, *(row.yields.get(crop, "") for crop in crops)])
+    columns = tuple(features or FEATURE_NAMES), tuple(crops)
+    cells = (
+        _cells((row.region, row.season), [getattr(row, name) for name in columns[0]], row.yields, crops)
+        for row in rows_in_use
+    )
+    return _csv([_header(*columns), *cells])
+
+
+def _header(features: Iterable[str], crops: Iterable[str]) -> list[str]:
+    return [*TEXT_COLUMNS, *features, *map(safe_cell, crops)]
+
+
+def _cells(
+    names: Iterable[str | None], weather: Iterable[float | None], yields: Mapping[str, float], crops: Iterable[str]
+) -> list[object]:
+    return [*(safe_cell(name or "") for name in names), *weather, *(yields.get(crop, "") for crop in crops)]
+
+
+def _csv(rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\r\n").writerows(rows)
     return text.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """All rows that are in use at one moment, as a table, part by part; a part begins behind the cursor ``after``.
+
+    No transaction is held from one part to the next: rows never change, and which batches count was settled at first.
+    """
+
+    batches: frozenset[str]
+    features: tuple[str, ...]
+    crops: tuple[str, ...]
+    after: str | None = None
+
+
+def export(observations: "Observations") -> Export:
+    """Begin an export.
+
+    Raises:
+        StoreDamaged, StoreUnavailable: what is stored cannot be read.
+    """
+    with observations.reading() as transaction:
+        in_use = transaction.active()
+        features, crops = transaction.columns(in_use)
+    return Export(frozenset(batch.id for batch in in_use), features or FEATURE_NAMES, tuple(sorted(crops)))
+
+
+def export_part(observations: "Observations", to_do: Export) -> tuple[str, Export | None]:
+    """Return the next part of an export, the first with the header, and what is left to do; None: nothing.
+
+    Raises:
+        StoreDamaged, StoreUnavailable: as `export`.
+    """
+    with observations.reading() as transaction:
+        rows = transaction.page(EXPORTED_AT_ONCE, to_do.after)
+    header = [_header(to_do.features, to_do.crops)] if to_do.after is None else []
+    places = [FEATURE_NAMES.index(name) for name in to_do.features]
+    cells = (
+        _cells((row.region, row.season), [row.weather[place] for place in places], row.yields, to_do.crops)
+        for row in rows
+        if row.batch in to_do.batches
+    )
+    is_last = len(rows) < EXPORTED_AT_ONCE
+    return _csv([*header, *cells]), None if is_last else replace(to_do, after=rows[-1].cursor)
 
 
 def batches(observations: "Observations", limit: int, before: str | None) -> BatchPage:

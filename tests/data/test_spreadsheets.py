@@ -74,7 +74,7 @@ def test_points_are_decimals_where_no_number_has_a_comma(parse: Parse) -> None:
         ("temperature,rainfall,humidity\n73,5,67,43\n", "has 4 cells, the header 3; if decimals have a comma"),
         ("temperature,rainfall,humidity\nNA,67,43\n", "column temperature: 'NA' stands for no value, and every row"),
         ("Temp,rainfall,humidity\n73,67,43\n", "the table has Temp, rainfall, humidity; is it 'Temp'?"),
-        ("County,Year,rainfall,humidity\n1,2,3,4\n", "'temperature' is missing: the table has County, Year, rainfall"),
+        ("County,Year,rainfall,humidity\n1,2,3,4\n", "'temperature' is missing; the table has County, Year, rainfall"),
         ("temperature (°R),rainfall,humidity\n1,2,3\n", r"the unit '°R' is not read: use °F or °C or K"),
         (
             "Temperature,temperature,rainfall,humidity\n1,1,2,3\n",

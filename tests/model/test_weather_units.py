@@ -1,5 +1,7 @@
 """The units that weather may be given in."""
 
+import pickle
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,6 +70,13 @@ def test_what_nobody_has_said_stays_to_the_bit() -> None:
     weather = [0.1, 0.2, 0.3]
     assert STORED.stored(weather) == weather
     assert STORED.features == WEATHER
+
+
+def test_units_cross_to_another_process() -> None:
+    """Also after they were asked for what follows from them."""
+    units = Units("celsius")
+    assert units.features[0].high == 60
+    assert pickle.loads(pickle.dumps(units)) == units  # noqa: S301 - our own
 
 
 def test_a_unit_that_is_none_is_refused() -> None:

@@ -28,7 +28,7 @@ from app.api.openapi.parts import TAGS, operation_id
 from app.api.request_id import RequestId
 from app.api.services import Services
 from app.api.tokens import Tokens, WrongTokens
-from app.data.integrity import database_fault, has_trainings
+from app.data.integrity import database_fault, has_trainings, is_open_to_all
 from app.errors import OrchardError
 from app.serving.drift import AskedWeather
 from app.serving.live import Live
@@ -153,6 +153,11 @@ def _look_over(services: Services) -> None:
             logger.warning("%d temporary files of writers that died were removed", removed)
         condition.tell("log", "; ".join(services.registry.log(LOOKED_AT).damage) or None)
         condition.tell("database", database_fault(settings.database))
+        if is_open_to_all(settings.database):
+            logger.warning(
+                "the observations' database can be read by everybody on this machine: chmod 600 it, "
+                "or 640 for a group that takes backups"
+            )
     except OrchardError as error:
         logger.error("the store could not be looked over: %s", error.detail)  # noqa: TRY400 - the detail says it all
 

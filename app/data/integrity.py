@@ -1,6 +1,7 @@
 """Whether an SQLite file is whole, and whether a training is under way in it, without the weight of SQLAlchemy."""
 
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -52,6 +53,12 @@ def has_trainings(url: str) -> bool:
             return connection.execute("SELECT 1 FROM trainings").fetchone() is not None
     except (sqlite3.Error, UnicodeDecodeError):
         return False
+
+
+def is_open_to_all(url: str) -> bool:
+    """Say whether everybody on this machine can read the database's file, as those of 0.1.0 could be."""
+    path = _path(url)
+    return path is not None and bool(path.stat().st_mode & stat.S_IROTH and path.parent.stat().st_mode & stat.S_IXOTH)
 
 
 def _path(url: str) -> Path | None:

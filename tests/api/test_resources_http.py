@@ -59,6 +59,31 @@ def test_cards_and_pages(writing: Running) -> None:
     assert writing.client.get("/models/live").json()["version"] == writing.version()
 
 
+@pytest.mark.parametrize(
+    ("mode", "folder", "is_told"),
+    [(0o600, 0o755, False), (0o640, 0o755, False), (0o644, 0o700, False), (0o644, 0o755, True)],
+)
+def test_what_others_can_read_is_told(trained: Path, tmp_path: Path, mode: int, folder: int, is_told: bool) -> None:
+    """A database that everybody on the machine can read gets a warning, and stays as it is: its owner may want that."""
+    store = copy_store(trained, tmp_path / "store")
+    store.chmod(folder)
+    (store / "observations.db").chmod(mode)
+    with serving(store):
+        assert stat.S_IMODE((store / "observations.db").stat().st_mode) == mode
+    assert ("can be read by everybody on this machine: chmod 600" in (tmp_path / "store.log").read_text()) == is_told
+
+
+def test_a_new_database_is_its_owners(tmp_path: Path) -> None:
+    """With the files that SQLite keeps beside it, whatever the umask lets others read."""
+    store, token = tmp_path / "store", "a-token-of-my-own"
+    with serving(store, through=("sh", "-c", 'umask 022; exec "$@"', "sh"), ORCHARD_TOKEN=token) as running:
+        assert running.client.post("/observations", json=HARVEST, headers=running.write).status_code == 201
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in store.glob("observations.db*")}
+    assert set(modes) == {f"observations.db{end}" for end in ("", "-wal", "-shm")}
+    assert set(modes.values()) == {0o600}
+    assert stat.S_IMODE(store.stat().st_mode) == 0o700
+
+
 def test_an_example_says_that_it_is_one(trained: Path, tmp_path: Path) -> None:
     """Readiness, list and cards, while it is all that was learned; of what is learned besides nothing is said of it."""
     with serving(copy_store(trained, tmp_path / "store")) as running:

@@ -2,7 +2,7 @@
 
 Of rules that JSON Schema cannot express, valid examples are made to keep them: what the model needs is given, columns
 have one length, rows the same features, crop names can be printed, regions and seasons are in their composed form,
-query and body do not contradict each other, tables are CSV and Arrow, tensors have their shape, days are days, and of
+or whole numbers without a decimal point (to JSON Schema 7.0 is an integer, too), query and body do not contradict each other, tables are CSV and Arrow, tensors have their shape, days are days, and of
 GeoJSON a name is one. Invalid examples are left as they are.
 """
 
@@ -44,9 +44,10 @@ def before_call(context: HookContext, case: "Case[Any]", kwargs: dict[str, Any])
     elif case.path.endswith("/infer"):
         case.body = _tensors() if case.media_type == "application/json" else json.dumps(_tensors()).encode()
     elif isinstance(case.body, dict):
-        case.body = _of_one_length(_with_weather(case.path, case.body)) | _of_few_crops(case.body)
+        body = _of_one_length(_with_weather(case.path, case.body)) | _of_few_crops(case.body)
+        case.body = _with_plain_codes(body)
         # What a body says its query must not contradict.
-        case.query = {name: value for name, value in (case.query or {}).items() if name not in case.body}
+        case.query = {name: value for name, value in (case.query or {}).items() if name not in body}
 
 
 def _ask_of_a_season(case: "Case[Any]") -> None:
@@ -103,6 +104,15 @@ def _of_one_length(body: dict[str, Any]) -> dict[str, Any]:
     return body | {
         name: (values or [None if name == "region" else WEATHER[name]])[:rows] for name, values in columns.items()
     }
+
+
+def _with_plain_codes(value: Any, name: str = "") -> Any:
+    """Return a body whose regions and seasons are no floats."""
+    if isinstance(value, dict):
+        return {inner: _with_plain_codes(each, inner) for inner, each in value.items()}
+    if isinstance(value, list):
+        return [_with_plain_codes(each, name) for each in value]
+    return int(value) if name in {"region", "season"} and isinstance(value, float) else value
 
 
 def _of_few_crops(body: dict[str, Any]) -> dict[str, Any]:

@@ -79,3 +79,18 @@ def test_servers_may_start_at_once(postgresql: Cluster, tmp_path: Path) -> None:
             for name in ("a", "b")
         ]
         assert [job.result().returncode for job in jobs] == [0, 0]
+
+
+def test_all_rows_in_use_come_as_csv(running: Running) -> None:
+    """In parts, as from SQLite: the rows of withdrawn batches, and their crops, are not among them."""
+    grown = [{**row, "region": f"G{number}"} for number in range(700) for row in HARVEST["observations"]]
+    stored = running.client.post("/observations", json={"observations": grown}, headers=running.write)
+    other = [{**HARVEST["observations"][0], "yields": {"apple": 5}}]
+    gone = running.client.post("/observations", json={"observations": other}, headers=running.write).json()["batch"]
+    assert stored.status_code == 201
+    assert running.client.delete(f"/observations/batches/{gone}", headers=running.write).status_code == 200
+    answer = running.client.get("/observations", headers=running.write | {"Accept": "text/csv"})
+    lines = answer.text.splitlines()
+    assert (answer.headers["transfer-encoding"], len(lines)) == ("chunked", 1 + 15 + 2_100)
+    assert lines[0] == "region,season,temperature,rainfall,humidity,mango,orange"
+    assert (lines[16].split(",")[0], lines[-1].split(",")[0]) == ("G0", "G699")

@@ -66,11 +66,11 @@ async def read_body(request: Request, services: Services, limit: int | None = No
         Overloaded: it is large, as sent or decoded, and so are others that are there.
     """
     limit = min(limit or services.settings.max_body_bytes, services.settings.max_body_bytes)
+    encoding = encodings.given(request)
     content = await _as_sent(request, services, limit)
-    encoding = request.headers.get("content-encoding")
     if encoding is None:
         return content
-    content = await encodings.unfolded(content, encoding, limit)
+    content = await asyncio.to_thread(encodings.decoded, content, encoding, limit)
     services.concurrency.hold(request.scope, len(content))
     return content
 

@@ -1,6 +1,5 @@
 """Content-Encoding, where it is read and written: gzip and deflate."""
 
-import asyncio
 import zlib
 from typing import Protocol
 
@@ -36,21 +35,20 @@ def compressor(encoding: str) -> Compressor:
     return zlib.compressobj(1, wbits=WINDOWS[encoding])
 
 
-async def unfolded(content: bytes, given: str | None, limit: int) -> bytes:
-    """Return what a body was before it was encoded; ``given``: its Content-Encoding, None for none.
+def given(request: Request) -> str | None:
+    """Return how a request's body is encoded, None for not at all.
 
     Raises:
-        UnknownMediaType: it is encoded in another way than gzip and deflate.
-        MalformedInput, TooLarge: as `decoded`.
+        UnknownMediaType: in another way than gzip and deflate.
     """
-    encoding = (given or "identity").strip().lower()
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding == "identity":
-        return content
+        return None
     if encoding not in WINDOWS:
         raise UnknownMediaType(
             f"{encoding[:40]}-encoded bodies are not accepted here: use gzip or deflate, or send the body uncompressed"
         )
-    return await asyncio.to_thread(decoded, content, encoding, limit)
+    return encoding
 
 
 def decoded(content: bytes, encoding: str, limit: int) -> bytes:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from tests.running import HARVEST, Running, copy_store, serving
+from tests.talking import request, talk
 
 PLACE = {"temperature": 75, "rainfall": 80, "humidity": 55}
 COLUMNS = {name: [value] * 5_000 for name, value in PLACE.items()}
@@ -174,3 +175,10 @@ def test_nothing_else_is_kept(longer: Running) -> None:
     for path in ("/models", "/models/log", "/models/live/drift", "/models/77"):
         answer = longer.client.get(path)
         assert (answer.headers["cache-control"], "etag" in answer.headers) == ("no-store", False)
+
+
+def test_an_unknown_encoding_is_refused_before_its_body_comes(longer: Running) -> None:
+    """Who waits for leave to send it is told at once."""
+    with talk(longer) as one:
+        head = request(b"", b"Expect: 100-continue", b"Content-Encoding: br", length=1_000)
+        assert one.ask(head).code == 415

@@ -219,7 +219,7 @@ def _menu(name: bytes) -> st.SearchStrategy[bytes]:
             request(region + b" " * 5_000),
             chunked(region),
             chunked(region, identity, size=1),
-            request(region, b"Expect: 100-continue", b"Content-Encoding: gzip", identity),
+            request(region, b"Expect: 100-continue", b"Content-Encoding: br", identity),
             request(region, identity, host=b"Host: elsewhere.example\r\n"),
             request(b"", identity, target=b"GET /health/live HTTP/1.1"),
             request(b"", identity, target=b"GET /nothing HTTP/1.1"),

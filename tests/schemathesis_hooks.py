@@ -2,8 +2,9 @@
 
 Of rules that JSON Schema cannot express, valid examples are made to keep them: what the model needs is given, columns
 have one length, rows the same features, crop names can be printed, regions and seasons are in their composed form,
-or whole numbers without a decimal point (to JSON Schema 7.0 is an integer, too), query and body do not contradict each other, tables are CSV and Arrow, tensors have their shape, days are days, and of
-GeoJSON a name is one. Invalid examples are left as they are.
+or whole numbers without a decimal point (to JSON Schema 7.0 is an integer, too), query and body do not contradict each
+other, tables are CSV and Arrow, tensors have their shape, days are days, and of GeoJSON a name is one. Invalid examples
+are left as they are.
 """
 
 import io

@@ -1,24 +1,24 @@
 """The command line: ``orchard``. Its options, errors and exit codes are described in `app.cli.options`."""
 
-import importlib.util
 import math
 import os
 import signal
-import subprocess
 import sys
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from app import PACKAGE
+from app import __version__
+from app.cli import besides, sent
 from app.cli.options import (
     EXIT_CODES,
+    NO_MODEL,
     REJECTED,
     UNAVAILABLE,
     Activation,
     AsJson,
+    Details,
     Key,
     Note,
     Url,
@@ -27,15 +27,24 @@ from app.cli.options import (
     reported,
 )
 from app.cli.terminal import quoted
-from app.errors import InvalidInput, MalformedInput, NotReady
+from app.errors import InvalidInput
 from app.settings import Settings
 
 if TYPE_CHECKING:
-    from app.cli.local import Local
-    from app.client import Orchard
+    from collections.abc import Iterator
 
+    from app.cli.local import Local
+    from app.cli.rollback import Left
+    from app.client import Orchard
+    from app.wire.schemas import BatchWithdrawn
+
+LOADING = "loading torch, which takes some seconds"
+"""What is shown while a command that trains has not begun."""
+
+HELP = {"help_option_names": ["-h", "--help"]}
 CLI = typer.Typer(
     name="orchard",
+    context_settings=HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     epilog="\n".join(["Exit codes:", *(f"{code}  {meaning}" for code, meaning in EXIT_CODES.items())]),
@@ -50,15 +59,35 @@ def main() -> None:
         CLI(prog_name="orchard")
 
 
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        print("orchard", __version__)
+        raise typer.Exit
+
+
 @CLI.callback()
-def _options() -> None:
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print which Orchard this is.")
+    ] = False,
+) -> None:
     """Crop yields from region weather, with how far to trust each number."""
 
 
 @CLI.command()
 def train(
-    data: Annotated[
-        Path | None, typer.Option(help="A table, CSV or Parquet: region, season, weather, one column per crop.")
+    table: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[HARVESTS.csv]",
+            show_default=False,
+            help="A table, CSV or Parquet: region, season, weather, one column per crop; - is standard input.",
+        ),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(show_default=False, help="The same table, as an option.")] = None,
+    crops: Annotated[
+        str | None,
+        typer.Option(show_default=False, help="The columns that are crops, as in mango,orange; else all that may be."),
     ] = None,
     recipe: Annotated[Literal["descent", "tutorial"], typer.Option(help="How to fit.")] = "descent",
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs at most.")] = None,
@@ -67,6 +96,7 @@ def train(
     seed: Annotated[int | None, typer.Option(min=0, max=2**63 - 1, help="Makes a run reproducible to the bit.")] = None,
     activate: Activation = "if_better",
     note: Note = "",
+    details: Details = False,
     as_json: AsJson = None,
 ) -> None:
     """Fit a model on one table alone (by default the tutorial's 15 regions), and write it to the local model store.
@@ -74,29 +104,55 @@ def train(
     Batches stored earlier are withdrawn from training, not erased; `orchard retrain` adds to them instead. A version
     that the gate rejects is written all the same: exit code 0.
     """
-    from app.cli import console, local
+    from app.cli import console, example, local
     from app.data.provenance import Provenance
     from app.data.table_file import TableFile
+    from app.data.tables import Reading
     from app.training.order import Order, Recipe
 
-    order = Order(
-        Provenance("tutorial.csv" if data is None else data.name, local.WHO, note),
-        TableFile(data or Path(str(files(f"{PACKAGE}.data").joinpath("tutorial.csv")))),
-        alone=True,
-        activate=activate,
-        recipe=Recipe(recipe, epochs, learning_rate, batch_size, seed),
-    )
-    with reported(as_json=as_json):
+    with reported(as_json=as_json), sent.file(_one_of(table, data)) as given:
+        reading = Reading(crops=None if crops is None else _crops(crops))
+        order = Order(
+            Provenance(example.NAME if given is None else given.name, local.WHO, note),
+            TableFile(given or example.table(), reading),
+            alone=True,
+            activate=activate,
+            recipe=Recipe(recipe, epochs, learning_rate, batch_size, seed),
+        )
         settings = Settings()
-        with console.progress(as_json=bool(as_json), every_epoch=recipe == "tutorial") as show:
+        every_epoch = recipe == "tutorial"
+        with console.progress(as_json=bool(as_json), every_epoch=every_epoch, details=details, begins=LOADING) as show:
             outcome = local.train(settings, order, show)
         if as_json:
             console.print_json(outcome.report)
             return
-        card = outcome.version.card
         if outcome.predictions is not None:
-            console.print_beside_targets(card, *outcome.predictions)
-        console.print_report(outcome.report, card, local.Local(settings).location(outcome.report.version))
+            console.print_beside_targets(outcome.version.card.crops, *outcome.predictions)
+        with local.Local(settings) as store:
+            besides.print_report(store, outcome.report, given or example.table(), details=details)
+
+
+def _one_of(table: Path | None, data: Path | None) -> Path | None:
+    """Return the table that is given, as an argument or as an option.
+
+    Raises:
+        InvalidInput: both are.
+    """
+    if table is not None and data is not None:
+        raise InvalidInput(f"{table} and --data {data}: give one table")
+    return table if table is not None else data
+
+
+def _crops(listed: str) -> tuple[str, ...]:
+    """Return the names in a list with commas.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    names = tuple(dict.fromkeys(name.strip() for name in listed.split(",") if name.strip()))
+    if not names:
+        raise InvalidInput(f"--crops {listed!r} names no crop: write it as in --crops mango,orange")
+    return names
 
 
 @CLI.command()
@@ -106,7 +162,8 @@ def predict(
         typer.Argument(
             metavar="[TABLE.csv]",
             show_default=False,
-            help="Regions as CSV: region (optional) and the weather. Printed with the yields added.",
+            help="Regions as CSV: region (optional) and the weather; - is standard input. "
+            "Printed with the yields added.",
         ),
     ] = None,
     temperature: Annotated[float | None, typer.Option(show_default=False, help="Average over the season, °F.")] = None,
@@ -138,6 +195,8 @@ def predict(
                 )
             options: dict[str, Any] = {"level": level, "version": version, "effects": effects, "exact": exact}
             _predict_table(orchard, table, options, as_json=bool(as_json))
+            if not as_json:
+                besides.tell_example(orchard, version or "live")
             return
         if all(value is None for value in weather.values()):
             raise InvalidInput(f"give {', '.join(weather)}, or a table of regions")
@@ -152,7 +211,11 @@ def predict(
             effects=effects,
             exact=exact,
         )
-        console.print_json(answer) if as_json else console.print_prediction(answer, level)
+        if as_json:
+            console.print_json(answer)
+            return
+        console.print_prediction(answer, level)
+        besides.tell_example(orchard, answer.model_version)
 
 
 def _predict_table(orchard: "Orchard | Local", table: Path, options: dict[str, Any], *, as_json: bool) -> None:
@@ -160,7 +223,7 @@ def _predict_table(orchard: "Orchard | Local", table: Path, options: dict[str, A
     from app.data.tables import Reading, parse_regions
     from app.model.weather import FEATURE_NAMES, NONE
 
-    content = _content(table)
+    content = sent.content(table)
     if not as_json:
         console.print_table(orchard.predict_csv(content, **options))
         return
@@ -173,13 +236,6 @@ def _predict_table(orchard: "Orchard | Local", table: Path, options: dict[str, A
     console.print_json(orchard.predict_many(regions, **options))
 
 
-def _content(table: Path) -> bytes:
-    try:
-        return table.read_bytes()
-    except OSError as error:
-        raise MalformedInput(f"{table} cannot be read: {error.strerror}") from error
-
-
 @CLI.command()
 def retrain(
     table: Annotated[
@@ -187,32 +243,34 @@ def retrain(
         typer.Argument(
             metavar="[HARVEST.csv]",
             show_default=False,
-            help="Observations: region, season, weather, a column per crop. Without it, learn from what is stored.",
+            help="Observations: region, season, weather, a column per crop; - is standard input. "
+            "Without it, learn from what is stored.",
         ),
     ] = None,
     activate: Activation = "if_better",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; store nothing.")] = False,
     note: Note = "",
     key: Key = None,
+    details: Details = False,
     url: Url = None,
     as_json: AsJson = None,
 ) -> None:
     """Learn from a harvest and all that is stored, and make the new version live if the gate finds it no worse.
 
-    A version that is rejected is exit code 5.
+    A version that is rejected is exit code 5. On the store alone this takes some seconds, most of which load torch; a
+    running service has it loaded, and takes a moment.
     """
-    from app.cli import console
+    from app.cli import console, local
 
-    with backend(url, as_json) as orchard:
-        with console.progress(as_json=bool(as_json)) as show:
-            report = orchard.retrain(
-                table=_existing(table), activate=activate, dry_run=dry_run, note=note, key=key, progress=show
-            )
+    with backend(url, as_json) as orchard, sent.file(table) as given:
+        sent.check_readable(table)
+        begins = LOADING if isinstance(orchard, local.Local) else "starting"
+        with console.progress(as_json=bool(as_json), details=details, begins=begins) as show:
+            report = orchard.retrain(table=given, activate=activate, dry_run=dry_run, note=note, key=key, progress=show)
         if as_json:
             console.print_json(report)
         else:
-            card = None if report.version is None else orchard.card(report.version)
-            console.print_report(report, card, orchard.location(report.version))
+            besides.print_report(orchard, report, given, details=details)
         if report.decision == "rejected" and not report.activated:
             raise SystemExit(REJECTED)
 
@@ -246,7 +304,7 @@ def weather(
     from app.cli import weather as service
 
     with reported(as_json=as_json):
-        asked = service.season(_given(answer), Settings().max_rows, season_start, season_end, region)
+        asked = service.season(sent.content(answer), Settings().max_rows, season_start, season_end, region)
         for note in service.notes(asked):
             print(f"orchard: {quoted(note)}", file=sys.stderr)
         if as_json:
@@ -255,35 +313,51 @@ def weather(
             console.print_table(service.as_csv(asked))
 
 
-def _given(path: Path) -> bytes:
-    """Return what a file holds, or standard input for -."""
-    return sys.stdin.buffer.read() if str(path) == "-" else _content(path)
-
-
-def _existing(table: Path | None) -> Path | None:
-    """Return a table's path.
-
-    Raises:
-        MalformedInput: it cannot be read.
-    """
-    if table is not None and not table.is_file():
-        raise MalformedInput(
-            f"{table} cannot be read: {'it is a folder' if table.is_dir() else 'there is no such file'}"
-        )
-    return table
-
-
 @CLI.command()
-def activate(version: Version, note: Note = "", url: Url = None, as_json: AsJson = None) -> None:
-    """Make a version live: roll back or forward."""
-    from app.cli import console
+def activate(
+    version: Version,
+    note: Note = "",
+    withdraw_later: Annotated[
+        bool,
+        typer.Option("--withdraw-later", help="Also withdraw from training what later versions have learned since."),
+    ] = False,
+    url: Url = None,
+    as_json: AsJson = None,
+) -> None:
+    """Make a version live: roll back or forward.
+
+    What later versions have learned stays in training: the next retrain learns it again, unless it is withdrawn.
+    """
+    from app.cli import console, rollback
 
     with backend(url, as_json) as orchard:
+        found = besides.left(orchard, version, needed=withdraw_later)
         line = orchard.activate(version, note=note)
-        if as_json:
-            console.print_json(line)
-        else:
+        if not as_json:
             console.print_line(f"version {line.version} is live (line {line.number} of the log)")
+        gone = []
+        for batch in _withdrawn(orchard, found if withdraw_later else None, note):
+            gone.append(batch)
+            if not as_json:
+                _print_withdrawn(batch)
+        if as_json:
+            console.print_json(line.model_dump(mode="json") | {"withdrawn": gone} if withdraw_later else line)
+        elif withdraw_later:
+            console.print_line(rollback.taken_out(len(gone)))
+        elif found is not None:
+            console.console().say(*found.sentences())
+
+
+def _withdrawn(orchard: "Orchard | Local", found: "Left | None", note: str) -> "Iterator[BatchWithdrawn]":
+    from app.cli import rollback
+
+    yield from () if found is None else rollback.withdraw(orchard, found, note)
+
+
+def _print_withdrawn(batch: "BatchWithdrawn") -> None:
+    from app.cli import console
+
+    console.print_line(f"batch {batch.batch}: {batch.rows} rows withdrawn")
 
 
 @CLI.command()
@@ -302,16 +376,28 @@ CLI.add_typer(VERSIONS, name="models")
 
 @VERSIONS.callback()
 def models(
-    context: typer.Context, limit: Limit = 20, before: Before = None, url: Url = None, as_json: AsJson = None
+    context: typer.Context,
+    limit: Limit = 20,
+    before: Before = None,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="All that is known of each, however wide the terminal is.")
+    ] = False,
+    url: Url = None,
+    as_json: AsJson = None,
 ) -> None:
     """List the versions, newest first; show one, or compare two."""
-    from app.cli import console
+    from app.cli import console, local
 
     if context.invoked_subcommand is not None:
         return
     with backend(url, as_json) as orchard:
         page = orchard.models(limit=limit, before=None if before is None else str(before))
-        console.print_json(page) if as_json else console.print_versions(page)
+        if as_json:
+            console.print_json(page)
+        elif page.versions or before is not None:
+            console.print_versions(page, wide=wide)
+        else:
+            console.complain(f"{NO_MODEL}{f' in {orchard.folder}' if isinstance(orchard, local.Local) else ''}")
 
 
 @VERSIONS.command("show")
@@ -379,7 +465,7 @@ def add(
     table: Annotated[
         Path,
         typer.Argument(
-            metavar="HARVEST.csv", show_default=False, help="Observations, as `orchard retrain` takes them."
+            metavar="HARVEST.csv", show_default=False, help="Observations, as `orchard retrain` takes them; - too."
         ),
     ],
     note: Note = "",
@@ -390,9 +476,10 @@ def add(
     """Store a batch for the next retrain, whole or not at all."""
     from app.cli import console
 
-    with backend(url, as_json) as orchard:
-        _existing(table)
-        batch = orchard.store(table=table, note=note, key=key)
+    with backend(url, as_json) as orchard, sent.file(table) as given:
+        sent.check_readable(table)
+        assert given is not None  # noqa: S101 - it is required
+        batch = orchard.store(table=given, note=note, key=key)
         if as_json:
             console.print_json(batch)
         else:
@@ -411,10 +498,7 @@ def withdraw(
 
     with backend(url, as_json) as orchard:
         gone = orchard.withdraw(batch, note=note)
-        if as_json:
-            console.print_json(gone)
-        else:
-            console.print_line(f"batch {gone.batch}: {gone.rows} rows withdrawn")
+        console.print_json(gone) if as_json else _print_withdrawn(gone)
 
 
 @STORED.command("restore")
@@ -430,6 +514,42 @@ def restore(
     with backend(url, as_json) as orchard:
         back = orchard.restore(batch, note=note)
         console.print_json(back) if as_json else print(f"batch {back.batch}: {back.rows} rows restored")
+
+
+@STORED.command("batches")
+def batches(
+    limit: Limit = 20,
+    before: Annotated[str | None, typer.Option(show_default=False, help="Only those older than this batch.")] = None,
+    url: Url = None,
+    as_json: AsJson = None,
+) -> None:
+    """List the batches, newest first: where their rows come from, and which are withdrawn from training."""
+    from app.cli import console
+
+    with backend(url, as_json) as orchard:
+        page = orchard.batches(limit=limit, before=before)
+        console.print_json(page) if as_json else console.print_batches(page)
+
+
+@CLI.command()
+def drift(url: Url = None, as_json: AsJson = None) -> None:
+    """Say whether the weather that a service was asked about in the last day is like that of training."""
+    from app.cli import console, local
+
+    with backend(url, as_json) as orchard:
+        if isinstance(orchard, local.Local):
+            raise InvalidInput("drift is of what a running service has been asked: give --url, or set ORCHARD_URL")
+        report = orchard.drift()
+        console.print_json(report) if as_json else console.print_drift(report)
+
+
+@CLI.command()
+def glossary(as_json: AsJson = None) -> None:
+    """Say what the terms in reports, warnings and answers mean, a line each."""
+    from app.cli import console
+    from app.model.glossary import GLOSSARY
+
+    console.print_json(GLOSSARY) if as_json else console.print_glossary(GLOSSARY)
 
 
 @CLI.command()
@@ -464,35 +584,14 @@ def serve(
     """
     # The first process of a container never gets a SIGTERM that it does not handle: not even before the server is up.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    from app.cli import first
     from app.cli.serve import Server  # other commands start without it
 
     given = {"HOST": host, "PORT": port, "WORKERS": workers}
     # The environment is what worker processes inherit.
     os.environ.update({f"ORCHARD_{name}": str(value) for name, value in given.items() if value is not None})
-    server = Server(Settings())
-    _ensure_model()
-    server.run()
-
-
-def _ensure_model() -> None:
-    """Train a first model, in a process of its own, if none has ever been activated and none is lost.
-
-    On what the database has in use; on the tutorial's regions only where nothing was ever stored. Without a model the
-    service starts all the same: it says so when asked, and serves as soon as one is live.
-    """
-    from app.cli import first  # SQLAlchemy is imported where there is a database
-
-    plan = first.plan(Settings())
-    if plan.words is None:
-        if plan.why:
-            print(f"orchard: {plan.why}", file=sys.stderr)
-        return
-    if importlib.util.find_spec("torch") is None:
-        print("orchard: no model is live, and without torch none can be trained here", file=sys.stderr)
-        return
-    # On the store, even where the environment names a service.
-    environment = {name: value for name, value in os.environ.items() if name != "ORCHARD_URL"}
-    command = [sys.executable, "-m", PACKAGE, *plan.words]
-    done = subprocess.run(command, env=environment, check=False)  # noqa: S603 - this program itself
-    if done.returncode not in plan.accepted:
-        raise NotReady("the first model could not be trained; serving without one is no use")
+    settings = Settings()
+    with reported(as_json=settings.log_format == "json"):
+        server = Server(settings)
+        first.ensure(settings)
+        server.run()

@@ -1,16 +1,26 @@
 """What the first start on a store trains, so that it serves something: never what would change what is stored."""
 
+import importlib.util
+import json
+import logging
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from app import PACKAGE
 from app.cli.options import CONFLICT, DONE, REJECTED, WRONG
 from app.data.integrity import PREFIX
-from app.errors import OrchardError
+from app.errors import NotReady, OrchardError
 from app.settings import Settings
 from app.store.objects import open_store
 from app.store.registry import Registry
 
 NOTE = "first model"
+
+logger = logging.getLogger("orchard")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +80,58 @@ def _batches(settings: Settings) -> tuple[int, int]:
     finally:
         observations.close()
     return sum(batch.withdrawn is None for batch in batches), len(batches)
+
+
+def ensure(settings: Settings) -> None:
+    """Train a first model, in a process of its own, if none has ever been activated and none is lost.
+
+    On what the database has in use; on the tutorial's regions only where nothing was ever stored. Without a model the
+    service starts all the same: it says so when asked, and serves as soon as one is live.
+
+    Raises:
+        NotReady: it could not be trained.
+        StoreUnavailable: the store cannot be read.
+    """
+    planned = plan(settings)
+    if planned.words is None:
+        if planned.why:
+            _warn(settings, planned.why)
+        return
+    if importlib.util.find_spec("torch") is None:
+        _warn(settings, "no model is live, and without torch none can be trained here")
+        return
+    trained = _logged if settings.log_format == "json" else _shown
+    if trained(planned.words) not in planned.accepted:
+        raise NotReady("the first model could not be trained; serving without one is no use")
+
+
+def _warn(settings: Settings, why: str) -> None:
+    if settings.log_format == "json":
+        logger.warning(why)
+    else:
+        print(f"orchard: {why}", file=sys.stderr)
+
+
+def _run(words: tuple[str, ...], **options: Any) -> subprocess.CompletedProcess[str]:
+    # On the store, even where the environment names a service.
+    environment = {name: value for name, value in os.environ.items() if name != "ORCHARD_URL"}
+    command = [sys.executable, "-m", PACKAGE, *words]
+    return subprocess.run(command, env=environment, check=False, text=True, **options)  # noqa: S603 - this program
+
+
+def _shown(words: tuple[str, ...]) -> int:
+    """Train in sight of whoever has started the service, and return the exit code."""
+    return _run(words).returncode
+
+
+def _logged(words: tuple[str, ...]) -> int:
+    """Train, put a line into the log instead of a report, and return the exit code."""
+    done = _run((*words, "--json"), capture_output=True)
+    if done.stderr:
+        logger.warning("while the first model was trained", extra={"output": done.stderr.strip()})
+    if done.returncode in {DONE, REJECTED}:
+        report = json.loads(done.stdout)
+        told = {name: report[name] for name in ("version", "decision", "activated")}
+        more = {"crops": list(report["scores"]), "rows": report["rows"]["total"], "example": words == TUTORIAL.words}
+        logger.info("first model trained", extra=told | more)
+    return done.returncode

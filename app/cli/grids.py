@@ -3,7 +3,7 @@
 Names and notes are others': in a table each is quoted where it holds more than what can be printed.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -17,7 +17,9 @@ from app.model.weather import FEATURE_NAMES
 from app.store.card import Card, CropCard, CropScores, FitCard
 from app.training.report import Change, Changes
 from app.wire.schemas import (
+    BatchPage,
     CropYield,
+    DriftReport,
     LogPage,
     ObservationEntry,
     OnePrediction,
@@ -25,7 +27,7 @@ from app.wire.schemas import (
 )
 
 NONE = "-"
-TIME = "%Y-%m-%d %H:%M:%S"
+TIME, DAY = "%Y-%m-%d %H:%M:%S", "%Y-%m-%d"
 SHOWN_REGIONS = 20
 """Regions of a dry run that are shown; ``--json`` has them all."""
 
@@ -50,17 +52,28 @@ def _quoted(part: RenderableType) -> RenderableType:
 
 
 def prediction(answer: OnePrediction, level: float) -> Grid:
-    """Return a region's yields, a crop a line, with what weather and region contribute where that was asked for."""
+    """Return a region's yields, a crop a line."""
     grid = Grid(title=f"{answer.region or 'Yields'}, by version {answer.model_version}, tons")
     grid.add_column("")
     for name in ("tons", f"{100 * level:.4g}% interval"):
-        grid.add_column(name, justify="right")
+        grid.add_column(name, justify="right", no_wrap=True)
+    for name, crop in answer.yields.items():
+        grid.add_row(name, f"{crop.tons:.2f}", _interval(crop))
+    return grid
+
+
+def explanation(answer: OnePrediction) -> Grid | None:
+    """Return what a region's yields are made of, a crop a line; None where that was not asked for."""
     # Of some crops the region contributes, of others not.
     parts = list(dict.fromkeys(part for crop in answer.yields.values() for part in crop.contributions or ()))
-    for name in ("baseline", *parts) if parts else ():
-        grid.add_column(name, justify="right")
+    if not parts:
+        return None
+    grid = Grid(title="Made of, tons: the average of training, and what weather and region add")
+    grid.add_column("")
+    for name in ("baseline", *parts):
+        grid.add_column(name, justify="right", no_wrap=True)
     for name, crop in answer.yields.items():
-        grid.add_row(name, f"{crop.tons:.2f}", _interval(crop), *_explanation(crop, parts))
+        grid.add_row(name, *_explanation(crop, parts))
     return grid
 
 
@@ -204,15 +217,27 @@ def _or_none(value: float | None) -> str:
     return NONE if value is None else rounded(value)
 
 
-def gate(judged: dict[str, CropScores]) -> Grid:
-    """Return what the gate has compared: errors on rows that are new to the current model, and on old ones."""
-    grid = Grid(title="Errors (RMSE) of this version, out of fold by region, and of the current one, tons")
+def gate(judged: Mapping[str, CropScores], recorded: Mapping[str, float]) -> Grid:
+    """Return what the gate has compared: errors on rows that are new to the current model, and on old ones.
+
+    ``recorded``: the current model's errors out of fold on its own rows, as far as they are known. Without all of
+    them its errors on the old rows are those of rows that it has learned, which are smaller.
+    """
+    known = [crop for crop, score in judged.items() if score.old.current_rmse is not None]
+    is_like = all(crop in recorded for crop in known)
+    grid = Grid(title="Errors (RMSE) of this version, held out by region, and of the current one, tons")
     grid.add_column("")
-    for name in ("new rows", "current", "old rows", "current"):
+    for name in (
+        "new rows",
+        "current",
+        "old rows",
+        "current, held out" if is_like else "current (has seen these rows)",
+    ):
         grid.add_column(name, justify="right")
     for crop, score in judged.items():
-        pairs = [(pair.candidate_rmse, pair.current_rmse) for pair in (score.new, score.old)]
-        grid.add_row(crop, *(_or_none(rmse) for pair in pairs for rmse in pair))
+        of_old = recorded[crop] if is_like and crop in known else score.old.current_rmse
+        rmses = (score.new.candidate_rmse, score.new.current_rmse, score.old.candidate_rmse, of_old)
+        grid.add_row(crop, *map(_or_none, rmses))
     return grid
 
 
@@ -245,8 +270,27 @@ def _change(change: Change) -> str:
 
 
 def versions(page: VersionPage) -> Grid:
-    """Return a page of versions."""
-    grid = _listing("version", "live", "created (UTC)", "recipe", "rows", "crops", "loss, tons²", "decision", "source")
+    """Return a page of versions: what fits beside each other in 80 columns without breaking a word."""
+    grid = _listing("crops", "source", whole=("version", "state", "created", "rows"))
+    for entry in page.versions:
+        state: str = "damaged" if entry.damaged else entry.decision or ""
+        if entry.live:
+            state = "live" if state == "accepted" else f"live, {state}"
+        grid.add_row(
+            entry.version,
+            state,
+            f"{entry.created:{DAY}}" if entry.created else "",
+            str(entry.rows) if entry.rows is not None else "",
+            ", ".join(entry.crops or ()),
+            entry.source,
+        )
+    return grid
+
+
+def all_of_versions(page: VersionPage) -> Grid:
+    """Return a page of versions with all that is known of each."""
+    columns = ("version", "live", "created (UTC)", "recipe", "rows", "crops", "loss, tons²", "decision", "source")
+    grid = _listing(*columns, "note")
     for entry in page.versions:
         grid.add_row(
             entry.version,
@@ -258,20 +302,43 @@ def versions(page: VersionPage) -> Grid:
             rounded(entry.loss) if entry.loss is not None else "",
             "damaged" if entry.damaged else entry.decision,
             entry.source,
+            entry.note,
         )
+    return grid
+
+
+def batches(page: BatchPage) -> Grid:
+    """Return a page of batches."""
+    grid = _listing("from", whole=("batch", "rows", "stored"))
+    for entry in page.batches:
+        origin = [entry.source, entry.note, "withdrawn" if entry.withdrawn is not None else ""]
+        grid.add_row(entry.batch, str(entry.rows), f"{entry.created:{DAY}}", "; ".join(filter(None, origin)))
+    return grid
+
+
+def drift(report: DriftReport) -> Grid:
+    """Return the weather asked about beside that of training."""
+    grid = Grid(title="Weather asked about and in training: mean ± standard deviation")
+    grid.add_column("")
+    for name in ("asked about", "in training", "shift, deviations"):
+        grid.add_column(name, justify="right")
+    for name, entry in report.features.items():
+        asked = f"{entry.asked_mean:.4g} ± {entry.asked_deviation:.2g}"
+        training = f"{entry.training_mean:.4g} ± {entry.training_deviation:.2g}"
+        grid.add_row(name, asked, training, NONE if entry.shift is None else f"{entry.shift:+.2f}")
     return grid
 
 
 def log(page: LogPage) -> Grid:
     """Return a page of the activation log."""
-    grid = _listing("line", "version", "when (UTC)", "who", "why")
+    grid = _listing("who", "why", whole=("line", "version", "when (UTC)"))
     for line in page.log:
         grid.add_row(str(line.number), line.version, f"{line.when:{TIME}}", line.who, line.why)
     return grid
 
 
 def observations(entries: Iterable[ObservationEntry]) -> Iterator[Grid]:
-    """Yield stored observations, a table a batch."""
+    """Yield stored observations, a table a batch; rows count from 1, as in the table that was sent."""
     for batch, grouped in groupby(entries, lambda entry: (entry.batch, entry.withdrawn)):
         rows = list(grouped)
         crops = list(dict.fromkeys(crop for row in rows for crop in row.yields))
@@ -283,7 +350,7 @@ def observations(entries: Iterable[ObservationEntry]) -> Iterator[Grid]:
         for row in rows:
             weather = ("" if (value := getattr(row, name)) is None else f"{value:g}" for name in FEATURE_NAMES)
             yields = (f"{row.yields[crop]:g}" if crop in row.yields else "" for crop in crops)
-            grid.add_row(str(row.row), row.region or "", row.season or "", *weather, *yields)
+            grid.add_row(str(row.row + 1), row.region or "", row.season or "", *weather, *yields)
         yield grid
 
 
@@ -328,9 +395,11 @@ def _numbers(card: Card) -> Iterator[tuple[str, float | None]]:
         yield f"{name}: out-of-fold RMSE (held out: {HELD_OUT[crop.out_of_fold.by]}), tons", crop.out_of_fold.rmse
 
 
-def _listing(*names: str) -> Grid:
-    """Return a table whose cells are folded in a narrow terminal, not cut."""
+def _listing(*names: str, whole: Iterable[str] = ()) -> Grid:
+    """Return a table whose cells are folded in a narrow terminal, not cut; those of the first ``whole`` are not."""
     grid = Grid()
+    for name in whole:
+        grid.add_column(name, no_wrap=True)
     for name in names:
         grid.add_column(name, overflow="fold")
     return grid

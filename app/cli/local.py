@@ -61,6 +61,8 @@ class Local:
         self._registry = Registry(open_store(settings))
         self._live = Live(self._registry)
         self._live.follow()
+        self.folder = settings.model_store.absolute()
+        """Where it is."""
 
     def __enter__(self) -> Self:
         return self

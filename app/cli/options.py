@@ -4,6 +4,7 @@ What is not needed by every command is imported by the one that needs it, so tha
 """
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from app.cli.terminal import escaped, escaped_json
-from app.errors import Conflict, FieldError, InputError, InvalidInput, OrchardError, ServiceError
+from app.cli.terminal import escaped, escaped_json, wrapped
+from app.errors import (
+    Conflict,
+    FieldError,
+    InputError,
+    InvalidInput,
+    NotReady,
+    OrchardError,
+    ServiceError,
+    StoreUnavailable,
+)
 from app.settings import PREFIX, Settings
 from app.training.report import Activate
 
@@ -30,6 +40,8 @@ EXIT_CODES = {
     UNAVAILABLE: "what it needs is not available, or damaged: the service, a model, the store, the address, torch",
     REJECTED: "a retrain is done, and the gate has rejected its version: it is not live",
 }
+NO_MODEL, STORE = "no model has been trained yet", "the model store"
+"""What is said of a model store, and does not name it: over HTTP its path is nobody's business."""
 LISTED_FAULTS = 20
 """Faults that are printed one by one; the rest is counted."""
 
@@ -79,6 +91,9 @@ AsJson = Annotated[
 ]
 Activation = Annotated[Activate, typer.Option(help="Whether the version becomes live.")]
 Note = Annotated[str, typer.Option(callback=_checked_note, help="Why, for the records.")]
+Details = Annotated[
+    bool, typer.Option("--details", help="Add all figures: losses, coefficients, scores and every reason.")
+]
 Key = Annotated[
     str | None,
     typer.Option(
@@ -127,6 +142,7 @@ def reported(*, as_json: bool | None = None) -> Iterator[None]:
     try:
         yield
     except OrchardError as error:
+        _name_store(error)
         if as_json:
             from app.wire import problems
 
@@ -139,6 +155,16 @@ def reported(*, as_json: bool | None = None) -> Iterator[None]:
             name = f"{PREFIX}{'_'.join(map(str, fault['loc'])).upper()}"
             print(f"orchard: {name}: {fault['msg'].removeprefix('Value error, ')}", file=sys.stderr)
         raise SystemExit(WRONG) from error
+
+
+def _name_store(error: OrchardError) -> None:
+    """Add which model store it is about: a command may be in another folder than one thinks."""
+    if isinstance(error, NotReady | StoreUnavailable) and (NO_MODEL in error.detail or STORE in error.detail):
+        try:
+            path = Settings().model_store.absolute()
+        except ValidationError:
+            return
+        error.detail = error.detail.replace(NO_MODEL, f"{NO_MODEL} in {path}").replace(STORE, f"{STORE} {path}")
 
 
 def _code(error: OrchardError) -> int:
@@ -177,12 +203,20 @@ def _tell(error: "OrchardError | ClientError", problem: dict[str, Any] | None) -
     if problem is not None:
         print(escaped_json(json.dumps(problem, ensure_ascii=False)), file=sys.stderr)
         return
-    print(f"orchard: {escaped(error.detail)}", file=sys.stderr)
+    _complain(f"orchard: {escaped(error.detail)}")
     if len(error.errors) > 1:
         for fault in error.errors[:LISTED_FAULTS]:
-            print(f"  {escaped(_placed(fault, error.detail, error.errors[0]))}", file=sys.stderr)
+            _complain(f"  {escaped(_placed(fault, error.detail, error.errors[0]))}")
         if len(error.errors) > LISTED_FAULTS:
             print(f"  … and {len(error.errors) - LISTED_FAULTS} more", file=sys.stderr)
+
+
+def _complain(text: str) -> None:
+    """Print on standard error; on a terminal lines end between words."""
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns
+        text = "\n".join(wrapped(line, width, "    ") for line in text.split("\n"))
+    print(text, file=sys.stderr)
 
 
 def _placed(fault: FieldError, detail: str, first: FieldError) -> str:

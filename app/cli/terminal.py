@@ -1,6 +1,7 @@
 """Text for a terminal: what a stranger has written cannot move the cursor, or pass for a line that is not there."""
 
 import re
+import textwrap
 
 _DOUBTFUL = re.compile(r"[^ -~]")
 _LINE_END = re.compile(r"\r?\n")
@@ -14,6 +15,14 @@ def quoted(text: str) -> str:
 def escaped(text: str) -> str:
     r"""Return lines with what cannot be printed as an escape like `\x1b`."""
     return _LINE_END.sub("\n", text) if _is_printable(text) else "\n".join(map(_escaped, _LINE_END.split(text)))
+
+
+def wrapped(text: str, width: int, indent: str = "") -> str:
+    """Return a sentence in lines of at most ``width`` characters, broken between words; the later ones are indented.
+
+    A word that is longer, such as a path, stays whole: a terminal breaks it so that it can still be copied.
+    """
+    return textwrap.fill(text, max(width, 20), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def escaped_json(text: str) -> str:

@@ -20,7 +20,7 @@ from app.model.linear import CropModel, LinearModel
 from app.model.moments import Array, Moments
 from app.model.rounding import new_rows, rounded
 from app.model.slips import as_known, lacked, slips
-from app.model.worth import Worth
+from app.model.worth import LOST, Worth
 
 CONFIDENCE = 0.99
 """Honest noise on the new rows stays below its bound with this probability."""
@@ -160,7 +160,7 @@ def judge(
     }
     lost = [crop for crop in known if crop not in all_rows]
     if lost:
-        sentence = f"{_listed(lost)}: no longer predicted, since too few of the rows to train on report it"
+        sentence = f"{_listed(lost)}: {LOST}, since too few of the rows to train on report it"
         (passed if may_drop else failed).append(sentence)
     for verdict in crops.values():
         passed += verdict.passed

@@ -13,6 +13,8 @@ NOTHING, ALL = 0.005, 1.0 - 1e-9
 """Shares that are called nothing, below, and all, above."""
 NEARLY_ALL = 0.99
 """From here on a share has a decimal, and is never rounded to 100 %."""
+LOST = "no longer predicted"
+"""What is said of crops that a version predicts no more: nobody should have to look for it."""
 SEPARATES = {
     "region": "regions it was not trained on",
     "season": "seasons it was not trained on",
@@ -46,7 +48,7 @@ class Worth:
             return "all its yields are the same: there is nothing for weather to explain"
         said = f"weather explains {_share(self.r_squared)} of what separates {SEPARATES[self.by]}"
         if not self.is_useless:
-            said += f" (typical error {rounded(self.error)} tons, where the average yield is {rounded(self.mean)})"
+            said += f" (typical error {rounded(self.error)} tons, average yield {rounded(self.mean)})"
         if self.by == "nothing":
             said += ": judged on its own rows only, since none could be held out"
         return f"{said}; the average would do as well" if self.is_useless else said

@@ -30,7 +30,7 @@ from app.training.candidate import Candidate, TrainingMoments
 from app.training.lock import alone
 from app.training.order import Order, PackedTable, Recipe
 from app.training.pending import Pending, settle
-from app.training.report import Changes, Report, SuspiciousYield
+from app.training.report import NOTHING_NEW, Changes, Report, SuspiciousYield
 from app.training.seen import Seen
 
 
@@ -141,8 +141,7 @@ class Job:
 
     def _unchanged(self, attempt: "_Attempt", live: "_Live") -> Outcome:
         """Make no version: the live one is what would come of it. An answer under a key is kept all the same."""
-        order, why = attempt.order, "no batch was added or withdrawn"
-        changed = {"activated": False, "reasons": [f"nothing has changed since version {live.number}: {why}"]}
+        order, changed = attempt.order, {"activated": False, "reasons": [NOTHING_NEW.format(live.number)]}
         report = attempt.outcome(None if order.dry_run else live.number).report.model_copy(update=changed)
         if order.once is not None and not order.dry_run:
             with self._observations.transaction() as transaction:

@@ -10,6 +10,10 @@ Activate = Literal["if_better", "always", "never"]
 """Whether the version that a training makes becomes live."""
 
 
+NOTHING_NEW = "nothing has changed since version {}: no batch was added or withdrawn"
+"""The reason of a training that has made no version, by the live one's number."""
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

@@ -42,8 +42,8 @@ def _versions(store: Path) -> list[int]:
 
 
 def test_train_reports_what_it_did(tmp_path: Path) -> None:
-    """By default it fits the tutorial's rows, and reports rows, losses, gap, coefficients, scores and the path."""
-    done = orchard(tmp_path / "store", "train")
+    """In detail it reports rows, losses, gap, coefficients, scores and the path, after what these come to in words."""
+    done = orchard(tmp_path / "store", "train", "--details")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith("Epoch 1: Loss: ")
@@ -76,7 +76,8 @@ def test_the_script_is_the_command(tmp_path: Path) -> None:
 
 def test_the_tutorials_recipe_is_followed_aloud(tmp_path: Path) -> None:
     """One line an epoch, predictions beside targets, and a report that says how far from the optimum it is."""
-    done = orchard(tmp_path / "store", "train", "--recipe", "tutorial", "--seed", "7", "--activate", "always")
+    options = ("--recipe", "tutorial", "--seed", "7", "--activate", "always", "--details")
+    done = orchard(tmp_path / "store", "train", *options)
     epochs = [line for line in done.stdout.splitlines() if line.startswith("Epoch ")]
     assert len(epochs) == 50
     assert re.fullmatch(r"Epoch 50/50: Loss: \d+\.\d{4}", epochs[-1])
@@ -150,11 +151,17 @@ def test_bad_settings_are_named(tmp_path: Path) -> None:
 
 
 def test_versions_are_listed_shown_and_compared(tmp_path: Path) -> None:
-    """`models` lists the versions, `show` prints a card, `diff` what changed, and an unknown one is exit code 2."""
+    """`models` lists the versions, `show` prints a card, `diff` what changed, and an unknown one is exit code 2.
+
+    ``--wide`` has all that is known of each version.
+    """
     store = tmp_path / "store"
     orchard(store, "train")
     orchard(store, "train", "--recipe", "tutorial", "--seed", "1")
     listed = orchard(store, "models").stdout
+    assert re.search(r"│ 2 +│ rejected │ [-\d]{10} │ 15 +│ mango, orange │ tutorial.csv │", listed)
+    assert re.search(r"│ 1 +│ live +│ ", listed)
+    listed = orchard(store, "models", "--wide").stdout
     assert re.search(r"│ 2 +│ +│ .* tutorial │ 15 +│ mango, orange │ .* rejected │", listed)
     assert re.search(r"│ 1 +│ live │ ", listed)
     assert "out-of-fold RMSE" in orchard(store, "models", "show", "1").stdout
@@ -188,19 +195,22 @@ def test_a_retrain_by_a_service_gets_a_bar(trained: Path, tmp_path: Path, harves
         url = str(running.client.base_url)
         text = _on_a_terminal(tmp_path / "none", "retrain", harvest, "--url", url, ORCHARD_TOKEN=token)
         assert "━" in text
-        assert "fitting, loss" in text
+        assert "fitting, epoch 1, loss" in text
         assert "Epoch 1:" not in text
-        assert "Coefficients" in text
+        assert "mango: weather explains" in text
         assert f"version 2 (live): {url}/models/2" in text
         later = _written(tmp_path, HARVEST.replace("2026", "2027"))
         text = _on_a_terminal(tmp_path / "none", "retrain", later, "--url", url, "--json", ORCHARD_TOKEN=token)
-        assert "fitting, loss" in text
-        assert text.count("Coefficients") == 0
+        assert "fitting, epoch 1, loss" in text
+        assert text.count("weather explains") == 0
 
 
 def test_a_terminal_gets_a_bar(tmp_path: Path) -> None:
-    """On a terminal training draws a progress bar; the report is the same."""
-    text = _on_a_terminal(tmp_path / "store", "train", "--epochs", "60")
+    """On a terminal training draws a progress bar, which counts to no limit; the report is the same."""
+    text = _on_a_terminal(tmp_path / "store", "train", "--epochs", "60", "--details")
+    assert "loading torch" in text
+    assert "of 60" not in text
+    assert "/?" not in text
     assert "━" in text
     assert "\x1b[" in text
     assert "Epoch 1:" not in text
@@ -282,7 +292,8 @@ def _written(folder: Path, text: str) -> str:
 def test_one_region_is_predicted(asking: Shop) -> None:
     """As a table with its warnings, or as the service's JSON; level, version and contributions are passed on."""
     shown = asking("predict", *WEATHER, "--region", "A", "--explain").stdout
-    assert re.search(r"mango +│ 57\.32 │ 54\.38 to 60\.27 │ +76\.00 │ +\+4\.83 │ +-15\.61 │ +-7\.90", shown)
+    assert re.search(r"mango +│ 57\.32 │ 54\.38 to 60\.27 │\n", shown)
+    assert re.search(r"mango +│ +76\.00 │ +\+4\.83 │ +-15\.61 │ +-7\.90 │", shown)
     assert "95% interval" in shown
     cold = asking("predict", "--temperature", "24", *WEATHER[2:]).stdout
     assert "warning: temperature 24 °F is outside the training range" in cold
@@ -305,11 +316,11 @@ def test_a_table_is_predicted(asking: Shop, tmp_path: Path) -> None:
 
 def test_a_harvest_is_learned(shop: Shop, harvest: str, tmp_path: Path) -> None:
     """Tried, learned, repeated under its key, refused under it for another one; exit code 5 where it is rejected."""
-    dry = shop("retrain", harvest, "--dry-run").stdout
+    dry = shop("retrain", harvest, "--dry-run", "--details").stdout
     assert "Coefficients, live → candidate" in dry
     assert dry.endswith("a dry run: nothing was stored or published\n")
     key = ("--key", "harvest-2026")
-    done = shop("retrain", harvest, *key, "--note", "harvest 2026")
+    done = shop("retrain", harvest, *key, "--note", "harvest 2026", "--details")
     assert done.returncode == 0, done.stderr
     for part in ("Epoch 1: Loss: ", "rows                18", "Coefficients (±", "Errors (RMSE)", "accepted:"):
         assert part in done.stdout
@@ -326,8 +337,13 @@ def test_a_harvest_is_learned(shop: Shop, harvest: str, tmp_path: Path) -> None:
     assert (rejected["decision"], rejected["activated"]) == ("rejected", False)
     shown = shop("retrain", _written(tmp_path, SPOILT))
     assert shown.returncode == 5
-    assert "it is kept for inspection" in shown.stdout
-    assert re.search(r"suspicious: row 2 \(M\), mango 11,900 tons: .* predicted", shown.stdout)
+    assert re.search(r"row 3 \(line 4\), M, mango: 11,900 tons; .* predicted; .* standard errors away", shown.stdout)
+    batch = shop.json("observations", "batches", "--limit", "1")["batches"][0]["batch"]
+    assert shown.stdout.endswith(
+        f"Nothing has changed: version {version[1]} is still live. Look at row 3 (line 4), M; correct it, and send the "
+        f"table again. (These 3 rows are set aside in batch {batch}.)\n"
+    )
+    assert "always" not in shown.stdout
 
 
 def test_versions_are_activated_and_logged(shop: Shop, harvest: str) -> None:

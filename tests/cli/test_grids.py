@@ -54,27 +54,26 @@ def _answer(region: str | None = None, **yields: CropYield) -> OnePrediction:
         (CropYield(tons=0.004, low=None, high=None), ["0.00", "-"]),
         (
             CropYield(tons=1.5, low=1.0, high=2.0, baseline=76.0, contributions={"rainfall": -0.125, "humidity": 2.0}),
-            ["1.50", "1.00 to 2.00", "76.00", "-0.12", "+2.00"],
+            ["1.50", "1.00 to 2.00"],
         ),
     ],
 )
 def test_a_prediction(crop: CropYield, cells: list[str]) -> None:
-    """Tons with two digits, no interval where there is none, and contributions with their signs if asked for."""
-    header = ["", "tons", "95% interval", "baseline", "rainfall", "humidity"][: len(cells) + 1]
-    assert _cells(grids.prediction(_answer(mango=crop), 0.95)) == [header, ["mango", *cells]]
+    """Tons with two digits, and no interval where there is none; nothing that was not asked for."""
+    assert _cells(grids.prediction(_answer(mango=crop), 0.95)) == [["", "tons", "95% interval"], ["mango", *cells]]
+    assert (grids.explanation(_answer(mango=crop)) is None) == (crop.baseline is None)
 
 
 def test_contributions_that_not_all_crops_have() -> None:
-    """Each stands in its own column, whichever crop comes first."""
+    """Each stands in its own column, with its sign, whichever crop comes first."""
     plain = CropYield(tons=1.0, low=None, high=None, baseline=2.0, contributions={"rainfall": -1.0})
     regional = plain.model_copy(update={"contributions": {"rainfall": 0.5, "region": -1.5}})
     for yields in ({"pear": plain, "mango": regional}, {"mango": regional, "pear": plain}):
-        header, *rows = _cells(grids.prediction(_answer("A", **yields), 0.95))
-        assert header == ["", "tons", "95% interval", "baseline", "rainfall", "region"]
-        assert sorted(rows) == [
-            ["mango", "1.00", "-", "2.00", "+0.50", "-1.50"],
-            ["pear", "1.00", "-", "2.00", "-1.00", "-"],
-        ]
+        grid = grids.explanation(_answer("A", **yields))
+        assert grid is not None
+        header, *rows = _cells(grid)
+        assert header == ["", "baseline", "rainfall", "region"]
+        assert sorted(rows) == [["mango", "2.00", "+0.50", "-1.50"], ["pear", "2.00", "-1.00", "-"]]
 
 
 @pytest.mark.parametrize(("level", "shown"), [(0.5, "50%"), (0.999, "99.9%"), (0.99999, "100%"), (0.9995, "99.95%")])
@@ -185,11 +184,23 @@ def test_scores_of_what_has_not_converged(card: Card) -> None:
 
 
 def test_what_the_gate_compared() -> None:
-    """New rows before old ones, the candidate before the current version, a dash for what cannot be said."""
-    new, old = RmsePair(candidate_rmse=2.5, current_rmse=56_789.0), RmsePair(candidate_rmse=1.0, current_rmse=None)
-    assert _cells(grids.gate({"mango": CropScores(new=new, old=old)})) == [
-        ["", "new rows", "current", "old rows", "current"],
-        ["mango", "2.5", "56,790", "1", "-"],
+    """New rows before old ones, the candidate before the current version, a dash for what cannot be said.
+
+    On old rows like is compared with like, where that is known of all crops; else it is said what is not.
+    """
+    new, old = RmsePair(candidate_rmse=2.5, current_rmse=56_789.0), RmsePair(candidate_rmse=1.0, current_rmse=0.75)
+    nothing = RmsePair(candidate_rmse=None, current_rmse=None)
+    judged = {"mango": CropScores(new=new, old=old), "rye": CropScores(new=new, old=nothing)}
+    rye = ["rye", "2.5", "56,790", "-", "-"]
+    assert _cells(grids.gate(judged, {"mango": 1.25})) == [
+        ["", "new rows", "current", "old rows", "current, held out"],
+        ["mango", "2.5", "56,790", "1", "1.25"],
+        rye,
+    ]
+    assert _cells(grids.gate(judged, {"rye": 1.25})) == [
+        ["", "new rows", "current", "old rows", "current (has seen these rows)"],
+        ["mango", "2.5", "56,790", "1", "0.75"],
+        rye,
     ]
 
 
@@ -231,7 +242,7 @@ def test_of_many_regions_some_are_shown(count: int, more: str) -> None:
 
 
 def test_a_page_of_versions() -> None:
-    """What is known of each; of a damaged one its number and that it is damaged."""
+    """What is known of each; of a damaged one its number and that it is damaged. A short form has whole words."""
     good = VersionEntry(
         version="2",
         live=True,
@@ -248,16 +259,26 @@ def test_a_page_of_versions() -> None:
     unknown = dict.fromkeys(("created", "recipe", "rows", "crops", "decision", "loss", "source", "note"))
     bad = VersionEntry.model_validate({"version": "1", "live": False, "damaged": True} | unknown)
     zero = good.model_copy(update={"live": False, "rows": 0, "loss": 0.0})
-    grid = grids.versions(VersionPage(live="2", versions=[good, zero, bad], next=None))
+    page = VersionPage(live="2", versions=[good, zero, bad], next=None)
+    grid = grids.all_of_versions(page)
     assert _cells(grid)[0] == [
         *("version", "live", "created (UTC)", "recipe", "rows"),
-        *("crops", "loss, tons²", "decision", "source"),
+        *("crops", "loss, tons²", "decision", "source", "note"),
     ]
     time, source = "2026-09-01 07:05:03", "POST /retrain"
     assert _cells(grid)[1:] == [
-        ["2", "live", time, "descent", "1500", "mango, orange", "0.9094", "accepted", source],
-        ["2", "", time, "descent", "0", "mango, orange", "0", "accepted", source],
-        ["1", *[""] * 6, "damaged", ""],
+        ["2", "live", time, "descent", "1500", "mango, orange", "0.9094", "accepted", source, ""],
+        ["2", "", time, "descent", "0", "mango, orange", "0", "accepted", source, ""],
+        ["1", *[""] * 6, "damaged", "", ""],
+    ]
+    page.versions.append(good.model_copy(update={"decision": "rejected"}))
+    short = _cells(grids.versions(page))
+    assert short == [
+        ["version", "state", "created", "rows", "crops", "source"],
+        ["2", "live", "2026-09-01", "1500", "mango, orange", source],
+        ["2", "accepted", "2026-09-01", "0", "mango, orange", source],
+        ["1", "damaged", *[""] * 4],
+        ["2", "live, rejected", "2026-09-01", "1500", "mango, orange", source],
     ]
     assert {column.overflow for column in grid.columns} == {"fold"}
 
@@ -286,7 +307,7 @@ def _observation(batch: str, row: int, withdrawn: bool, **yields: float) -> Obse
 
 
 def test_observations_are_shown_by_batch() -> None:
-    """A table each, with a column for each crop that any of its rows reports, in the order of their first."""
+    """A table each, rows from 1, with a column for each crop that any of them reports, in the order of their first."""
     entries = [
         _observation("a", 0, False, mango=56.5),
         _observation("a", 1, False, orange=0.0, mango=1e7),
@@ -296,8 +317,8 @@ def test_observations_are_shown_by_batch() -> None:
     assert (first.title, second.title) == ("Batch a", "Batch b, withdrawn")
     assert _cells(first) == [
         ["row", "region", "season", "temperature", "rainfall", "humidity", "mango", "orange"],
-        ["0", "", "", "73.25", "67", "0.333333", "56.5", ""],
-        ["1", "K", "2026", "73.25", "67", "0.333333", "1e+07", "0"],
+        ["1", "", "", "73.25", "67", "0.333333", "56.5", ""],
+        ["2", "K", "2026", "73.25", "67", "0.333333", "1e+07", "0"],
     ]
     assert [row[-1] for row in _cells(second)] == ["rye", "3"]
     assert list(grids.observations([])) == []

@@ -25,37 +25,34 @@ GOOD = Worth("region", 0.9985, 1.3299, 76.0)
             GOOD,
             (
                 "weather explains 99.9 % of what separates regions it was not trained on "
-                "(typical error 1.33 tons, where the average yield is 76)"
+                "(typical error 1.33 tons, average yield 76)"
             ),
         ),
         (
             replace(GOOD, by="season", r_squared=0.3269, error=3.4944),
             (
                 "weather explains 33 % of what separates seasons it was not trained on "
-                "(typical error 3.494 tons, where the average yield is 76)"
+                "(typical error 3.494 tons, average yield 76)"
             ),
         ),
         (
             replace(GOOD, by="row", r_squared=0.99999),
             (
                 "weather explains 99.9 % of what separates rows it was not trained on "
-                "(typical error 1.33 tons, where the average yield is 76)"
+                "(typical error 1.33 tons, average yield 76)"
             ),
         ),
         (
             replace(GOOD, by="nothing", r_squared=1.0),
             (
                 "weather explains all of what separates the rows it was trained on "
-                "(typical error 1.33 tons, where the average yield is 76)"
+                "(typical error 1.33 tons, average yield 76)"
                 ": judged on its own rows only, since none could be held out"
             ),
         ),
         (
             replace(GOOD, by=None, r_squared=0.5),
-            (
-                "weather explains 50 % of what separates the rows held out "
-                "(typical error 1.33 tons, where the average yield is 76)"
-            ),
+            ("weather explains 50 % of what separates the rows held out (typical error 1.33 tons, average yield 76)"),
         ),
         (
             replace(GOOD, r_squared=0.017),

@@ -283,7 +283,8 @@ def _print_page(found: Iterable[Grid], following: str | None, *, wide: bool = Fa
     out = console()
     if wide:
         found = list(found)
-        out.width = max([out.width, *(out.measure(grid).maximum for grid in found)])
+        endless = out.options.update(width=sys.maxsize)
+        out.width = max([out.width, *(out.measure(grid, options=endless).maximum for grid in found)])
     out.print(*found, sep="\n")
     if following:
         out.print(f"there are more: {following}")

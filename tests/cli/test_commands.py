@@ -1,8 +1,6 @@
 """The command line: training, its report and its refusals, the versions, and the README's promises."""
 
 import json
-import os
-import pty
 import re
 import subprocess
 import sys
@@ -23,7 +21,8 @@ from app.store.objects import Objects
 from app.store.registry import Registry
 from app.training.job import Job
 from app.training.order import Order
-from tests.running import ROOT, copy_store, environment, orchard, serving, start
+from tests.running import ROOT, copy_store, environment, orchard, serving
+from tests.terminals import on_a_terminal
 
 HEADER = "region,season,temperature,rainfall,humidity,corn,soybean\n"
 
@@ -171,43 +170,26 @@ def test_versions_are_listed_shown_and_compared(tmp_path: Path) -> None:
     assert orchard(store, "models", "diff", "1", "7").stderr.strip() == "orchard: there is no version 7"
 
 
-def _on_a_terminal(store: Path, *words: str, **settings: str) -> str:
-    """Run a command whose output is a terminal, and return what it wrote."""
-    master, slave = pty.openpty()
-    with os.fdopen(slave, "w") as terminal:
-        process = start(words, environment(store, TERM="xterm-256color", COLUMNS="120", **settings), terminal, terminal)
-    output = b""
-    while True:
-        try:
-            part = os.read(master, 65_536)
-        except OSError:  # the other end is closed
-            break
-        output += part
-    os.close(master)
-    assert process.wait(60) == 0
-    return output.decode()
-
-
 def test_a_retrain_by_a_service_gets_a_bar(trained: Path, tmp_path: Path, harvest: str) -> None:
     """It is drawn from the service's events; with --json it is on standard error, and the report stays readable."""
     with serving(copy_store(trained, tmp_path / "store")) as running:
         token = running.write["Authorization"].removeprefix("Bearer ")
         url = str(running.client.base_url)
-        text = _on_a_terminal(tmp_path / "none", "retrain", harvest, "--url", url, ORCHARD_TOKEN=token)
+        text = on_a_terminal(tmp_path / "none", "retrain", harvest, "--url", url, ORCHARD_TOKEN=token)
         assert "━" in text
         assert "fitting, epoch 1, loss" in text
         assert "Epoch 1:" not in text
         assert "mango: weather explains" in text
         assert f"version 2 (live): {url}/models/2" in text
         later = _written(tmp_path, HARVEST.replace("2026", "2027"))
-        text = _on_a_terminal(tmp_path / "none", "retrain", later, "--url", url, "--json", ORCHARD_TOKEN=token)
+        text = on_a_terminal(tmp_path / "none", "retrain", later, "--url", url, "--json", ORCHARD_TOKEN=token)
         assert "fitting, epoch 1, loss" in text
         assert text.count("weather explains") == 0
 
 
 def test_a_terminal_gets_a_bar(tmp_path: Path) -> None:
     """On a terminal training draws a progress bar, which counts to no limit; the report is the same."""
-    text = _on_a_terminal(tmp_path / "store", "train", "--epochs", "60", "--details")
+    text = on_a_terminal(tmp_path / "store", "train", "--epochs", "60", "--details")
     assert "loading torch" in text
     assert "of 60" not in text
     assert "/?" not in text
@@ -430,7 +412,7 @@ def _controls(text: str) -> set[str]:
 @pytest.mark.parametrize("words", SHOWING, ids=lambda words: " ".join(words[:2]))
 def test_names_do_nothing_to_a_terminal(deceitful: Path, words: tuple[str, ...]) -> None:
     """Whatever is stored or asked: no title is set, nothing is turned around, no line is overwritten."""
-    assert _controls(_on_a_terminal(deceitful, *words)) == set()
+    assert _controls(on_a_terminal(deceitful, *words)) == set()
     if "--csv" not in words:
         assert _controls(orchard(deceitful, *words).stdout) == set()
 
@@ -438,7 +420,7 @@ def test_names_do_nothing_to_a_terminal(deceitful: Path, words: tuple[str, ...])
 def test_an_answer_in_csv_does_nothing_to_a_terminal(deceitful: Path, tmp_path: Path) -> None:
     """On a terminal it only shows; to a pipe it goes as it is, to be sent again."""
     table = _written(tmp_path, f"region,temperature,rainfall,humidity\n{ESCAPE},73,67,43\n")
-    assert _controls(_on_a_terminal(deceitful, "predict", table)) == set()
+    assert _controls(on_a_terminal(deceitful, "predict", table)) == set()
     assert ESCAPE in orchard(deceitful, "predict", table).stdout
     exported = orchard(deceitful, "observations", "--csv").stdout
     assert all(name in exported for name in (ESCAPE, TURNED, C1))

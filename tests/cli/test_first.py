@@ -1,15 +1,30 @@
 """A first start serves something, and changes nothing of what is stored."""
 
+import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from app.cli import first
 from app.settings import Settings
 from tests.postgresql import Cluster
-from tests.running import HARVEST, Running, copy_store, serving
+from tests.running import (
+    DEADLINE_S,
+    HARVEST,
+    ROOT,
+    Running,
+    await_answer,
+    copy_store,
+    environment,
+    lasting_port,
+    orchard,
+    serving,
+)
 
 FEW = {"observations": HARVEST["observations"][:2]}
 
@@ -84,3 +99,52 @@ def test_a_database_out_of_reach_is_no_empty_one(tmp_path: Path) -> None:
     plan = first.plan(settings)
     assert plan.words is None
     assert "the database refuses, or is out of reach" in plan.why
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_first_start_is_one_line_of_json(tmp_path: Path, workers: str) -> None:
+    """Where the log is JSON, so is all that is printed on both streams: the report is a line of it."""
+    port = str(lasting_port())
+    output, errors = tmp_path / "stdout", tmp_path / "stderr"
+    environ = environment(tmp_path / "store", ORCHARD_LOG_FORMAT="json")
+    with output.open("w") as out, errors.open("w") as err:
+        command = [sys.executable, "-m", "app", "serve", "--port", port, "--workers", workers]
+        process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=out, stderr=err)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=DEADLINE_S) as client:
+            await_answer(client, process)
+    finally:
+        process.terminate()
+        assert process.wait(DEADLINE_S) == 0
+    lines = [json.loads(line) for path in (output, errors) for line in path.read_text().splitlines()]
+    (trained,) = [line for line in lines if line["event"] == "first model trained"]
+    told = {name: trained[name] for name in ("version", "crops", "rows", "activated", "example", "level")}
+    assert told == {
+        "version": "1",
+        "crops": ["mango", "orange"],
+        "rows": 15,
+        "activated": True,
+        "example": True,
+        "level": "info",
+    }
+
+
+def test_a_first_start_says_that_it_is_an_example(tmp_path: Path) -> None:
+    """In words, with how to train on data of one's own, and without figures."""
+    with serving(tmp_path / "store"):
+        pass
+    printed = (tmp_path / "store.log").read_text()
+    assert "this is an example, trained on 15 invented regions: `orchard train YOUR.csv` trains on your own" in printed
+    assert "Epoch" not in printed
+    assert "┃" not in printed
+
+
+def test_a_training_that_fails_is_logged_as_json(tmp_path: Path) -> None:
+    """What it says goes into the log, and the end is a problem in JSON, with exit code 4."""
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "versions").write_text("in the way")
+    done = orchard(store, "serve", "--port", "0", ORCHARD_LOG_FORMAT="json")
+    assert (done.returncode, done.stdout) == (4, "")
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert f"the model store {store} cannot be" in lines[-1]["detail"]

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.cli.terminal import escaped, escaped_json, quoted
+from app.cli.terminal import escaped, escaped_json, quoted, wrapped
 
 
 def test_names_are_quoted_where_they_must_be() -> None:
@@ -26,3 +26,13 @@ def test_escaped_json_says_the_same(text: str) -> None:
     shown = escaped_json(json.dumps([text], ensure_ascii=False))
     assert shown.isprintable()
     assert json.loads(shown) == [text]
+
+
+def test_sentences_end_between_words() -> None:
+    """Whatever the width, no word is broken; a path that is longer than a line stays whole."""
+    text = "warning: a share of 1 is not-a-percentage /home/somebody/a/rather/long/model_store"
+    lines = wrapped(text, 30, "  ").split("\n")
+    assert " ".join(line.strip() for line in lines) == text
+    assert all(len(line) <= 30 or " " not in line.strip() for line in lines)
+    assert all(line.startswith("  ") for line in lines[1:])
+    assert wrapped("short", 80) == "short"

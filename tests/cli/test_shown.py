@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cli import commands
+from app.cli import commands, local
 from app.data import table_file
 from app.data.provenance import Provenance
 from app.errors import InvalidInput
@@ -300,6 +300,7 @@ def test_crops_are_passed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         given.append(named)
         raise InvalidInput("seen")
 
+    assert local.WHO  # what is annotated with it has been imported
     monkeypatch.setattr(table_file, "TableFile", refused)
     for crops in ("mango, orange,mango", None):
         with pytest.raises(SystemExit):

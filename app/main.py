@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 
 from app import __version__, memory, parent, stopping
-from app.api import events, grafana, health, inference, metrics, models, observations, predict, problems, retrain
+from app.api import events, grafana, health, inference, link, metrics, models, observations, predict, problems, retrain
 from app.api.address import Prefixed, check_query
 from app.api.concurrency import Concurrency, ConcurrencyLimit
 from app.api.cors import CORS
@@ -80,7 +80,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(inference.health)
     guard = [Depends(require_reader)] if settings.read_token is not None else []
     app.include_router(page.document, dependencies=guard)
-    for resource in (predict, retrain, observations, models, events, inference, metrics, grafana):
+    for resource in (predict, link, retrain, observations, models, events, inference, metrics, grafana):
         app.include_router(resource.router, dependencies=[*guard, Depends(check_query)])
     return app
 

@@ -30,8 +30,18 @@ STRANGERS = {("cli", "api")}
 """Rooms that do not know each other although one lies below: the command line must not need a server."""
 INSIDE = {
     "wire": (
-        ("dashboard", "media_types", "parts", "positions", "problems", "questions", "schemas", "strict_json"),
-        ("answers", "arrow_stream", "event_stream", "protocol", "quick_json", "records", "season", "spans", "validation"),
+        ("dashboard", "given", "media_types", "parts", "positions", "problems", "questions", "schemas", "strict_json"),
+        (
+            "answers",
+            "arrow_stream",
+            "event_stream",
+            "protocol",
+            "quick_json",
+            "records",
+            "season",
+            "spans",
+            "validation",
+        ),
         ("csv_body", "daily", "features", "row_template", "texts"),
         ("open_meteo", "power", "reported"),
         ("weather_body",),
@@ -46,6 +56,7 @@ INSIDE = {
         ("bodies", "express", "guards", "health", "large", "metrics"),
         ("doors",),
         ("door", "events", "grafana", "inference", "models", "observations", "predict", "retrain"),
+        ("link",),
     ),
 }
 """The same inside the two largest rooms, file by file."""

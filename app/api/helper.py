@@ -152,16 +152,18 @@ class Helper:
         asker: Request,
         crops: int = 0,
         in_thread: Callable[..., tuple[Content, Any] | None] | None = None,
+        unfolds: bool = False,
     ) -> tuple[Content, Any]:
         """Return what ``work(body, *more)`` returns: short bodies are worked on here, others in the helper process.
 
         ``crops``: how many are predicted for each region. ``in_thread``: the work, done in a thread of this process
         where that leaves Python's lock alone; it returns None where it had better be done in the helper process.
+        ``unfolds``: a short body may hold much, and is worked on there, too.
 
         Raises:
             HelperFailed, TooLarge, ClientDisconnect, OrchardError: as `call`.
         """
-        if in_thread is None and is_small(body, crops):
+        if in_thread is None and not unfolds and is_small(body, crops):
             return work(body, *more)
         done = await self.call_here(in_thread, body, *more, asker=asker) if in_thread is not None else None
         return done or await self.call(work, body, *more, asker=asker)

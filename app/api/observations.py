@@ -18,14 +18,17 @@ from app.api.openapi import examples
 from app.api.openapi.parts import body, contents, documented
 from app.api.represented import Represented
 from app.api.services import Services, ServicesDep
+from app.api.units import CropsQuery, crops_asked, units_asked
 from app.data.provenance import Provenance
+from app.data.tables import Reading
 from app.errors import HelperFailed, Overloaded, Unconfirmed
 from app.logs import log_write
+from app.model.units import Units
 from app.wire import records, reported
 from app.wire.formats import FORMATS
-from app.wire.media_types import CSV, GEOJSON, JSON
+from app.wire.media_types import CSV, GEOJSON, JSON, XLSX
 from app.wire.parts import take
-from app.wire.reported import Sent
+from app.wire.reported import REPORTED, Sent
 from app.wire.schemas import (
     BatchPage,
     BatchRestored,
@@ -55,24 +58,27 @@ BatchId = Annotated[str, Path(max_length=100, description="The batch's id.")]
     response_model=BatchStored,
     responses=documented(400, 401, 406, 408, 409, 413, 415, 422, 503),
     openapi_extra=body(
-        "ObservationsRequest", examples.OBSERVATIONS, CSV, GEOJSON, schemas={GEOJSON: "ReportedGeoJSON"}
+        "ObservationsRequest", examples.OBSERVATIONS, *REPORTED[1:], schemas={GEOJSON: "ReportedGeoJSON"}
     ),
 )
 async def store(
     request: Request,
     services: ServicesDep,
     who: Writer,
+    units: Annotated[Units, Depends(units_asked)],
     note: bodies.NoteQuery = None,
     source: bodies.SourceQuery = None,
+    crops: CropsQuery = None,
     key: bodies.IdempotencyKey = None,
 ) -> Response:
     """Store a batch whole or not at all; the next retrain learns from it. `note` and `source` may be in any query."""
     answer_type(request, (JSON,))
-    sent = Sent(body_type(request, (JSON, CSV, GEOJSON)), services.settings.max_rows, bodies.given(note=note))
+    reading = Reading(units, crops_asked(crops))
+    sent = Sent(body_type(request, REPORTED), services.settings.max_rows, bodies.given(note=note), reading)
     content = await bodies.read_body(request, services)
     provenance = Provenance(bodies.source("POST /observations", source), who)
     once = bodies.once(request, content, key)
-    if is_small(content):
+    if is_small(content) and sent.media_type != XLSX:
         answer, stored = await services.in_database(
             reported.store, content, sent, provenance, once, services.observations
         )

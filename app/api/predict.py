@@ -16,10 +16,12 @@ from app.api.negotiation import answer_type, body_type
 from app.api.openapi import examples
 from app.api.openapi.parts import MODEL_VERSION, body, contents, documented
 from app.api.services import ServicesDep
+from app.api.units import units_asked
+from app.model.units import Units
 from app.model.weather import REGION_LENGTH
 from app.serving.live import LEVEL
-from app.wire.formats import FORMATS, PredictOptions, reply, reply_here
-from app.wire.media_types import ARROW, GEOJSON, JSON
+from app.wire.formats import FORMATS, READ, PredictOptions, answered_in, reply, reply_here
+from app.wire.media_types import ARROW, GEOJSON, JSON, XLSX
 from app.wire.questions import BodyOptions, day_of
 from app.wire.schemas import LEVELS, EffectsAsked, Name, OnePrediction, PredictionColumns, SeveralPredictions
 
@@ -35,7 +37,12 @@ WithEffects = Annotated[
     Query(description="`none`: predict by the common line, without what the region and the season have of their own."),
 ]
 
+WithWarnings = Annotated[
+    bool, Query(description="A column `warnings` in tables (CSV, Arrow); other answers have them anyway.")
+]
+
 OTHERS = [media_type for media_type in FORMATS if media_type != JSON]
+BODIES = [media_type for media_type in READ if media_type != JSON]
 
 Exact = Annotated[
     bool,
@@ -62,10 +69,13 @@ RegionOfDays = Annotated[
 
 
 def _body_options(
-    season_start: SeasonStart = None, season_end: SeasonEnd = None, region: RegionOfDays = None
+    units: Annotated[Units, Depends(units_asked)],
+    season_start: SeasonStart = None,
+    season_end: SeasonEnd = None,
+    region: RegionOfDays = None,
 ) -> BodyOptions:
     """Return what the query says of how the body is to be read."""
-    return BodyOptions(season_start, season_end, region)
+    return BodyOptions(season_start, season_end, region, units)
 
 
 Options = Annotated[BodyOptions, Depends(_body_options)]
@@ -77,7 +87,7 @@ Options = Annotated[BodyOptions, Depends(_body_options)]
     response_model=OnePrediction | SeveralPredictions | PredictionColumns,
     responses=documented(400, 404, 406, 408, 413, 415, 422, 503)
     | {200: {"content": contents(*OTHERS), "headers": MODEL_VERSION}},
-    openapi_extra=body("PredictRequest", examples.PREDICT, *OTHERS, schemas={GEOJSON: "GeoJSONRequest"}),
+    openapi_extra=body("PredictRequest", examples.PREDICT, *BODIES, schemas={GEOJSON: "GeoJSONRequest"}),
 )
 async def predict(
     request: Request,
@@ -88,24 +98,33 @@ async def predict(
     version: Version = None,
     effects: WithEffects = "all",
     exact: Exact = False,
+    warnings: WithWarnings = False,
 ) -> Response:
     """Predict each crop's yield in tons, with a prediction interval and a warning wherever it deserves less trust.
 
     Where the model has learned what regions have of their own, the name of a region that it knows is used. A body may
     also be the answer of Open-Meteo or NASA POWER, as it came: its days are made a season, from `season_start` to
-    `season_end`. A long answer is
-    compressed for who takes no other (`Accept-Encoding: gzip, identity;q=0`).
+    `season_end`. A workbook is answered as CSV. A long answer is compressed for who takes no other
+    (`Accept-Encoding: gzip, identity;q=0`).
     """
-    sent = body_type(request, tuple(FORMATS))
-    wanted = answer_type(request, (sent, *(other for other in FORMATS if other != sent)))
+    sent = body_type(request, tuple(READ))
+    wanted = answer_type(request, answered_in(sent))
     encoding = encodings.demanded(request)
     content = await read_body(request, services)
     served = services.live.current if version is None else services.live.version(version)
     model = served.model.asked(effects=effects == "all", exact=exact)
-    options = PredictOptions(sent, wanted, services.settings.max_rows, served.version, model, level, explain, asked)
+    options = PredictOptions(
+        sent, wanted, services.settings.max_rows, served.version, model, level, explain, asked, warnings
+    )
     crops = len(model.crops)
     answer, usage = await services.helper.run(
-        reply, content, options, asker=request, crops=crops, in_thread=_in_thread(content, options)
+        reply,
+        content,
+        options,
+        asker=request,
+        crops=crops,
+        in_thread=_in_thread(content, options),
+        unfolds=sent == XLSX,
     )
     headers = {"X-Model-Version": served.version}
     if encoding and len(answer) >= encodings.WORTH_ITS_TIME:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict, replace
 from typing import Annotated, get_args
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import WithJsonSchema
 from pydantic_core import to_json
 from starlette.responses import Response, StreamingResponse
@@ -17,16 +17,19 @@ from app.api.negotiation import answer_type, body_type
 from app.api.openapi import examples
 from app.api.openapi.parts import body, contents, documented
 from app.api.services import Services, ServicesDep
+from app.api.units import CropsQuery, crops_asked, units_asked
 from app.data.provenance import Provenance
+from app.data.tables import Reading
 from app.errors import OrchardError, ServiceError
 from app.logs import log_write
 from app.model.progress import Step
+from app.model.units import Units
 from app.training.order import Order, PackedTable
 from app.training.report import Activate, Report
 from app.wire.event_stream import named
-from app.wire.media_types import CSV, EVENTS, GEOJSON, JSON
+from app.wire.media_types import EVENTS, GEOJSON, JSON, XLSX
 from app.wire.parts import take
-from app.wire.reported import Sent, read_order
+from app.wire.reported import REPORTED, Sent, read_order
 
 router = APIRouter(tags=["retrain"])
 
@@ -46,17 +49,19 @@ DryRunQuery = Annotated[
     response_model=Report,
     responses=documented(400, 401, 406, 408, 409, 413, 415, 422, 503) | {200: {"content": contents(EVENTS)}},
     openapi_extra=body(
-        "RetrainRequest", examples.RETRAIN, CSV, GEOJSON, required=False, schemas={GEOJSON: "ReportedGeoJSON"}
+        "RetrainRequest", examples.RETRAIN, *REPORTED[1:], required=False, schemas={GEOJSON: "ReportedGeoJSON"}
     ),
 )
 async def retrain(
     request: Request,
     services: ServicesDep,
     who: Writer,
+    units: Annotated[Units, Depends(units_asked)],
     activate: ActivateQuery = None,
     dry_run: DryRunQuery = None,
     note: bodies.NoteQuery = None,
     source: bodies.SourceQuery = None,
+    crops: CropsQuery = None,
     key: bodies.IdempotencyKey = None,
 ) -> Response:
     """Store the observations, fit a new version on all of them, and make it live if it may be.
@@ -69,10 +74,12 @@ async def retrain(
     """
     wanted = answer_type(request, (JSON, EVENTS))
     query = bodies.given(activate=activate, dry_run=dry_run, note=note)
-    sent = Sent(body_type(request, (JSON, CSV, GEOJSON)), services.settings.max_rows, query)
+    sent = Sent(body_type(request, REPORTED), services.settings.max_rows, query, Reading(units, crops_asked(crops)))
     content = await bodies.read_body(request, services)
     order = Order(Provenance(bodies.source("POST /retrain", source), who), once=bodies.once(request, content, key))
-    packed, order = await services.helper.run(read_order, content, order, sent, asker=request)
+    packed, order = await services.helper.run(
+        read_order, content, order, sent, asker=request, unfolds=sent.media_type == XLSX
+    )
     if table := take(packed):
         order = replace(order, table=PackedTable(table))
     if wanted == EVENTS:

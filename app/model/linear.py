@@ -395,6 +395,10 @@ class LinearModel:
             return self
         return type(self)(self.features, tuple(replace(crop, record=None) for crop in self.crops), self.regions)
 
+    def of_crop(self, name: str) -> "LinearModel":
+        """Return the model of one of its crops."""
+        return type(self)(self.features, tuple(crop for crop in self.crops if crop.crop == name), self.regions)
+
     @cached_property
     def has_effects(self) -> bool:
         """Whether any crop has."""

@@ -6,7 +6,7 @@ Conversion happens at the edge, where a body is read; bounds and warnings speak 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NoReturn, get_args
 
 from app.errors import FieldError, InvalidInput
 from app.model.weather import WEATHER, Feature
@@ -30,8 +30,9 @@ class Unit:
         return (given - self.zero) * self.factor + self.offset
 
     def given(self, stored: Any) -> Any:
-        """Return what is stored in this unit."""
-        return (stored - self.offset) / self.factor + self.zero
+        """Return what is stored in this unit, to nine decimals: beyond them is what converting there and back has left."""
+        value = (stored - self.offset) / self.factor + self.zero
+        return value.round(9) if hasattr(value, "round") else round(value, 9)
 
 
 UNITS: dict[str, dict[str, Unit]] = {
@@ -87,7 +88,7 @@ class Units:
         if feature.name not in self.named:
             return feature
         unit = self.of(feature.name)
-        low, high = (round(unit.given(end), 9) for end in (feature.low, feature.high))
+        low, high = (unit.given(end) for end in (feature.low, feature.high))
         return replace(feature, unit=unit.symbol, low=low, high=high, mistake=None, plausible=None)
 
     def stored(self, weather: Sequence[Any]) -> list[Any]:
@@ -103,6 +104,15 @@ class Units:
             self.of(feature.name).given(column) if feature.name in self.named else column
             for feature, column in zip(WEATHER, weather, strict=True)
         ]
+
+    def contradicted(self, why: str) -> NoReturn:
+        """Refuse units that a query names beside a body that needs none.
+
+        Raises:
+            InvalidInput: with a fault for each of them.
+        """
+        faults = [FieldError(("query", f"{name}_unit"), f"{why}: leave it out", "unit") for name in self.named]
+        raise InvalidInput(f"query.{faults[0].loc[1]}: {faults[0].message}", faults)
 
     def also(self, header: "Units") -> "Units":
         """Return these with what a table's header says.

@@ -11,7 +11,8 @@ import numpy as np
 from app.model.linear import LEVERAGE_SLACK, LinearModel, Spread, Yields
 from app.model.moments import Array
 from app.model.rounding import rounded, told_apart
-from app.model.weather import WEATHER, Feature
+from app.model.units import STORED, Units
+from app.model.weather import Feature
 
 
 def warnings_for(model: LinearModel, weather: Sequence[float], level: float, region: str | None = None) -> list[str]:
@@ -40,10 +41,12 @@ def record_warnings(model: LinearModel, level: float) -> list[str]:
     return [sentence for sentence in said if sentence is not None]
 
 
-def warnings_for_many(model: LinearModel, weather: Sequence[Array], yields: Yields) -> list[list[str]]:
+def warnings_for_many(
+    model: LinearModel, weather: Sequence[Array], yields: Yields, units: Units = STORED
+) -> list[list[str]]:
     """Return the sentences about each of n regions, as `warnings_for` does: ``weather`` holds one array per feature.
 
-    Most regions have none: only those that have are looked at one by one.
+    ``units``: those that the sentences are in. Most regions have none: only those that have are looked at one by one.
     """
     lows = {crop: None if margin is None else yields.tons[crop] - margin for crop, margin in yields.margins.items()}
     below = np.zeros_like(yields.extrapolated)
@@ -55,7 +58,7 @@ def warnings_for_many(model: LinearModel, weather: Sequence[Array], yields: Yiel
     outside = np.flatnonzero(yields.extrapolated)
     columns = [column[outside].tolist() for column in (*weather, *yields.leverages.values())]
     for row, *values in zip(outside.tolist(), *columns, strict=True):
-        sentences[row] = weather_warnings(model, values[: len(weather)], values[len(weather) :])
+        sentences[row] = weather_warnings(model, values[: len(weather)], values[len(weather) :], units)
     if yields.places is not None and any(yields.regions):
         for row in np.flatnonzero(model.not_learned[yields.places]).tolist():
             sentences[row] = sentences[row] + region_warnings(model, yields.regions[row], int(yields.places[row]))
@@ -67,25 +70,27 @@ def warnings_for_many(model: LinearModel, weather: Sequence[Array], yields: Yiel
     return [some + always if some else always for some in sentences] if always else sentences
 
 
-def weather_warnings(model: LinearModel, weather: Sequence[float], leverages: Sequence[float]) -> list[str]:
+def weather_warnings(
+    model: LinearModel, weather: Sequence[float], leverages: Sequence[float], units: Units = STORED
+) -> list[str]:
     """Say, a sentence each, where a region's ``weather`` lies outside what the crops' training rows have shown.
 
     ``leverages``: one per spread of the model. What is so for several crops is said once, with all their names.
     """
     crops: dict[str, list[str]] = {}
     for spread, leverage in zip(model.spreads, leverages, strict=True):
-        for sentence in _outside(spread, weather, leverage):
+        for sentence in _outside(spread, weather, leverage, units):
             crops.setdefault(sentence, []).extend(crop.crop for crop in model.crops if crop.spread == spread)
     order = [crop.crop for crop in model.crops]
     return [_about(model, sorted(those, key=order.index)) + sentence for sentence, those in crops.items()]
 
 
-def _outside(spread: Spread, weather: Sequence[float], leverage: float) -> list[str]:
+def _outside(spread: Spread, weather: Sequence[float], leverage: float, units: Units) -> list[str]:
     """Say, a sentence each, where weather lies outside what the rows of one spread have shown."""
     outside = [
-        _range_sentence(feature, value, low, high)
+        _range_sentence(feature, *_given(units, feature, value, low, high))
         for feature, value, low, high in zip(
-            WEATHER, spread.filled(weather), spread.minimum, spread.maximum, strict=True
+            units.features, spread.filled(weather), spread.minimum, spread.maximum, strict=True
         )
         if not low <= value <= high
     ]
@@ -114,6 +119,11 @@ def region_warnings(model: LinearModel, region: str | None, place: int | None) -
     if not crops:
         return []
     return [f"{_about(model, crops)}no season of {region} has been learned: what regions differ by is in the interval"]
+
+
+def _given(units: Units, feature: Feature, *stored: float) -> tuple[float, ...]:
+    """Return numbers in the unit of who asks."""
+    return tuple(map(units.of(feature.name).given, stored)) if feature.name in units.named else stored
 
 
 def _range_sentence(feature: Feature, value: float, low: float, high: float) -> str:

@@ -18,12 +18,23 @@ ENDS = ("tons", "low", "high")
 class Answer:
     """A question's predictions."""
 
-    def __init__(self, question: Question, version: str, model: LinearModel, level: float, *, explain: bool) -> None:
+    def __init__(
+        self,
+        question: Question,
+        version: str,
+        model: LinearModel,
+        level: float,
+        *,
+        explain: bool = False,
+        warnings: bool = False,
+    ) -> None:
+        """``explain``: say what weather and region add. ``warnings``: tables have a column of them."""
         self.question = question
         self.version = version
         self.model = model
         self._yields: Yields = model.yields(question.weather, level, question.regions)
         self._explain = explain
+        self._with_warnings = warnings
 
     def usage(self) -> Usage:
         """Return what is recorded of it."""
@@ -31,7 +42,7 @@ class Answer:
 
     def warnings(self) -> list[list[str]]:
         """Return each region's sentences: first those about how it was asked."""
-        told = warnings_for_many(self.model, self.question.weather, self._yields)
+        told = warnings_for_many(self.model, self.question.weather, self._yields, self.question.units)
         notes = self.question.notes
         return [[*before, *behind] for before, behind in zip(notes, told, strict=True)] if any(notes) else told
 
@@ -73,5 +84,7 @@ class Answer:
         found: dict[str, Any] = {
             f"{crop}_{name}": column for crop, columns in self.tons().items() for name, column in columns.items()
         }
+        if self._with_warnings:
+            found["warnings"] = ["; ".join(some) or None for some in self.warnings()]
         found |= {"extrapolated": self._yields.extrapolated, "model_version": self.version}
         return {name: column for name, column in self.question.columns.items() if name not in found} | found

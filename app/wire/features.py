@@ -9,7 +9,9 @@ from pydantic_core import from_json
 
 from app.errors import FieldError, InvalidInput, MalformedInput
 from app.faults import Faults
+from app.model.units import Units
 from app.model.weather import REGION_LENGTH
+from app.wire import given
 from app.wire.media_types import GEOJSON
 from app.wire.positions import blanked
 from app.wire.schemas import Humidity, Loose, Name, Rainfall, StoredName, Temperature, Yields
@@ -114,8 +116,8 @@ def parsed(content: bytes, max_rows: int) -> tuple[Any, bytes]:
     return parse_json(plain, max_rows, PER_FEATURE), plain
 
 
-def checked(adapter: TypeAdapter[Body], body: Any, plain: bytes) -> Body:
-    """Validate a parsed body.
+def checked(adapter: TypeAdapter[Body], body: Any, plain: bytes, units: Units) -> Body:
+    """Validate a parsed body whose weather is in ``units``.
 
     Raises:
         MalformedInput: a number is not finite, also one that nobody reads: it would come back.
@@ -124,9 +126,18 @@ def checked(adapter: TypeAdapter[Body], body: Any, plain: bytes) -> Body:
     if isinstance(body, dict) and body.get("type") not in KINDS:
         told = f"{_shown(body.get('type'))} is neither 'FeatureCollection' nor 'Feature'"
         raise InvalidInput(f"type: {told}", [FieldError(("type",), told, "invalid")])
-    found = validated(adapter, body)
+    found = validated(adapter, _as_stored(body, units), units=units)
     check_finite(plain)
     return found
+
+
+def _as_stored(body: Any, units: Units) -> Any:
+    """Return a body with the weather of its properties in the units that are stored."""
+    if not units.named or not isinstance(body, dict):
+        return body
+    if isinstance(listed := body.get("features"), list):
+        return body | {"features": [_as_stored(feature, units) for feature in listed]}
+    return body | ({"properties": given.as_stored(body["properties"], units)} if "properties" in body else {})
 
 
 def _shown(value: Any) -> str:

@@ -6,11 +6,12 @@ A question in any of them is answered in any of them.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from app.data.tables import Reading, asked_of
 from app.model.linear import LinearModel
 from app.serving.drift import Usage
 from app.wire import csv_body, geojson, json_body
 from app.wire.answers import Answer
-from app.wire.media_types import ARROW, CSV, GEOJSON, JSON
+from app.wire.media_types import ARROW, CSV, GEOJSON, JSON, XLSX
 from app.wire.parts import MOST_HERE, Parts
 from app.wire.questions import PLAIN, BodyOptions, Question
 
@@ -22,6 +23,13 @@ class Format:
     content_type: str
     read: Callable[[bytes, int, BodyOptions], Question]
     write: Callable[[Answer], bytes | Parts]
+
+
+def _read_workbook(body: bytes, max_rows: int, options: BodyOptions) -> Question:
+    from app.data.workbook import sheet_of  # noqa: PLC0415 - few send one
+
+    options.check_of_rows()
+    return csv_body.question_of(asked_of(sheet_of(body, max_rows), Reading(units=options.units, needs=options.needs)))
 
 
 def _read_arrow(body: bytes, max_rows: int, options: BodyOptions) -> Question:
@@ -43,6 +51,17 @@ FORMATS = {
     ARROW: Format(ARROW, _read_arrow, _write_arrow),
 }
 """By content type; the first is the default."""
+READ: dict[str, Callable[[bytes, int, BodyOptions], Question]] = {
+    **{media_type: known.read for media_type, known in FORMATS.items()},
+    XLSX: _read_workbook,
+}
+"""How bodies are read; a workbook is answered as CSV."""
+
+
+def answered_in(sent: str) -> tuple[str, ...]:
+    """Return the content types that a question may be answered in, the first where nobody asks for another one."""
+    first = CSV if sent == XLSX else sent
+    return first, *(other for other in FORMATS if other != first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +76,8 @@ class PredictOptions:
     level: float
     explain: bool
     body: BodyOptions = PLAIN
+    warnings: bool = False
+    """Tables have a column of warnings."""
 
 
 def reply(body: bytes, options: PredictOptions) -> tuple[bytes | Parts, Usage]:
@@ -66,8 +87,10 @@ def reply(body: bytes, options: PredictOptions) -> tuple[bytes | Parts, Usage]:
         InputError: the question cannot be answered.
     """
     asked = replace(options.body, needs=options.model.needed_by)
-    question = FORMATS[options.sent].read(body, options.max_rows, asked)
-    answer = Answer(question, options.version, options.model, options.level, explain=options.explain)
+    question = READ[options.sent](body, options.max_rows, asked)
+    answer = Answer(
+        question, options.version, options.model, options.level, explain=options.explain, warnings=options.warnings
+    )
     return FORMATS[options.wanted].write(answer), answer.usage()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import orjson
 
+from app.model.units import Units
 from app.model.weather import FEATURE_NAMES
 from app.wire import features, power, row_template, weather_body
 from app.wire.answers import Answer
@@ -35,18 +36,18 @@ def read(body: bytes, max_rows: int, options: BodyOptions = PLAIN) -> Question:
         features.check_finite(plain)
     else:
         options.check_of_rows()
-        question = _question(features.checked(features.WEATHER_FEATURES, parsed, plain))
+        question = _question(features.checked(features.WEATHER_FEATURES, parsed, plain, options.units), options.units)
     question.original = Original(body, plain)
     return question
 
 
-def _question(body: features.WeatherFeature | features.WeatherFeatures) -> Question:
+def _question(body: features.WeatherFeature | features.WeatherFeatures, units: Units) -> Question:
     found, places = features.rows_of(body)
     names, _ = features.regions_of(found, places)
     weather = [
         np.array([getattr(feature.properties, name) for feature in found], dtype=np.float64) for name in FEATURE_NAMES
     ]
-    return Question("several" if isinstance(body, features.WeatherFeatures) else "one", names, weather)
+    return Question("several" if isinstance(body, features.WeatherFeatures) else "one", names, weather, units=units)
 
 
 def write(answer: Answer) -> bytes:

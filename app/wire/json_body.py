@@ -12,9 +12,9 @@ import orjson
 from app.faults import Faults
 from app.model.moments import Array
 from app.model.weather import FEATURE_NAMES
-from app.wire import features, quick_json, row_template, weather_body
+from app.wire import features, given, quick_json, row_template, weather_body
 from app.wire.answers import Answer
-from app.wire.questions import PLAIN, BodyOptions, Question
+from app.wire.questions import PLAIN, BodyOptions, Question, Shape
 from app.wire.schemas import SeveralRegions, WeatherColumns, predict_request
 from app.wire.strict_json import parse_json
 from app.wire.validation import checked_object, gaps, validated
@@ -47,16 +47,20 @@ def read(body: bytes, max_rows: int, options: BodyOptions = PLAIN) -> Question:
 
 def _by_schema(body: Any, options: BodyOptions) -> Question:
     """Validate value by value."""
-    asked = validated(predict_request(frozenset(options.needs)), checked_object(body, "regions"), options.needs)
+    units = options.units
+    stored = given.as_stored(checked_object(body, "regions"), units)
+    asked = validated(predict_request(frozenset(options.needs)), stored, options.needs, units=units)
     if isinstance(asked, WeatherColumns):
-        return Question("columns", asked.region, [_column(asked, name) for name in FEATURE_NAMES])
+        weather = [_column(asked, name) for name in FEATURE_NAMES]
+        return Question("columns", asked.region, weather, units=units)
     rows = asked.regions if isinstance(asked, SeveralRegions) else [asked]
     faults = Faults()
     for fault in gaps(quick_json.ROWS, rows):
         faults.add(fault)
     faults.raise_if_any(placed=True)
     weather = [np.array([getattr(row, name) for row in rows], dtype=np.float64) for name in FEATURE_NAMES]
-    return Question("several" if isinstance(asked, SeveralRegions) else "one", [row.region for row in rows], weather)
+    shape: Shape = "several" if isinstance(asked, SeveralRegions) else "one"
+    return Question(shape, [row.region for row in rows], weather, units=units)
 
 
 def _column(asked: WeatherColumns, name: str) -> Array:
@@ -69,17 +73,25 @@ def write(answer: Answer) -> bytes:
     if answer.question.shape == "columns":
         return to_bytes(_columns(answer))
     predictions = row_template.rows(answer)
-    version = b'{"model_version":' + orjson.dumps(answer.version)
+    version = b'{"model_version":' + orjson.dumps(answer.version) + _units(answer)
     if answer.question.shape == "one":
         return version + b"," + predictions[1:]
     return version + b',"predictions":[' + predictions + b"]}"
 
 
+def _units(answer: Answer) -> bytes:
+    """Return the units that the question is in, where it says which."""
+    named = answer.question.units.named
+    return b',"units":' + orjson.dumps(named) if named else b""
+
+
 def _columns(answer: Answer) -> dict[str, Any]:
     unknown = [None] * len(answer.question)
     explanations = answer.explanations()
+    named = answer.question.units.named
     return {
         "model_version": answer.version,
+        **({"units": named} if named else {}),
         "region": list(answer.question.regions) if answer.question.has_regions else None,
         "yields": {
             crop: {name: unknown if column is None else column for name, column in columns.items()} | explanations[crop]

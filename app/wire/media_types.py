@@ -2,6 +2,7 @@
 
 JSON = "application/json"
 CSV = "text/csv"
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 GEOJSON = "application/geo+json"
 ARROW = "application/vnd.apache.arrow.stream"
 GEOJSON = "application/geo+json"

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from app.model.units import RainfallUnit, TemperatureUnit
 from app.wire.schemas import EffectsAsked
 
 MODEL = "yield"
@@ -64,12 +65,15 @@ class RequestParameters(_Message):
     """``binary_data_output``: send the bytes of all outputs behind the JSON that say nothing themselves.
 
     ``effects``: "none" predicts by the common line, without what a region and a season have of their own. ``exact``:
-    intervals are as wide as the rows of training alone would have them.
+    intervals are as wide as the rows of training alone would have them. ``temperature_unit`` and
+    ``rainfall_unit``: what the inputs are in, °F and mm if nothing is said.
     """
 
     binary_data_output: bool = False
     effects: EffectsAsked = "all"
     exact: bool = False
+    temperature_unit: TemperatureUnit | None = None
+    rainfall_unit: RainfallUnit | None = None
 
 
 class InferRequest(_Message):

@@ -13,14 +13,15 @@ from app.data.harvest import Harvest
 from app.data.naming import SHOWN, TEXT_COLUMNS, name_problem
 from app.data.provenance import Once, Provenance
 from app.data.quick_csv import parse_observations
-from app.data.tables import Table, check_crop_names
-from app.errors import FieldError
+from app.data.tables import AS_IT_IS, Reading, Table, check_crop_names, observations_of
+from app.errors import FieldError, InvalidInput
 from app.faults import Faults
+from app.model.units import Units
 from app.model.weather import FEATURE_NAMES, LEAST
 from app.training.order import Order
 from app.wire import features, records
 from app.wire.features import REPORTED_FEATURES, ReportedProperties
-from app.wire.media_types import CSV, GEOJSON
+from app.wire.media_types import CSV, GEOJSON, JSON, XLSX
 from app.wire.schemas import ObservationsRequest, ReportedSeason, RetrainRequest
 from app.wire.strict_json import Place, parse_json
 from app.wire.validation import gaps, of_model
@@ -29,13 +30,21 @@ if TYPE_CHECKING:
     from app.data.observations import Observations
 
 
+REPORTED = (JSON, CSV, GEOJSON, XLSX)
+"""The content types of bodies with observations."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """How a body is to be read: its content type, the most rows that it may have, and what the query says beside it."""
+    """How a body is to be read: its content type, the most rows that it may have, and what the query says beside it.
+
+    ``reading``: what the query says of weather and crops.
+    """
 
     media_type: str
     max_rows: int
     query: Mapping[str, Any]
+    reading: Reading = AS_IT_IS
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +101,25 @@ def _read(
 ) -> tuple[Table | None, dict[str, Any]]:
     """Return a body's table, and what it and the query say besides."""
     if sent.media_type == CSV:
-        return parse_observations(content, sent.max_rows), dict(sent.query)
+        return parse_observations(content, sent.max_rows, sent.reading), dict(sent.query)
+    if sent.media_type == XLSX:
+        return _table_of_workbook(content, sent), dict(sent.query)
+    if sent.reading.crops is not None:
+        message = "goes with a table, whose columns it names: leave it out"
+        raise InvalidInput(f"query.crops: {message}", [FieldError(("query", "crops"), message, "not_here")])
     if sent.media_type == GEOJSON:
-        return _table_of_features(content, sent.max_rows), dict(sent.query)
+        return _table_of_features(content, sent.max_rows, sent.reading.units), dict(sent.query)
     body = parse_json(content or b"{}", sent.max_rows)
     features.refuse(body)
-    asked = of_model(model, body)
+    asked = of_model(model, body, sent.reading.units)
     options = _agreed(sent.query, asked)
     return table_of(asked.observations) if asked.observations else None, options
+
+
+def _table_of_workbook(content: bytes, sent: Sent) -> Table:
+    from app.data.workbook import sheet_of  # noqa: PLC0415 - few send one
+
+    return observations_of(sheet_of(content, sent.max_rows), sent.reading)
 
 
 def _agreed(query: Mapping[str, Any], body: BaseModel) -> dict[str, Any]:
@@ -136,10 +156,10 @@ def table_of(observations: list[ReportedSeason]) -> Table:
     )
 
 
-def _table_of_features(content: bytes, max_rows: int) -> Table:
+def _table_of_features(content: bytes, max_rows: int, units: Units) -> Table:
     """Turn reported features into a table; their geometry is not kept."""
     body, plain = features.parsed(content, max_rows)
-    found, places = features.rows_of(features.checked(REPORTED_FEATURES, body, plain))
+    found, places = features.rows_of(features.checked(REPORTED_FEATURES, body, plain, units))
     regions, named = features.regions_of(found, places)
     rows = [feature.properties for feature in found]
     return _table(rows, regions, {"region": named, "season": _inside(places, "properties", "season")})

@@ -247,15 +247,17 @@ class Prediction(BaseModel):
 
 
 class OnePrediction(Prediction):
-    """The answer for one region."""
+    """The answer for one region; ``units``: those of the question, where it names them."""
 
     model_version: str
+    units: dict[str, str] | None = None
 
 
 class SeveralPredictions(BaseModel):
-    """The answer for several regions, in their order."""
+    """The answer for several regions, in their order; ``units``: those of the question, where it names them."""
 
     model_version: str
+    units: dict[str, str] | None = None
     predictions: list[Prediction]
 
 
@@ -270,9 +272,10 @@ class CropYieldColumns(BaseModel):
 
 
 class PredictionColumns(BaseModel):
-    """The answer for columns."""
+    """The answer for columns; ``units``: those of the question, where it names them."""
 
     model_version: str
+    units: dict[str, str] | None = None
     region: list[str | None] | None
     yields: dict[str, CropYieldColumns]
     extrapolated: list[bool]

@@ -9,10 +9,12 @@ import orjson
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 
+from app.data.tables import within
 from app.errors import InvalidInput, MalformedInput, TooLarge
 from app.model.linear import LinearModel
 from app.model.moments import Array
-from app.model.weather import FEATURE_NAMES, WEATHER, Needs, why_needed
+from app.model.units import Units
+from app.model.weather import FEATURE_NAMES, Needs, why_needed
 from app.serving.drift import Usage
 from app.serving.live import LEVEL
 from app.wire.answers import Answer
@@ -69,9 +71,10 @@ def infer(body: bytes, options: InferOptions) -> tuple[bytes | Parts, Inferred]:
         MalformedInput, InvalidInput, TooLarge: a tensor's name, shape, datatype, size or value is wrong; it says which.
     """
     request, raw = _request(body, options)
-    weather, regions = _asked(request, raw, options.max_rows, options.model.needed_by)
-    _check_size(_wanted(request, options.model), len(weather[0]))
     parameters = request.parameters
+    units = Units(parameters.temperature_unit, parameters.rainfall_unit)
+    weather, regions = _asked(request, raw, options.max_rows, options.model.needed_by, units)
+    _check_size(_wanted(request, options.model), len(weather[0]))
     model = options.model.asked(effects=parameters.effects == "all", exact=parameters.exact)
     answer = Answer(Question("columns", regions, weather), options.version, model, LEVEL, explain=False)
     content, size = _written(request, answer, options)
@@ -95,17 +98,17 @@ def infer_here(body: bytes, options: InferOptions) -> tuple[bytes | Parts, Infer
     return infer(body, options) if is_bytes and rows * len(options.model.crops) <= MOST_HERE else None
 
 
-def _asked(request: InferRequest, raw: memoryview, max_rows: int, needs: Needs) -> tuple[list[Array], list[str] | None]:
-    """Return an array, shape (n,), per feature, and the regions' names where they are given.
+def _asked(
+    request: InferRequest, raw: memoryview, max_rows: int, needs: Needs, units: Units
+) -> tuple[list[Array], list[str] | None]:
+    """Return an array, shape (n,), per feature as it is stored, and the regions' names where they are given.
 
     Those that are not needed may be left out where they are given by name; they are NaN then.
     """
     given = [tensor.name for tensor in request.inputs]
-    weather = [name for name in given if name != REGION]
-    is_known = weather == [INPUT] or (
-        weather and len(set(weather)) == len(weather) and set(weather) <= {*FEATURE_NAMES}
-    )
-    missing = [name for name in needs if name not in weather and weather != [INPUT]]
+    named = [name for name in given if name != REGION]
+    is_known = named == [INPUT] or (named and len(set(named)) == len(named) and set(named) <= {*FEATURE_NAMES})
+    missing = [name for name in needs if name not in named and named != [INPUT]]
     if not is_known or given.count(REGION) > 1 or missing:
         why = f": {missing[0]} is missing{why_needed(needs[missing[0]])}" if is_known and missing else ""
         raise InvalidInput(
@@ -129,9 +132,10 @@ def _asked(request: InferRequest, raw: memoryview, max_rows: int, needs: Needs) 
         raise InvalidInput("inputs differ in their rows: " + ", ".join(f"{name} has {n}" for name, n in rows.items()))
     if not next(iter(rows.values())):
         raise InvalidInput("the inputs have no rows")
-    _check_bounds(columns, INPUT in arrays)
+    _check_bounds(columns, INPUT in arrays, units)
     nothing = np.full(next(iter(rows.values())), np.nan)
-    return [columns.get(name, nothing) for name in FEATURE_NAMES], regions
+    weather = [columns.get(name, nothing) for name in FEATURE_NAMES]
+    return within(units.stored(weather)) if units.named else weather, regions
 
 
 def _numbers(tensor: InputTensor, raw: memoryview) -> Array:
@@ -230,8 +234,8 @@ def _check_count(tensor: InputTensor, count: int, what: str) -> None:
         raise InvalidInput(f"input {tensor.name!r}: {count} {what}, but its shape {tensor.shape} takes {wanted}")
 
 
-def _check_bounds(columns: Mapping[str, Array], in_one: bool) -> None:
-    for place, feature in enumerate(WEATHER):
+def _check_bounds(columns: Mapping[str, Array], in_one: bool, units: Units) -> None:
+    for place, feature in enumerate(units.features):
         if feature.name not in columns:
             continue
         column = columns[feature.name]

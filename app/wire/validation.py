@@ -13,7 +13,9 @@ from pydantic_core import ErrorDetails, to_json
 from app.data.naming import NAME_PATTERN, name_problem, note_problem
 from app.errors import FieldError, InvalidInput, OrchardError
 from app.faults import MAX_ERRORS, Faults
+from app.model.units import STORED, Units
 from app.model.weather import FEATURE_NAMES, NONE, REGION_LENGTH, WEATHER, YIELD, Needs, why_needed
+from app.wire import given
 from app.wire.schemas import LEVELS
 from app.wire.strict_json import MOST_FIELDS, check_fields, parse_json
 
@@ -37,7 +39,7 @@ def parse(model: type[Body], content: bytes, max_rows: int) -> Body:
     return of_model(model, parse_json(content or b"{}", max_rows))
 
 
-def of_model(model: type[Body], body: Any) -> Body:
+def of_model(model: type[Body], body: Any, units: Units = STORED) -> Body:
     """Validate a parsed body.
 
     Raises:
@@ -45,7 +47,7 @@ def of_model(model: type[Body], body: Any) -> Body:
     """
     adapter: TypeAdapter[Body] = _adapter(model)
     rows = next((name for name in ROWS if name in model.model_fields), None)
-    return validated(adapter, checked_object(body, rows))
+    return validated(adapter, given.as_stored(checked_object(body, rows), units), units=units)
 
 
 ROWS = ("observations", "regions")
@@ -69,13 +71,19 @@ def checked_object(body: Any, rows: str | None = None) -> Any:
 _NOUNS = ((bool, "true or false"), (str, "a text"), (int | float, "a number"), (list, "a list"))
 
 
-def validated(adapter: TypeAdapter[Valid], body: Any, needs: Needs = NONE, most_fields: int = MOST_FIELDS) -> Valid:
+def validated(
+    adapter: TypeAdapter[Valid],
+    body: Any,
+    needs: Needs = NONE,
+    most_fields: int = MOST_FIELDS,
+    units: Units = STORED,
+) -> Valid:
     """Validate a parsed body.
 
     ``needs``: by the name of a field, who cannot do without it, which is said where it is missing.
 
     A list is checked up to its first bad entry; to find more faults, ``body`` is cut behind it, in place, and validated
-    again. ``most_fields``: of one object.
+    again. ``most_fields``: of one object. ``units``: those that weather was given in, before `given.as_stored`.
 
     Raises:
         MalformedInput: a number is not finite.
@@ -86,7 +94,7 @@ def validated(adapter: TypeAdapter[Valid], body: Any, needs: Needs = NONE, most_
         return adapter.validate_python(body)
     except ValidationError as error:
         found = _details(adapter, error)
-    raise invalid([*found, *_further(adapter, body, found)], needs)
+    raise invalid([*found, *_further(adapter, body, found)], needs, units)
 
 
 def _further(adapter: TypeAdapter[Any], body: Any, known: list[ErrorDetails]) -> Iterator[Mapping[str, Any]]:
@@ -138,14 +146,14 @@ def _place(fault: Mapping[str, Any]) -> tuple[str, int] | None:
     return None
 
 
-def invalid(faults: Sequence[Mapping[str, Any]], needs: Needs = NONE) -> OrchardError:
+def invalid(faults: Sequence[Mapping[str, Any]], needs: Needs = NONE, units: Units = STORED) -> OrchardError:
     """Turn pydantic's errors into ours.
 
     Malformed where a number is not finite, else invalid.
     """
     found = Faults()
     malformed = any(fault["type"] == "finite_number" for fault in faults)
-    listed = (_field_error(fault, needs) for fault in faults[:MAX_ERRORS])
+    listed = (_field_error(fault, needs, units) for fault in faults[:MAX_ERRORS])
     found.add_many(listed, len(faults), malformed=malformed)
     error = found.error(placed=True)
     assert error is not None  # noqa: S101 - pydantic has found some
@@ -154,9 +162,9 @@ def invalid(faults: Sequence[Mapping[str, Any]], needs: Needs = NONE) -> Orchard
 
 def gaps(of: str, rows: Sequence[BaseModel]) -> Iterator[FieldError]:
     """Yield where one of the rows in the list ``of`` a body lacks a feature that others have."""
-    given = [frozenset(row.model_fields_set & set(FEATURE_NAMES)) for row in rows]
-    some = frozenset().union(*given)
-    for number, names in enumerate(given):
+    there = [frozenset(row.model_fields_set & set(FEATURE_NAMES)) for row in rows]
+    some = frozenset().union(*there)
+    for number, names in enumerate(there):
         for name in sorted(some - names):
             told = "is missing, and other rows have it: give it in all of them, or in none"
             yield FieldError((of, number, name), told, "missing")
@@ -166,14 +174,19 @@ _SHOWN = 40
 """Characters of a rejected value that a message repeats: enough to recognise it by."""
 
 
-def _field_error(fault: Mapping[str, Any], needs: Needs) -> FieldError:
+def _field_error(fault: Mapping[str, Any], needs: Needs, units: Units) -> FieldError:
     loc = tuple(map(_cut, fault["loc"]))
     kind, context = fault["type"], fault.get("ctx") or {}
     if kind == "too_long" and context["field_type"] == "Dictionary":  # the only one with a bound
         kind = "too_many_crops"
     code, message = _WORDS.get(kind, (kind, "{msg}"))
     shown = repr if loc[:1] in _AROUND else _as_json
-    words = {**context, "msg": fault["msg"], "input": _short(shown(fault.get("input"))), "unit": _unit(loc)}
+    words = {
+        **context,
+        "msg": fault["msg"],
+        "input": _short(shown(fault.get("input"))),
+        "unit": _unit(loc),
+    } | _in_units(loc, fault, units)
     if kind == "string_pattern_mismatch":
         words["problem"] = _mismatch(fault["input"], words["pattern"])
     text = message.format_map(words).rstrip()
@@ -205,6 +218,21 @@ _WORDS = {
     "string_pattern_mismatch": ("invalid", "{problem}"),
     "value_error": ("invalid", "{error}"),
 }
+
+
+def _in_units(loc: Sequence[str | int], fault: Mapping[str, Any], units: Units) -> dict[str, Any]:
+    """Return the words about a number that are other ones in the units it was given in."""
+    name = next((part for part in loc if part in units.named), None)
+    value = fault.get("input")
+    if name is None or type(value) is not float:
+        return {}
+    feature = units.features[FEATURE_NAMES.index(str(name))]
+    return {
+        "input": _short(_as_json(given.shown(units, feature.name, value))),
+        "ge": feature.low,
+        "le": feature.high,
+        "unit": feature.unit,
+    }
 
 
 def _mismatch(text: str, pattern: str) -> str:

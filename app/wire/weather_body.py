@@ -43,11 +43,14 @@ def question(body: Any, max_rows: int, options: BodyOptions) -> Question | None:
     """
     open_meteo.refuse_error(body)
     power.refuse_error(body)
+    is_power = power.is_power(body)
+    if options.units.named and (is_power or open_meteo.is_open_meteo(body)):
+        options.units.contradicted("the body names its own units")
     if open_meteo.is_open_meteo(body):
         check_order(options)
         shape: Shape = "several" if isinstance(body, list) else "one"
         return _aggregated(shape, list(open_meteo.places(body, max_rows)), options)
-    if power.is_power(body):
+    if is_power:
         check_order(options)
         return _aggregated("several" if power.is_collection(body) else "one", list(power.places(body)), options)
     return None

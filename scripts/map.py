@@ -49,7 +49,7 @@ INSIDE = {
         ("formats", "tensors"),
     ),
     "api": (
-        ("address", "headers", "helper", "limits", "negotiation", "pool", "problems", "tokens"),
+        ("address", "headers", "helper", "limits", "negotiation", "pool", "problems", "tokens", "units"),
         ("concurrency", "cors", "encodings", "hosts", "request_id"),
         ("represented", "services"),
         ("openapi",),

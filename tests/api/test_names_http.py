@@ -97,7 +97,7 @@ def test_names_from_before_are_still_learned(trained: Path, tmp_path: Path, tuto
     job.run(Order(Provenance("old.csv", "test", "\x1b[31m"), old))
     job.close()
     with serving(store) as running:
-        report = running.client.post("/retrain", json={"activate": "always"}, headers=running.write).json()
+        report = running.client.post("/retrain?activate=always", headers=running.write).json()
         assert (report["activated"], report["rows"]["total"]) == (True, 30)
         answer = running.client.post("/predict", json={"temperature": 75, "rainfall": 80, "humidity": 55}).json()
         assert set(answer["yields"]) == {"mango", "orange", *crops}

@@ -16,7 +16,19 @@ SHORTEST_TOKEN = 16
 DEFAULT_PORTS = {"http": 80, "https": 443}
 PREFIX_OF_PATHS = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 """Segments that need no percent-encoding, none of them ``.`` or ``..``."""
-OWN = ("docs", "health", "metrics", "models", "observations", "openapi.json", "predict", "retrain", "v2")
+OWN = (
+    "docs",
+    "events",
+    "grafana.json",
+    "health",
+    "metrics",
+    "models",
+    "observations",
+    "openapi.json",
+    "predict",
+    "retrain",
+    "v2",
+)
 """What this service's own paths begin with: below such a prefix it could not be told what is asked."""
 HOST_NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 

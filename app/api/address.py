@@ -95,7 +95,7 @@ class Addressed:
             await self._app(scope, receive, send)
             return
         # A copy: the server looks at the method too, and sends no body after HEAD.
-        plain = {**scope, **changed, HEAD: scope["method"] == "HEAD"}
+        plain = {**scope, **changed}
         try:
             await self._app(plain, receive, send)
         finally:

@@ -16,7 +16,7 @@ from app import memory
 from app.data.harvest import Harvest
 from app.data.provenance import Once, Provenance
 from app.data.table_file import TableFile
-from app.errors import NotReady, TrainingUnavailable
+from app.errors import TrainingUnavailable
 from app.model.progress import Progress
 from app.serving.live import LEVEL, Live, Served
 from app.settings import Settings
@@ -120,12 +120,9 @@ class Local:
         """The live version.
 
         Raises:
-            NotReady: none is live; it says in which store.
+            NotReady: none is live.
         """
-        try:
-            return self._live.current
-        except NotReady as error:
-            raise NotReady(f"{error.detail} (in the model store {self._settings.model_store.absolute()})") from error
+        return self._live.current
 
     def location(self, version: str | None) -> str:
         """Return the path of a version's file; nothing for none."""

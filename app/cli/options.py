@@ -40,7 +40,7 @@ EXIT_CODES = {
     UNAVAILABLE: "what it needs is not available, or damaged: the service, a model, the store, the address, torch",
     REJECTED: "a retrain is done, and the gate has rejected its version: it is not live",
 }
-NO_MODEL, STORE = "no model has been trained yet", "the model store"
+NO_MODEL, NONE_LIVE, STORE = "no model has been trained yet", "there are versions, and none is live", "the model store"
 """What is said of a model store, and does not name it: over HTTP its path is nobody's business."""
 LISTED_FAULTS = 20
 """Faults that are printed one by one; the rest is counted."""
@@ -159,12 +159,17 @@ def reported(*, as_json: bool | None = None) -> Iterator[None]:
 
 def _name_store(error: OrchardError) -> None:
     """Add which model store it is about: a command may be in another folder than one thinks."""
-    if isinstance(error, NotReady | StoreUnavailable) and (NO_MODEL in error.detail or STORE in error.detail):
+    told = NO_MODEL, NONE_LIVE, STORE
+    if isinstance(error, NotReady | StoreUnavailable) and any(words in error.detail for words in told):
         try:
             path = Settings().model_store.absolute()
         except ValidationError:
             return
-        error.detail = error.detail.replace(NO_MODEL, f"{NO_MODEL} in {path}").replace(STORE, f"{STORE} {path}")
+        error.detail = (
+            error.detail.replace(NO_MODEL, f"{NO_MODEL} in {path}")
+            .replace(NONE_LIVE, f"{NONE_LIVE} in {path}")
+            .replace(STORE, f"{STORE} {path}")
+        )
 
 
 def _code(error: OrchardError) -> int:

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -210,7 +209,8 @@ def regions_of(
 
 
 def _stripped(sent: Names, read: Callable[[str], str]) -> Names:
+    """Return names without the space around them, each once; what is blank then is none."""
+    places: dict[str, int] = {}
     names = [read(name.strip()) for name in sent.names]
-    blank = [code for code, name in enumerate(names) if not name]
-    codes: Any = np.where(np.isin(sent.codes, blank), -1, sent.codes) if blank else sent.codes
-    return Names(names, codes)
+    codes = [places.setdefault(name, len(places)) if name else -1 for name in names]
+    return Names(list(places), np.array([*codes, -1], dtype=np.int32)[sent.codes])  # the last for none, -1

@@ -117,7 +117,7 @@ def test_head_is_answered_wherever_get_is(reading: Running, path: str) -> None:
 
 def test_head_is_refused_wherever_get_is(reading: Running) -> None:
     """And where it is answered, Allow names it."""
-    head = reading.client.head("/predict")
+    head = reading.client.head("/retrain")
     assert (head.status_code, head.headers["allow"]) == (405, "POST, OPTIONS")
     assert reading.client.put("/observations").headers["allow"] == "POST, GET, HEAD, OPTIONS"
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from app.errors import OrchardError
 from app.wire import arrow_stream, json_body
 from app.wire.media_types import JSON
+from app.wire.questions import PLAIN
 from tests import hostile
 from tests.running import HARVEST, Running, await_taken, connections, copy_store, cpu_s, peak_mb, serving, until
 
@@ -305,7 +306,7 @@ def test_quick_validation_takes_what_the_schema_takes(body: Any) -> None:
         return question.shape, list(question.regions), [column.tolist() for column in question.weather]
 
     quick = outcome(lambda content: json_body.read(content, 10))
-    assert quick == outcome(lambda content: json_body._by_schema(json.loads(content)))  # noqa: SLF001 - the reference that it is compared with
+    assert quick == outcome(lambda content: json_body._by_schema(json.loads(content), PLAIN))  # noqa: SLF001 - the reference that it is compared with
 
 
 def _helper(running: Running) -> int:

@@ -173,7 +173,7 @@ def test_other_addresses_are_answered_alike(reading: Running, target: bytes) -> 
 
 def test_a_head_gets_no_body(reading: Running) -> None:
     """HEAD where there is only POST, and where there is GET; the next request is answered as ever."""
-    for path, code in ((b"/predict", 405), (b"/health/live", 200)):
+    for path, code in ((b"/retrain", 405), (b"/health/live", 200)):
         with talk(reading) as one:
             one.send(b"HEAD %b HTTP/1.1\r\nHost: x\r\n\r\n" % path)
             assert one.answer(to_head=True).code == code

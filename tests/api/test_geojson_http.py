@@ -94,7 +94,7 @@ def test_harvests_of_a_map(writing: Running) -> None:
         ({"yields": {"mango": -1}}, ["yields", "mango"], "-1 is below 0 tons"),
         ({"yields": 5}, ["yields"], "is not an object"),
         ({"yields": {"region": 5}}, ["yields", "region", "[key]"], "the crop name 'region' means something else"),
-        ({"season": 2026}, ["season"], "2026 is not a string"),
+        ({"season": 2026.5}, ["season"], "2026.5 is not a string"),
         ({"season": "e\u0301"}, ["season"], "'e\\u0301' is not in Unicode's composed form"),
         ({"name": "e\u0301"}, ["name"], "'e\\u0301' is not in Unicode's composed form"),
         ({"name": "a\u0007"}, ["name"], "has U+0007 at place 2, a control character: leave it out"),

@@ -30,7 +30,7 @@ def dry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dry")
     first = orchard(folder / "store", "train", "--data", _table(folder / "first.csv", 2015, 5))
     assert first.returncode == 0, first.stderr
-    assert "left out            orange: humidity is not in its rows and is left out" in first.stdout
+    assert "left out: orange: humidity is not in its rows and is left out" in first.stdout
     second = orchard(folder / "store", "retrain", _table(folder / "second.csv", 2020, 2))
     assert second.returncode == 0, second.stdout + second.stderr
     return folder / "store"
@@ -83,16 +83,13 @@ def test_where_no_version_is_live_it_is_said_how_one_is_made_so(tmp_path: Path) 
     none = orchard(store, *words)
     assert (none.returncode, none.stderr) == (
         4,
-        f"orchard: no model has been trained yet (in the model store {store})\n",
+        f"orchard: no model has been trained yet in {store}\n",
     )
     orchard(store, "train", "--data", _table(tmp_path / "first.csv", 2015, 5), "--activate", "never")
     told = orchard(store, *words)
     assert (told.returncode, told.stderr) == (
         4,
-        (
-            "orchard: there are versions, and none is live: `orchard activate 1` makes the newest one live "
-            f"(in the model store {store})\n"
-        ),
+        (f"orchard: there are versions, and none is live in {store}: `orchard activate 1` makes the newest one live\n"),
     )
     assert orchard(store, "activate", "1").returncode == 0
     assert orchard(store, *words).returncode == 0

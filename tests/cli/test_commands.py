@@ -158,7 +158,10 @@ def test_versions_are_listed_shown_and_compared(tmp_path: Path) -> None:
     orchard(store, "train")
     orchard(store, "train", "--recipe", "tutorial", "--seed", "1")
     listed = orchard(store, "models").stdout
-    assert re.search(r"│ 2 +│ rejected │ [-\d]{10} │ 15 +│ mango, orange │ tutorial.csv │", listed)
+    assert re.search(
+        r"│ 2 +│ rejected │ [-\d]{10} │ 15 +│ mango, orange │ tutorial.csv \(example data: 15 invented regions\) │",
+        listed,
+    )
     assert re.search(r"│ 1 +│ live +│ ", listed)
     listed = orchard(store, "models", "--wide").stdout
     assert re.search(r"│ 2 +│ +│ .* tutorial │ 15 +│ mango, orange │ .* rejected │", listed)

@@ -12,6 +12,7 @@ import pytest
 from app.cli import commands, local
 from app.data import table_file
 from app.data.provenance import Provenance
+from app.data.tables import Reading
 from app.errors import InvalidInput
 from app.settings import Settings
 from app.store.objects import Objects
@@ -294,10 +295,10 @@ def test_a_retrain_of_nothing_new_says_so(service: Running, tmp_path: Path) -> N
 
 def test_crops_are_passed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """To what reads the table, each once; nothing is where nothing was given."""
-    given: list[dict[str, object]] = []
+    given: list[Reading] = []
 
-    def refused(_path: Path, **named: object) -> None:
-        given.append(named)
+    def refused(_path: Path, reading: Reading) -> None:
+        given.append(reading)
         raise InvalidInput("seen")
 
     assert local.WHO  # what is annotated with it has been imported
@@ -305,4 +306,4 @@ def test_crops_are_passed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     for crops in ("mango, orange,mango", None):
         with pytest.raises(SystemExit):
             commands.train(table=tmp_path, crops=crops)
-    assert given == [{"crops": ("mango", "orange")}, {}]
+    assert [reading.crops for reading in given] == [("mango", "orange"), None]

@@ -188,3 +188,17 @@ def test_what_a_look_raises_ends_it(file: TableFile) -> None:
 
     with pytest.raises(InvalidInput, match="suspicious"):
         Harvest.of(file, refuse)
+
+
+def test_gaps_among_the_names_are_no_region(tmp_path: Path) -> None:
+    """A file with empty cells is one whose regions are told apart; a space around a name makes no other one."""
+    path = tmp_path / "gaps.csv"
+    rows = ["A,73,67,43,56", ",91,88,64,81", " A ,87,134,58,119", "  ,102,43,37,22"]
+    path.write_text("\n".join(["region,temperature,rainfall,humidity,mango", *rows]))
+    harvest = Harvest.of(TableFile(path))
+    assert harvest.left_out == []
+    assert harvest.table is not None
+    assert list(harvest.table.regions) == ["A", None, "A", None]
+    assert list(harvest.cells["mango"].regions) == list(
+        Harvest.of(parse_observations(path.read_bytes())).cells["mango"].regions
+    )

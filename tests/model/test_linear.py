@@ -11,9 +11,9 @@ from scipy.stats import t as student
 
 from app.data.harvest import moments_of
 from app.data.tables import Table
-from app.model import warning_texts
 from app.model.fit import least_squares
 from app.model.linear import LinearModel
+from app.model.units import STORED
 from app.model.warning_texts import warnings_for
 from app.model.weather import FEATURE_NAMES, WEATHER
 from tests.reference import REFERENCE
@@ -115,7 +115,7 @@ def test_a_feature_needs_no_unit_mistake(model: LinearModel, monkeypatch: pytest
     weather = (24.0, 80.0, 55.0)
     (told,) = warnings_for(model, weather, 0.95)
     assert told.endswith("; if it is in °C, that is 75.2 °F")
-    monkeypatch.setattr(warning_texts, "WEATHER", tuple(replace(feature, mistake=None) for feature in WEATHER))
+    monkeypatch.setitem(vars(STORED), "features", tuple(replace(feature, mistake=None) for feature in WEATHER))
     assert warnings_for(model, weather, 0.95) == [told.partition(";")[0]]
 
 

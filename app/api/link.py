@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from app.api.headers import ASK_AGAIN
 from app.api.negotiation import answer_type
-from app.api.openapi.parts import MODEL_VERSION, contents, documented
+from app.api.openapi.parts import MODEL_VERSION, UNCHANGED, contents, documented
 from app.api.predict import Exact, Explain, Level, Version, WithEffects
 from app.api.represented import Represented
 from app.api.services import ServicesDep
@@ -40,10 +40,14 @@ def _plain(given: Any) -> Any:
     return f"{found[1]}.{found[2]}" if found else given
 
 
+def _number(description: str, example: float) -> Any:
+    return Query(description=description, openapi_examples={"tutorial": {"value": example}})
+
+
 _AsWritten = Annotated[float | None, BeforeValidator(_plain), WithJsonSchema({"type": "number"})]
-Temperature = Annotated[_AsWritten, Query(description="Average over the season, °F, or in `temperature_unit`.")]
-Rainfall = Annotated[_AsWritten, Query(description="Total over the season, mm, or in `rainfall_unit`.")]
-Humidity = Annotated[_AsWritten, Query(description="Average relative humidity over the season, %.")]
+Temperature = Annotated[_AsWritten, _number("Average over the season, °F, or in `temperature_unit`.", 73)]
+Rainfall = Annotated[_AsWritten, _number("Total over the season, mm, or in `rainfall_unit`.", 67)]
+Humidity = Annotated[_AsWritten, _number("Average relative humidity over the season, %.", 43)]
 Region = Annotated[
     str | None,
     Query(max_length=REGION_LENGTH, description="The region's name."),
@@ -67,9 +71,10 @@ FormatAsked = Annotated[
     summary="Predict one region's yields, asked in the link",
     response_model=OnePrediction,
     responses=documented(404, 406, 422, 503)
+    | UNCHANGED
     | {200: {"content": contents(CSV, GEOJSON, "text/plain"), "headers": MODEL_VERSION}},
 )
-async def predict_link(
+async def link(
     request: Request,
     services: ServicesDep,
     units: Annotated[Units, Depends(units_asked)],
@@ -107,7 +112,7 @@ async def predict_link(
     except InputError as error:
         raise _in_query(error) from error
     services.note(served.model, usage)
-    headers = {"X-Model-Version": served.version} | ASK_AGAIN
+    headers = {"X-Model-Version": served.version} | ASK_AGAIN | ({"Vary": "Accept"} if form is None else {})
     if form == "value":
         tons = OnePrediction.model_validate_json(take(content)).yields[model.crops[0].crop].tons
         return Response(f"{tons:.6g}", headers=headers, media_type=TEXT)
@@ -132,11 +137,14 @@ def _fault(name: str, message: str) -> InvalidInput:
     return InvalidInput(f"query.{name}: {message}", [FieldError(("query", name), message, "invalid")])
 
 
-def _in_query(error: InputError) -> InputError:
-    """Return what is wrong with the weather as what is wrong with the query."""
+def _in_query(error: InputError) -> InvalidInput:
+    """Return what is wrong with the weather as what is wrong with the query; there is no body that could be malformed.
+
+    A number that is not finite is invalid, too.
+    """
     faults = [
         FieldError(("query", *fault.loc), fault.message, fault.code) if fault.loc[:1] != ("query",) else fault
         for fault in error.errors
     ]
     is_placed = bool(faults) and error.errors[0].loc[:1] and error.errors[0].loc[0] in FEATURE_NAMES
-    return type(error)(f"query.{error.detail}" if is_placed else error.detail, faults)
+    return InvalidInput(f"query.{error.detail}" if is_placed else error.detail, faults)

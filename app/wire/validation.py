@@ -223,16 +223,15 @@ _WORDS = {
 def _in_units(loc: Sequence[str | int], fault: Mapping[str, Any], units: Units) -> dict[str, Any]:
     """Return the words about a number that are other ones in the units it was given in."""
     name = next((part for part in loc if part in units.named), None)
-    value = fault.get("input")
-    if name is None or type(value) is not float:
+    if name is None:
         return {}
     feature = units.features[FEATURE_NAMES.index(str(name))]
-    return {
-        "input": _short(_as_json(given.shown(units, feature.name, value))),
-        "ge": feature.low,
-        "le": feature.high,
-        "unit": feature.unit,
-    }
+    words = {"ge": feature.low, "le": feature.high, "unit": feature.unit}
+    value = fault.get("input")
+    if type(value) is not float or not math.isfinite(value):
+        return words
+    shown = given.shown(units, feature.name, value)
+    return words | {"input": _short(_as_json(int(shown) if shown.is_integer() else shown))}
 
 
 def _mismatch(text: str, pattern: str) -> str:

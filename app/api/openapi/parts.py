@@ -6,7 +6,7 @@ from typing import Any
 from fastapi.routing import APIRoute
 
 from app.api.openapi.examples import Examples
-from app.wire.media_types import ARROW, BINARY, GEOJSON, JSON, PROBLEM
+from app.wire.media_types import ARROW, BINARY, GEOJSON, JSON, PROBLEM, XLSX
 from app.wire.problems import KINDS
 
 TAGS = [
@@ -24,6 +24,7 @@ _ANSWERED = {"type": {"enum": ["FeatureCollection", "Feature"]}, "model_version"
 _FORMATS: dict[str, dict[str, Any]] = {
     ARROW: {"format": "binary"},
     BINARY: {"format": "binary"},
+    XLSX: {"format": "binary"},
     GEOJSON: {"type": "object", "required": list(_ANSWERED), "properties": _ANSWERED},
 }
 MODEL_VERSION = {"X-Model-Version": {"description": "The version that answered.", "schema": {"type": "string"}}}

@@ -3,7 +3,8 @@
 Of rules that JSON Schema cannot express, valid examples are made to keep them: what the model needs is given, columns
 have one length, rows the same features, crop names can be printed, regions and seasons are in their composed form,
 or whole numbers without a decimal point (to JSON Schema 7.0 is an integer, too), query and body do not contradict each
-other, tables are CSV and Arrow, tensors have their shape, days are days, and of GeoJSON a name is one. Invalid examples
+other, tables are CSV, Arrow and workbooks, weather is in the units that the document has its bounds in,
+tensors have their shape, days are days, and of GeoJSON a name is one. Invalid examples
 are left as they are.
 """
 
@@ -18,9 +19,14 @@ import schemathesis
 from schemathesis import Case, HookContext
 
 from app.api.openapi.examples import OPEN_METEO, POWER
+from app.wire.media_types import XLSX
+from tests.workbooks import workbook_of
 
 WEATHER = {"temperature": 73.0, "rainfall": 67.0, "humidity": 43.0}
 SEASON = {"season_start", "season_end", "region"}
+UNITS = {"temperature_unit": "fahrenheit", "rainfall_unit": "mm"}
+IN_UNIT = {"celsius": 23.0, "kelvin": 296.0}
+TABLES = ("text/csv", XLSX)
 COUNT = itertools.count()
 
 
@@ -33,12 +39,19 @@ def before_call(context: HookContext, case: "Case[Any]", kwargs: dict[str, Any])
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
     learned = {} if case.path == "/predict" else {"plum": 55.5}
+    if case.path == "/predict" and case.method == "GET":
+        case.query = _link(case.query or {})
+        return
+    _as_stored(case)
     if case.path == "/predict":
         _ask_of_a_season(case)
     if case.media_type == "application/geo+json":
         case.body = _feature(WEATHER | ({"yields": learned} if learned else {}))
         return
-    if case.media_type == "text/csv":
+    if case.media_type == XLSX:
+        row = WEATHER | learned
+        case.body = workbook_of([list(row), list(row.values())])
+    elif case.media_type == "text/csv":
         case.body = _csv(WEATHER | learned)
     elif case.media_type == "application/vnd.apache.arrow.stream":
         case.body = _arrow(WEATHER)
@@ -49,6 +62,31 @@ def before_call(context: HookContext, case: "Case[Any]", kwargs: dict[str, Any])
         case.body = _with_plain_codes(body)
         # What a body says its query must not contradict.
         case.query = {name: value for name, value in (case.query or {}).items() if name not in body}
+
+
+def _link(query: dict[str, Any]) -> dict[str, Any]:
+    """Return the query of a link that asks about weather within the bounds, of a crop that there is."""
+    temperature = IN_UNIT.get(query.get("temperature_unit"), WEATHER["temperature"])
+    named = {"crop": "mango"} if "crop" in query or query.get("format") == "value" else {}
+    return query | WEATHER | {"temperature": temperature} | named
+
+
+def _as_stored(case: "Case[Any]") -> None:
+    """Say nothing of units but what bodies are in, whose bounds the document has; of days, which have theirs, nothing.
+
+    Crops are named of tables only.
+    """
+    are_days = isinstance(case.body, dict) and ("daily" in case.body or "parameters" in case.body)
+    query = {
+        name: value
+        for name, value in (case.query or {}).items()
+        if name not in UNITS or (value == UNITS[name] and not are_days)
+    }
+    if "crops" in query:
+        query |= {"crops": "plum"}
+    if case.media_type not in TABLES:
+        query.pop("crops", None)
+    case.query = query
 
 
 def _ask_of_a_season(case: "Case[Any]") -> None:

@@ -6,6 +6,7 @@ from fastapi import Query
 from pydantic import BeforeValidator, WithJsonSchema
 
 from app.data.tables import check_crop_names
+from app.errors import FieldError, InvalidInput
 from app.model.units import RainfallUnit, TemperatureUnit, Units, unit_called
 
 
@@ -48,13 +49,23 @@ CropsQuery = Annotated[
 
 
 def crops_asked(crops: str | None) -> tuple[str, ...] | None:
-    """Return the crops that a query names; None where it names none.
+    """Return the crops that a query names; None where there is no such query.
 
     Raises:
-        InvalidInput: a name is not one for a crop.
+        InvalidInput: it names none, or a name is not one for a crop.
     """
     if crops is None:
         return None
-    names = tuple(dict.fromkeys(name.strip() for name in crops.split(",")))
-    check_crop_names(names)
+    names = tuple(dict.fromkeys(name.strip() for name in crops.split(",") if name.strip()))
+    try:
+        check_crop_names(names)
+    except InvalidInput as error:
+        raise _of_crops([fault.message for fault in error.errors]) from error
+    if not names:
+        raise _of_crops(["names no crop: write it as in crops=mango,orange"])
     return names
+
+
+def _of_crops(messages: list[str]) -> InvalidInput:
+    faults = [FieldError(("query", "crops"), message, "crop_name") for message in messages]
+    return InvalidInput(f"query.crops: {messages[0]}", faults)

@@ -9,7 +9,10 @@ from tests.running import HARVEST, Running
 PLACE = {"temperature": 75, "rainfall": 80, "humidity": 55}
 FILLED = {"version": "1", "model": "yield", "batch": "none"}
 OPEN = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")
-PREDICT = "'level', 'explain', 'version', 'effects', 'exact', 'season_start', 'season_end', 'region'"
+UNITS = "'temperature_unit', 'rainfall_unit'"
+PREDICT = (
+    "'level', 'explain', 'version', 'effects', 'exact', 'warnings', 'season_start', 'season_end', 'region', " + UNITS
+)
 GET = (*OPEN, "/metrics", "/models", "/models/live", "/docs", "/docs/start.js", "/openapi.json", "/v2")
 
 
@@ -51,9 +54,14 @@ def test_no_call_passes_over_what_it_does_not_know(reading: Running) -> None:
         (
             "/retrain?dry-run=true",
             "dry-run",
-            "is unknown here: did you mean 'dry_run'? This call knows 'activate', 'dry_run', 'note'",
+            "is unknown here: did you mean 'dry_run'? This call knows 'activate', 'dry_run', 'note', 'source', 'crops', "
+            + UNITS,
         ),
-        ("/observations?notes=x", "notes", "is unknown here: did you mean 'note'? This call knows 'note'"),
+        (
+            "/observations?notes=x",
+            "notes",
+            f"is unknown here: did you mean 'note'? This call knows 'note', 'source', 'crops', {UNITS}",
+        ),
         ("/models/1/activate?note=x", "note", "is unknown here: this call takes no query"),
         ("/predict?level=0.8&level=0.8", "level", "is given twice"),
         ("/retrain?dry_run=true&dry_run=false", "dry_run", "is given twice"),
@@ -131,7 +139,7 @@ def test_options_says_what_a_path_takes(reading: Running, path: str) -> None:
     assert asked.headers["allow"] == refused.headers["allow"]
     assert "access-control-allow-origin" not in asked.headers
     allowed = asked.headers["allow"].split(", ")
-    assert ("GET" in allowed) == ("HEAD" in allowed) == (path in (*GET, "/observations"))
+    assert ("GET" in allowed) == ("HEAD" in allowed) == (path in (*GET, "/observations", "/predict"))
     assert ("POST" in allowed) == (path not in GET)
     assert refused.json().get("detail", refused.json().get("error")).endswith(f"takes {' and '.join(allowed[:-1])}")
 

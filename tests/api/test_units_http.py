@@ -38,7 +38,12 @@ BRACKETS = {"temperature": "Temperature (°C)", "rainfall": "rainfall [in]", "hu
 
 
 def _post(
-    running: Running, path: str, body: bytes, media_type: str, query: Mapping[str, str] | None = None, accept: str = JSON
+    running: Running,
+    path: str,
+    body: bytes,
+    media_type: str,
+    query: Mapping[str, str] | None = None,
+    accept: str = JSON,
 ) -> httpx.Response:
     headers = running.write | {"Content-Type": media_type, "Accept": accept}
     return running.client.post(path, content=body, headers=headers, params=query or {})

@@ -1,0 +1,181 @@
+"""GET /predict over HTTP: one region in a link, as formulas of spreadsheets and whoever can only fetch an address ask."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.running import Running, copy_store, serving
+
+PLACE = {"temperature": 73, "rainfall": 67.5, "humidity": 43}
+GEOJSON = "application/geo+json"
+
+
+def _get(running: Running, accept: str = "*/*", **query: Any) -> httpx.Response:
+    return running.client.get("/predict", params=PLACE | query, headers={"Accept": accept})
+
+
+def _told(answer: httpx.Response) -> list[tuple[list[str], str]]:
+    assert answer.status_code == 422, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    return [(fault["loc"], fault["message"]) for fault in answer.json()["errors"]]
+
+
+def test_the_answer_is_that_of_post(reading: Running) -> None:
+    """Byte for byte, with all that can be asked about one region."""
+    for query in (
+        {},
+        {"region": "Köln, Süd"},
+        {"level": 0.8, "explain": "true", "version": "1", "effects": "none", "exact": "true"},
+        {"temperature_unit": "celsius", "temperature": 22.5, "rainfall_unit": "inch", "rainfall": 2.5},
+    ):
+        around = {name: value for name, value in query.items() if name not in {*PLACE, "region"}}
+        body = {name: value for name, value in (PLACE | query).items() if name in {*PLACE, "region"}}
+        asked, posted = _get(reading, **query), reading.client.post("/predict", json=body, params=around)
+        assert (asked.status_code, asked.headers["content-type"]) == (200, "application/json")
+        assert asked.content == posted.content
+        assert asked.headers["x-model-version"] == posted.headers["x-model-version"] == "1"
+
+
+def test_decimal_commas_and_spaces_are_read(reading: Running) -> None:
+    """As spreadsheets write numbers in many languages."""
+    plain = _get(reading, temperature=73.25)
+    for written in ("73,25", " 73,25 ", "+73,25", "73.25"):
+        assert _get(reading, temperature=written, rainfall="67,50").content == plain.content
+
+
+@pytest.mark.parametrize(
+    ("query", "name", "message"),
+    [
+        ({"temperature": "1.073,5"}, "temperature", "'1.073,5' is not a number"),
+        ({"temperature": "73°F"}, "temperature", "'73°F' is not a number"),
+        ({"rainfall": ""}, "rainfall", "'' is not a number"),
+        ({"temperature": "nan"}, "temperature", "NaN is not finite"),
+        ({"rainfall": "-inf"}, "rainfall", "-Infinity, or a number too large for 64 bits, is not finite"),
+        ({"temperature": 900}, "temperature", "900 is above 140 °F"),
+        ({"temperature": 900, "temperature_unit": "kelvin"}, "temperature", "900 is above 333.15 K"),
+        ({"temperature": 1.5, "temperature_unit": "K"}, "temperature", "1.5 is below 183.15 K"),
+        ({"humidity": -1}, "humidity", "-1 is below 0 %"),
+        ({"crop": "rye"}, "crop", "there is no crop 'rye': there is mango or orange"),
+        ({"format": "xml"}, "format", "'xml' is not 'json', 'csv', 'geojson' or 'value'"),
+        (
+            {"format": "value"},
+            "crop",
+            "is missing: format=value answers of one crop, crop=mango or crop=orange",
+        ),
+        ({"region": "x" * 201}, "region", "is longer than 200 characters"),
+        ({"temperature_unit": "R"}, "temperature_unit", "'R' is not 'fahrenheit', 'celsius' or 'kelvin'"),
+        ({"explain": "perhaps"}, "explain", None),
+        ({"level": 95}, "level", "'95' is above 0.999: did you mean 0.95?"),
+        ({"temprature": 73}, "temprature", None),
+    ],
+)
+def test_what_is_wrong_is_named(reading: Running, query: dict[str, Any], name: str, message: str | None) -> None:
+    """A 422 that says which name of the query, what is wrong and what is right."""
+    ((loc, told),) = _told(_get(reading, **query))
+    assert loc == ["query", name]
+    assert message is None or told == message
+
+
+def test_what_is_missing_is_named(reading: Running) -> None:
+    """A feature that the model needs; without any, how to ask."""
+    answer = reading.client.get("/predict?temperature=73&rainfall=67")
+    assert _told(answer) == [(["query", "humidity"], "is missing: mango and orange need it")]
+    assert answer.json()["detail"] == "query.humidity: is missing: mango and orange need it"
+    nothing = reading.client.get("/predict")
+    assert nothing.status_code == 422
+    assert "/predict?temperature=73&rainfall=67&humidity=43, or send it by POST" in nothing.json()["detail"]
+    twice = reading.client.get("/predict?temperature=73&temperature=74&rainfall=67&humidity=43")
+    assert _told(twice) == [(["query", "temperature"], "is given twice")]
+
+
+def test_one_crop(reading: Running) -> None:
+    """The others are not in the answer; what is said of the one is the same."""
+    whole, one = _get(reading).json(), _get(reading, crop="orange").json()
+    assert one["yields"] == {"orange": whole["yields"]["orange"]}
+    (row,) = csv.DictReader(io.StringIO(_get(reading, crop="orange", format="csv").text))
+    assert [name for name in row if name.endswith("_tons")] == ["orange_tons"]
+
+
+def test_a_value_for_a_cell(reading: Running) -> None:
+    """Plain text that a formula takes for a number, in six digits."""
+    answer = _get(reading, crop="mango", format="value")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
+    tons = _get(reading).json()["yields"]["mango"]["tons"]
+    assert answer.text == f"{tons:.6g}"
+    assert answer.headers["x-model-version"] == "1"
+    hot = {"temperature": 140, "rainfall": 0, "humidity": 0}
+    assert _get(reading, **hot).json()["yields"]["orange"]["tons"] == 0
+    assert _get(reading, crop="orange", format="value", **hot).text == "0"
+
+
+def test_formats_by_name_and_by_accept(reading: Running) -> None:
+    """The name wins; by `Accept` the answer varies."""
+    for form, accept, content_type in (
+        ("json", "application/json", "application/json"),
+        ("csv", "text/csv", "text/csv; charset=utf-8"),
+        ("geojson", GEOJSON, GEOJSON),
+    ):
+        named = _get(reading, accept="text/html", region="A", format=form)
+        negotiated = _get(reading, accept=accept, region="A")
+        assert (named.status_code, named.headers["content-type"]) == (200, content_type)
+        assert (negotiated.content, negotiated.headers["content-type"]) == (named.content, content_type)
+        assert "Accept" in negotiated.headers["vary"].split(", ")
+        assert "Accept" not in named.headers.get("vary", "").split(", ")
+    refused = _get(reading, accept="text/html")
+    assert (refused.status_code, refused.json()["code"]) == (406, "not_acceptable")
+    feature = _get(reading, format="geojson", region="A").json()
+    assert (feature["type"], feature["geometry"], feature["properties"]["region"]) == ("Feature", None, "A")
+
+
+def test_an_answer_is_kept_for_as_long_as_it_holds(reading: Running) -> None:
+    """A tag, which is another one for another question, and 304 for who has it."""
+    answer = _get(reading)
+    tag = answer.headers["etag"]
+    assert answer.headers["cache-control"] == "no-cache"
+    for names in (tag, f'"x", {tag}', "*"):
+        same = reading.client.get("/predict", params=PLACE, headers={"If-None-Match": names})
+        assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", tag)
+        assert same.headers["x-model-version"] == "1"
+    other = reading.client.get("/predict", params=PLACE | {"humidity": 44}, headers={"If-None-Match": tag})
+    assert other.status_code == 200
+    assert other.headers["etag"] != tag
+    assert _get(reading, format="csv").headers["etag"] != tag
+
+
+def test_head(reading: Running) -> None:
+    """As GET without a body."""
+    head = reading.client.head("/predict", params=PLACE)
+    got = _get(reading)
+    assert (head.status_code, head.content) == (200, b"")
+    assert (head.headers["content-length"], head.headers["etag"]) == (str(len(got.content)), got.headers["etag"])
+    assert reading.client.head("/predict").status_code == 422
+
+
+def test_a_version_that_is_not_there(reading: Running) -> None:
+    """It is a 404, as by POST."""
+    assert _get(reading, version="77").status_code == 404
+    assert _get(reading, version="77").json()["detail"] == "there is no version 77"
+
+
+def test_what_regions_have_of_their_own(panel: Path, tmp_path: Path) -> None:
+    """A region that the model knows is predicted as such; `effects=none` by the common line. Reading takes the token for that."""
+    store = copy_store(panel, tmp_path / "store")
+    with serving(store, ORCHARD_READ_TOKEN="a-token-for-reading") as running:
+        refused = running.client.get("/predict", params=PLACE)
+        assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized")
+        running.client.headers["Authorization"] = "Bearer a-token-for-reading"
+        page = running.client.get("/observations?limit=1", headers=running.write).json()["observations"]
+        row = page[0]
+        place = {name: row[name] for name in ("region", *PLACE)}
+        for query in ({}, {"effects": "none"}):
+            asked = running.client.get("/predict", params=place | query)
+            assert asked.status_code == 200, asked.text
+            assert asked.content == running.client.post("/predict", json=place, params=query).content
+        common = running.client.get("/predict", params=place | {"effects": "none"})
+        assert running.client.get("/predict", params=place).content != common.content
+        counted = running.client.get("/metrics", headers=running.write).text
+        assert 'orchard_requests_total{method="GET",route="/predict",status="200"} 4' in counted

@@ -1,5 +1,7 @@
 """What is asked of a store or a service besides the call itself, to be told with its answer."""
 
+import csv
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +36,20 @@ def tell_example(orchard: "Orchard | Local", version: str) -> None:
     card = _card(orchard, version)
     if card is not None and example.is_example(card):
         console.complain(f"version {card.version} is {example.HINT}")
+
+
+def tell_extrapolated(answer: str) -> None:
+    """Say how many regions of an answer in CSV, in any dialect, are outside what training has seen, where any are."""
+    from app.cli import console
+    from app.data.dialect import separator_of
+
+    separator, _ = separator_of(answer)
+    header, *rows = csv.reader(io.StringIO(answer, newline=""), delimiter=separator)
+    place = header.index("extrapolated")
+    outside = sum(row[place] == "true" for row in rows)
+    if outside:
+        are = "is" if outside == 1 else "are"
+        console.complain(f"{outside} of {len(rows)} regions {are} outside what training has seen")
 
 
 def left(orchard: "Orchard | Local", version: str, *, needed: bool) -> "Left | None":

@@ -18,12 +18,18 @@ from app.cli.options import (
     UNAVAILABLE,
     Activation,
     AsJson,
+    Celsius,
+    Crops,
     Details,
+    Inches,
+    Kelvin,
     Key,
     Note,
+    Scales,
     Url,
     Version,
     backend,
+    crops_named,
     reported,
 )
 from app.cli.terminal import quoted
@@ -81,14 +87,14 @@ def train(
         typer.Argument(
             metavar="[HARVESTS.csv]",
             show_default=False,
-            help="A table, CSV or Parquet: region, season, weather, one column per crop; - is standard input.",
+            help="A table, CSV, Excel or Parquet: region, season, weather, one column per crop; - is standard input.",
         ),
     ] = None,
     data: Annotated[Path | None, typer.Option(show_default=False, help="The same table, as an option.")] = None,
-    crops: Annotated[
-        str | None,
-        typer.Option(show_default=False, help="The columns that are crops, as in mango,orange; else all that may be."),
-    ] = None,
+    crops: Crops = None,
+    celsius: Celsius = False,
+    kelvin: Kelvin = False,
+    inches: Inches = False,
     recipe: Annotated[Literal["descent", "tutorial"], typer.Option(help="How to fit.")] = "descent",
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs at most.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=0.0, help="The step of an update.")] = None,
@@ -111,7 +117,9 @@ def train(
     from app.training.order import Order, Recipe
 
     with reported(as_json=as_json), sent.file(_one_of(table, data)) as given:
-        reading = Reading(crops=None if crops is None else _crops(crops))
+        scales = Scales(celsius, kelvin, inches)
+        scales.check_table(given)
+        reading = Reading(scales.units(), crops_named(crops))
         order = Order(
             Provenance(example.NAME if given is None else given.name, local.WHO, note),
             TableFile(given or example.table(), reading),
@@ -143,18 +151,6 @@ def _one_of(table: Path | None, data: Path | None) -> Path | None:
     return table if table is not None else data
 
 
-def _crops(listed: str) -> tuple[str, ...]:
-    """Return the names in a list with commas.
-
-    Raises:
-        InvalidInput: there is none.
-    """
-    names = tuple(dict.fromkeys(name.strip() for name in listed.split(",") if name.strip()))
-    if not names:
-        raise InvalidInput(f"--crops {listed!r} names no crop: write it as in --crops mango,orange")
-    return names
-
-
 @CLI.command()
 def predict(
     table: Annotated[
@@ -162,14 +158,21 @@ def predict(
         typer.Argument(
             metavar="[TABLE.csv]",
             show_default=False,
-            help="Regions as CSV: region (optional) and the weather; - is standard input. "
-            "Printed with the yields added.",
+            help="Regions as CSV or Excel: region (optional) and the weather; - is standard input. "
+            "Printed as CSV with the yields added.",
         ),
     ] = None,
-    temperature: Annotated[float | None, typer.Option(show_default=False, help="Average over the season, °F.")] = None,
-    rainfall: Annotated[float | None, typer.Option(show_default=False, help="Total over the season, mm.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(show_default=False, help="Average over the season, °F unless said otherwise.")
+    ] = None,
+    rainfall: Annotated[
+        float | None, typer.Option(show_default=False, help="Total over the season, mm unless said otherwise.")
+    ] = None,
     humidity: Annotated[float | None, typer.Option(show_default=False, help="Average relative humidity, %.")] = None,
     region: Annotated[str | None, typer.Option(show_default=False, help="The region's name.")] = None,
+    celsius: Celsius = False,
+    kelvin: Kelvin = False,
+    inches: Inches = False,
     level: Annotated[float, typer.Option(min=0.5, max=0.999, help="The share of harvests to cover.")] = 0.95,
     explain: Annotated[bool, typer.Option("--explain", help="Add what weather and region add to it.")] = False,
     version: Annotated[str | None, typer.Option(show_default=False, help="Another version than the live one.")] = None,
@@ -187,11 +190,12 @@ def predict(
     from app.cli import console
 
     weather = {"--temperature": temperature, "--rainfall": rainfall, "--humidity": humidity}
-    with backend(url, as_json) as orchard:
+    with backend(url, as_json, Scales(celsius, kelvin, inches)) as orchard:
         if table is not None:
             if explain or region is not None or any(value is not None for value in weather.values()):
                 raise InvalidInput(
-                    "a table takes the options --level, --version, --effects, --exact, --url and --json only"
+                    "a table takes the options --level, --version, --effects, --exact, --celsius, --kelvin, --inches, "
+                    "--url and --json only"
                 )
             options: dict[str, Any] = {"level": level, "version": version, "effects": effects, "exact": exact}
             _predict_table(orchard, table, options, as_json=bool(as_json))
@@ -220,18 +224,21 @@ def predict(
 
 def _predict_table(orchard: "Orchard | Local", table: Path, options: dict[str, Any], *, as_json: bool) -> None:
     from app.cli import console
-    from app.data.tables import Reading, parse_regions
-    from app.model.weather import FEATURE_NAMES, NONE
+    from app.model.weather import FEATURE_NAMES
 
     content = sent.content(table)
     if not as_json:
-        console.print_table(orchard.predict_csv(content, **options))
+        answer = orchard.predict_csv(content, **options)
+        console.print_table(answer)
+        besides.tell_extrapolated(answer)
         return
-    read = parse_regions(content, reading=Reading(needs=NONE)).table
+    asked = sent.regions(content, orchard.units)
+    orchard.units = asked.units  # those of the header, too
+    rows = zip(*(column.tolist() for column in asked.units.given(list(asked.table.weather.T))), strict=True)
     regions = [
         {"region": region}
         | {name: value for name, value in zip(FEATURE_NAMES, weather, strict=True) if not math.isnan(value)}
-        for region, weather in zip(read.regions, read.weather.tolist(), strict=True)
+        for region, weather in zip(asked.table.regions, rows, strict=True)
     ]
     console.print_json(orchard.predict_many(regions, **options))
 
@@ -243,10 +250,14 @@ def retrain(
         typer.Argument(
             metavar="[HARVEST.csv]",
             show_default=False,
-            help="Observations: region, season, weather, a column per crop; - is standard input. "
+            help="Observations, CSV or Excel: region, season, weather, a column per crop; - is standard input. "
             "Without it, learn from what is stored.",
         ),
     ] = None,
+    crops: Crops = None,
+    celsius: Celsius = False,
+    kelvin: Kelvin = False,
+    inches: Inches = False,
     activate: Activation = "if_better",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; store nothing.")] = False,
     note: Note = "",
@@ -262,17 +273,33 @@ def retrain(
     """
     from app.cli import console, local
 
-    with backend(url, as_json) as orchard, sent.file(table) as given:
+    scales = Scales(celsius, kelvin, inches)
+    with backend(url, as_json, scales) as orchard, sent.file(table) as given:
         sent.check_readable(table)
+        scales.check_table(table)
+        named = _crops_of_table(crops, table)
         begins = LOADING if isinstance(orchard, local.Local) else "starting"
         with console.progress(as_json=bool(as_json), details=details, begins=begins) as show:
-            report = orchard.retrain(table=given, activate=activate, dry_run=dry_run, note=note, key=key, progress=show)
+            report = orchard.retrain(
+                table=given, crops=named, activate=activate, dry_run=dry_run, note=note, key=key, progress=show
+            )
         if as_json:
             console.print_json(report)
         else:
             besides.print_report(orchard, report, given, details=details)
         if report.decision == "rejected" and not report.activated:
             raise SystemExit(REJECTED)
+
+
+def _crops_of_table(crops: str | None, table: Path | None) -> tuple[str, ...] | None:
+    """Return the crops that are named.
+
+    Raises:
+        InvalidInput: they are, and there is no table.
+    """
+    if crops is not None and table is None:
+        raise InvalidInput("--crops: goes with a table, whose columns it names, and none is given")
+    return crops_named(crops)
 
 
 @CLI.command()
@@ -468,6 +495,10 @@ def add(
             metavar="HARVEST.csv", show_default=False, help="Observations, as `orchard retrain` takes them; - too."
         ),
     ],
+    crops: Crops = None,
+    celsius: Celsius = False,
+    kelvin: Kelvin = False,
+    inches: Inches = False,
     note: Note = "",
     key: Key = None,
     url: Url = None,
@@ -476,10 +507,10 @@ def add(
     """Store a batch for the next retrain, whole or not at all."""
     from app.cli import console
 
-    with backend(url, as_json) as orchard, sent.file(table) as given:
+    with backend(url, as_json, Scales(celsius, kelvin, inches)) as orchard, sent.file(table) as given:
         sent.check_readable(table)
         assert given is not None  # noqa: S101 - it is required
-        batch = orchard.store(table=given, note=note, key=key)
+        batch = orchard.store(table=given, crops=crops_named(crops), note=note, key=key)
         if as_json:
             console.print_json(batch)
         else:

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic_core import to_json
 
 from app import memory
+from app.data.dialect import ZIP
 from app.data.harvest import Harvest
 from app.data.provenance import Once, Provenance
 from app.data.table_file import TableFile
+from app.data.tables import Reading
 from app.errors import TrainingUnavailable
 from app.model.progress import Progress
+from app.model.units import STORED, Units
 from app.serving.live import LEVEL, Live, Served
 from app.settings import Settings
 from app.store.line import LogLine
@@ -26,9 +29,10 @@ from app.store.registry import Registry
 from app.training.order import Order
 from app.training.report import Activate, Report
 from app.wire import records
-from app.wire.formats import PredictOptions, reply
-from app.wire.media_types import CSV, JSON
+from app.wire.formats import PredictOptions, answered_in, reply
+from app.wire.media_types import CSV, JSON, XLSX
 from app.wire.parts import take
+from app.wire.questions import BodyOptions
 from app.wire.schemas import (
     BatchPage,
     BatchRestored,
@@ -56,8 +60,10 @@ PAGE = 1_000
 class Local:
     """A model store and its observations. A call that fails raises `app.errors.OrchardError`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, units: Units = STORED) -> None:
+        """``units``: what the weather in predictions, harvests and their answers is given in."""
         self._settings = settings
+        self.units = units
         self._registry = Registry(open_store(settings))
         self._live = Live(self._registry)
         self._live.follow()
@@ -112,8 +118,9 @@ class Local:
         effects: EffectsAsked | None = None,
         exact: bool = False,
     ) -> str:
-        """Predict the regions of a table, and return it with the yields added."""
-        return self._replied(table, CSV, level, version, effects, exact, explain=False).decode()
+        """Predict the regions of a table, CSV or a workbook, and return it as CSV with the yields added."""
+        media_type = XLSX if table.startswith(ZIP) else CSV
+        return self._replied(table, media_type, level, version, effects, exact, explain=False).decode()
 
     @property
     def _current(self) -> Served:
@@ -142,12 +149,13 @@ class Local:
         served = self._current if version is None else self._live.version(version)
         options = PredictOptions(
             sent=media_type,
-            wanted=media_type,
+            wanted=answered_in(media_type)[0],
             max_rows=self._settings.max_rows,
             version=served.version,
             model=served.model.asked(effects=effects != "none", exact=exact),
             level=LEVEL if level is None else level,
             explain=explain,
+            body=BodyOptions(units=self.units),
         )
         content, _ = reply(body, options)
         return take(content)
@@ -156,14 +164,15 @@ class Local:
         self,
         *,
         table: Path | None = None,
+        crops: Sequence[str] | None = None,
         activate: Activate = "if_better",
         dry_run: bool = False,
         note: str = "",
         key: str | None = None,
         progress: Progress,
     ) -> Report:
-        """Learn from a table, CSV or Parquet of any size, and all that is stored, or only from that."""
-        file = TableFile(table) if table is not None else None
+        """Learn from a table, CSV or Parquet of any size or a workbook, and all that is stored, or only from that."""
+        file = self._file(table, crops) if table is not None else None
         order = Order(
             Provenance("stored observations" if table is None else table.name, WHO, note),
             file,
@@ -192,9 +201,11 @@ class Local:
         """Return who made which version live, why and when, newest first."""
         return records.log(self._registry, limit, before)
 
-    def store(self, *, table: Path, note: str = "", key: str | None = None) -> BatchStored:
-        """Store a table, CSV or Parquet of any size, as a batch of observations, for the next retrain."""
-        file = TableFile(table)
+    def store(
+        self, *, table: Path, crops: Sequence[str] | None = None, note: str = "", key: str | None = None
+    ) -> BatchStored:
+        """Store a table, CSV or Parquet of any size or a workbook, as a batch of observations, for the next retrain."""
+        file = self._file(table, crops)
         harvest = Harvest.of(file)
         once = _once(key, file, "store", note)
         with self._observations() as observations:
@@ -229,6 +240,9 @@ class Local:
         """Take a withdrawn batch back into training."""
         with self._observations() as observations:
             return records.restore(observations, batch, WHO, note)
+
+    def _file(self, table: Path, crops: Sequence[str] | None) -> TableFile:
+        return TableFile(table, Reading(self.units, None if crops is None else tuple(crops)))
 
     @contextmanager
     def _observations(self) -> Iterator["Observations"]:
@@ -270,4 +284,10 @@ def _once(key: str | None, file: TableFile | None, *options: object) -> Once | N
     if not key:
         return None
     content = file.digest() if file is not None else None
-    return Once(key, hashlib.sha256(repr((content, *options)).encode()).hexdigest())
+    told = _told(file.reading) if file is not None else ()
+    return Once(key, hashlib.sha256(repr((content, *options, *told)).encode()).hexdigest())
+
+
+def _told(reading: Reading) -> tuple[object, ...]:
+    """Return what is said of how a table is read; nothing where nothing is, so that earlier keys stay what they were."""
+    return () if not reading.units.named and reading.crops is None else (reading.units.named, reading.crops)

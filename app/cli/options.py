@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from pydantic import ValidationError
@@ -30,6 +30,7 @@ from app.training.report import Activate
 if TYPE_CHECKING:
     from app.cli.local import Local
     from app.client import ClientError, Orchard
+    from app.model.units import Units
 
 DONE, OTHER, WRONG, CONFLICT, UNAVAILABLE, REJECTED = range(6)
 EXIT_CODES = {
@@ -103,35 +104,100 @@ Key = Annotated[
         help="An idempotency key: repeated with it, a call is answered as before.",
     ),
 ]
+Celsius = Annotated[bool, typer.Option("--celsius", help="Temperatures are in °C, not in °F.")]
+Kelvin = Annotated[bool, typer.Option("--kelvin", help="Temperatures are in kelvin, not in °F.")]
+Inches = Annotated[bool, typer.Option("--inches", help="Rainfall is in inches, not in mm.")]
+Crops = Annotated[
+    str | None,
+    typer.Option(
+        "--crops",
+        show_default=False,
+        help="The columns that are crops, as in mango,orange; else all that may be.",
+    ),
+]
 Version = Annotated[str, typer.Argument(help="A version's number.", show_default=False)]
 
 
+class Scales(NamedTuple):
+    """The options that say what weather is given in."""
+
+    celsius: bool = False
+    kelvin: bool = False
+    inches: bool = False
+
+    def units(self) -> "Units":
+        """Return the units that are meant.
+
+        Raises:
+            InvalidInput: temperatures would be in two.
+        """
+        from app.model.units import Units
+
+        if self.celsius and self.kelvin:
+            raise InvalidInput("--celsius and --kelvin: temperatures are in one of them, give the one that they are in")
+        temperature = "celsius" if self.celsius else "kelvin" if self.kelvin else None
+        return Units(temperature, "inch" if self.inches else None)
+
+    def check_table(self, table: object | None) -> None:
+        """See that there is a table whose weather they are about.
+
+        Raises:
+            InvalidInput: there is none.
+        """
+        if table is None and any(self):
+            named = " and ".join(f"--{name}" for name, is_given in self._asdict().items() if is_given)
+            raise InvalidInput(f"{named}: goes with a table, and none is given")
+
+
+AS_STORED = Scales()
+"""Nothing is said of units: weather is in °F and mm, or in what the header of a table says."""
+
+
+def crops_named(listed: str | None) -> tuple[str, ...] | None:
+    """Return the names in a list with commas; None for none.
+
+    Raises:
+        InvalidInput: there is no name in it.
+    """
+    if listed is None:
+        return None
+    names = tuple(dict.fromkeys(name.strip() for name in listed.split(",") if name.strip()))
+    if not names:
+        raise InvalidInput(f"--crops {listed!r} names no crop: write it as in --crops mango,orange")
+    return names
+
+
 @contextmanager
-def backend(url: str | None, as_json: bool | None) -> Iterator["Orchard | Local"]:
-    """Return what answers: a running service, or the local model store. Ends the command if that fails."""
+def backend(url: str | None, as_json: bool | None, scales: Scales = AS_STORED) -> Iterator["Orchard | Local"]:
+    """Return what answers: a running service, or the local model store. Ends the command if that fails.
+
+    ``scales``: what the weather that it is given is in.
+    """
     with reported(as_json=as_json):
+        units = scales.units()
         settings = Settings()
         if not (address := settings.url if url is None else url):
             from app.cli.local import Local
 
-            with Local(settings) as local:
+            with Local(settings, units) as local:
                 yield local
             return
         from app.client import ClientError
 
         try:
-            with _client(address, settings) as client:
+            with _client(address, settings, units) as client:
                 yield client
         except ClientError as error:
             _tell(error, _problem(error) if as_json else None)
             raise SystemExit(_code_of_answer(error)) from error
 
 
-def _client(url: str, settings: Settings) -> "Orchard":
+def _client(url: str, settings: Settings, units: "Units") -> "Orchard":
     from app.client import Orchard
 
+    token = settings.token.get_secret_value() if settings.token is not None else None
     try:
-        return Orchard(url, settings.token.get_secret_value() if settings.token is not None else None)
+        return Orchard(url, token, units=units)
     except ValueError as error:
         raise InvalidInput(str(error)) from error
 

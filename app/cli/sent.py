@@ -5,8 +5,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.errors import MalformedInput
+
+if TYPE_CHECKING:
+    from app.data.tables import Asked
+    from app.model.units import Units
 
 STANDARD_INPUT, NAME = Path("-"), "standard input"
 """How it is asked for, and where its rows are said to come from."""
@@ -25,6 +30,24 @@ def content(table: Path) -> bytes:
         return table.read_bytes()
     except OSError as error:
         raise MalformedInput(f"{table} cannot be read: {error.strerror}") from error
+
+
+def regions(table: bytes, units: "Units") -> "Asked":
+    """Return the regions of a table, CSV or a workbook, whose weather is in ``units`` or in those that its header says.
+
+    Raises:
+        MalformedInput, InvalidInput: as `app.data.tables.parse_regions`.
+    """
+    from app.data.dialect import ZIP
+    from app.data.tables import Reading, asked_of, parse_regions
+    from app.model.weather import NONE
+
+    reading = Reading(units, needs=NONE)
+    if not table.startswith(ZIP):
+        return parse_regions(table, reading=reading)
+    from app.data.workbook import sheet_of
+
+    return asked_of(sheet_of(table), reading)
 
 
 @contextmanager

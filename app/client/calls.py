@@ -6,7 +6,7 @@ be awaited.
 
 import inspect
 import secrets
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial, update_wrapper
 from pathlib import Path
@@ -26,7 +26,7 @@ from app.model.progress import Step
 from app.model.units import STORED, Units
 from app.store.line import LogLine
 from app.training.report import Activate, Report
-from app.wire.media_types import CSV, GEOJSON, JSON
+from app.wire.media_types import CSV, GEOJSON, JSON, XLSX
 from app.wire.schemas import (
     BatchPage,
     BatchRestored,
@@ -55,7 +55,9 @@ Shape = TypeVar("Shape", bound=BaseModel)
 Regions = Iterable[RegionWeather | Mapping[str, object]]
 Seasons = Iterable[ReportedSeason | Mapping[str, object]]
 TableContent = str | bytes | Path
-"""CSV: its text, its bytes, or the file that holds it."""
+"""CSV: its text, its bytes, or the file that holds it; or an Excel workbook: its bytes or its file."""
+ZIP = b"PK\x03\x04"
+"""What a workbook begins with."""
 
 KEPT_ALIVE_S = 45.0
 """A stream of events that is silent for so long is dead: the service says something every 15 seconds."""
@@ -256,8 +258,9 @@ class Calls:
     ) -> Call[str]:
         """Predict the regions of a table with the weather columns, and return it as CSV with the yields added."""
         options = _options(self.units, level, version, effects, exact)
-        headers = {"Content-Type": CSV, "Accept": CSV}
-        return Call("POST", "/predict", bytes.decode, options, headers, content_of(table))
+        content = content_of(table)
+        headers = {"Content-Type": _type_of(content), "Accept": CSV}
+        return Call("POST", "/predict", bytes.decode, options, headers, content)
 
     @call
     def predict_geojson(
@@ -320,15 +323,17 @@ class Calls:
         observations: Seasons | None = None,
         *,
         table: TableContent | None = None,
+        crops: Sequence[str] | None = None,
         note: str = "",
         key: str | None = None,
     ) -> Call[BatchStored]:
         """Store a batch of observations, as rows or as a table, for the next retrain. Needs a token.
 
+        ``crops``: the columns of the table that hold yields; without it, all that are neither weather nor names.
         The name of a file is kept with its rows, as where they come from.
         ``key``: the idempotency key, under which the call can be repeated later; one is made if none is given.
         """
-        query, headers, content = _sent(self.units, observations, table, {"note": note}, key)
+        query, headers, content = _sent(self.units, observations, table, crops, {"note": note}, key)
         return Call("POST", "/observations", reading(BatchStored), query, headers, content)
 
     @call
@@ -361,6 +366,7 @@ def retrain(
     units: Units,
     observations: Seasons | None,
     table: TableContent | None,
+    crops: Sequence[str] | None,
     activate: Activate,
     dry_run: bool,
     note: str,
@@ -368,7 +374,7 @@ def retrain(
 ) -> Call[Report]:
     """Describe a retrain: on new observations and all that is stored, or on what is stored alone."""
     options = {"activate": activate, "dry_run": dry_run, "note": note}
-    query, headers, content = _sent(units, observations, table, options, key)
+    query, headers, content = _sent(units, observations, table, crops, options, key)
     return Call("POST", "/retrain", reading(Report), query, headers, content, patience_s=RETRAIN_TIMEOUT_S)
 
 
@@ -396,19 +402,33 @@ def _named(units: Units) -> dict[str, str]:
 
 
 def _sent(
-    units: Units, observations: Seasons | None, table: TableContent | None, options: dict[str, Any], key: str | None
+    units: Units,
+    observations: Seasons | None,
+    table: TableContent | None,
+    crops: Sequence[str] | None,
+    options: dict[str, Any],
+    key: str | None,
 ) -> tuple[Mapping[str, Any], Mapping[str, str], bytes]:
     """Return query, headers and body: a table has its options in the query, rows have them beside them."""
     if observations is not None and table is not None:
         raise ValueError("give observations or a table, not both")
+    if crops is not None and (table is None or isinstance(crops, str)):
+        raise ValueError("crops are names of a table's columns, as a list: give them with a table")
     if key is not None and (problem := key_problem(key)):
         raise ValueError(problem)
     headers = {"Idempotency-Key": secrets.token_hex(16) if key is None else key}
     query, options = _named(units), {name: values.plain(name, value) for name, value in options.items()}
     if table is not None:
-        return query | options | _source(table), headers | {"Content-Type": CSV}, content_of(table)
+        content = content_of(table)
+        query |= {} if crops is None else {"crops": ",".join(crops)}
+        return query | options | _source(table), headers | {"Content-Type": _type_of(content)}, content
     rows = {} if observations is None else {"observations": values.rows("observations", observations)}
     return query, headers | {"Content-Type": JSON}, to_bytes(rows | options)
+
+
+def _type_of(table: bytes) -> str:
+    """Return a table's content type by what it begins with."""
+    return XLSX if table.startswith(ZIP) else CSV
 
 
 def _source(table: TableContent) -> dict[str, str]:

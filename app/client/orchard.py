@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -173,6 +173,7 @@ class Orchard(_Client):
         observations: Seasons | None = None,
         *,
         table: TableContent | None = None,
+        crops: Sequence[str] | None = None,
         activate: Activate = "if_better",
         dry_run: bool = False,
         note: str = "",
@@ -181,11 +182,12 @@ class Orchard(_Client):
     ) -> Report:
         """Learn from observations, as rows or as a table, and all that is stored, or only from that. Needs a token.
 
+        ``crops``: the columns of the table that hold yields; without it, all that are neither weather nor names.
         ``activate``: whether the new version becomes live. ``dry_run``: store and publish nothing. ``key``: the
         idempotency key, under which the call can be repeated later; one is made if none is given. ``progress`` is
         called as the service tells how it goes. The name of a file is kept with its rows, as where they come from.
         """
-        call = calls.retrain(self.units, observations, table, activate, dry_run, note, key)
+        call = calls.retrain(self.units, observations, table, crops, activate, dry_run, note, key)
         if progress is None:
             return self.send(call)
         retries = self._retries_of(call)
@@ -295,6 +297,7 @@ class AsyncOrchard(_Client):
         observations: Seasons | None = None,
         *,
         table: TableContent | None = None,
+        crops: Sequence[str] | None = None,
         activate: Activate = "if_better",
         dry_run: bool = False,
         note: str = "",
@@ -302,7 +305,7 @@ class AsyncOrchard(_Client):
         progress: Progress | None = None,
     ) -> Report:
         """Retrain as `Orchard.retrain` does."""
-        call = calls.retrain(self.units, observations, table, activate, dry_run, note, key)
+        call = calls.retrain(self.units, observations, table, crops, activate, dry_run, note, key)
         if progress is None:
             return await self.send(call)
         retries = self._retries_of(call)

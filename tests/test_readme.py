@@ -1,8 +1,11 @@
 """Every command and example in README.md works, in its order on a fresh service, and answers what is shown below it."""
 
 import json
+import os
 import re
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,17 +18,22 @@ from app.api.metrics import COUNTS, DURATIONS
 from app.main import create_app
 from app.settings import PREFIX, Settings
 from app.wire.problems import KINDS
+from tests.pages import dead_links
 from tests.running import ROOT, Running, environment, serving
 
-HARVEST = """region,season,temperature,rainfall,humidity,mango,orange
-K,2026,73,67,43,56.5,70.2
-L,2026,91,88,64,81.3,100.4
-M,2026,87,134,58,118.7,134
-"""
 ELSEWHERE = ("scripts/serve", "docker ", "scripts/test")
 """What no test can run: it would run the tests, or needs a container engine."""
 PROBLEM = re.compile(r'"status": ?[45]')
 """In an answer that should have been a good one, pretty-printed or not."""
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+UNSURE = re.compile(r"\b[0-9a-f]{32}\b|(-?\d+\.\d{9,})")
+"""In an answer that is shown as text: an id, or a number with more digits than any processor agrees on."""
+STREAMS = "curl -sN "
+"""What it asks has no end."""
+
+
+SHOWN = {"json", "csv", "text"}
+"""What an answer is shown as."""
 
 
 class Block(NamedTuple):
@@ -38,10 +46,18 @@ class Block(NamedTuple):
 
 
 def _blocks() -> Iterator[Block]:
-    found = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    for (kind, text), (shown_kind, shown) in zip(found, [*found[1:], ("", "")], strict=True):
-        if kind in {"sh", "python", "js"} and not any(word in text for word in ELSEWHERE):
-            yield Block(kind, text, shown_kind, shown)
+    """Yield what can be run, with what directly follows it; an answer follows nothing else."""
+    text = (ROOT / "README.md").read_text()
+    found = list(BLOCK.finditer(text))
+    for block, after in zip(found, [*found[1:], None], strict=True):
+        kind, code = block.groups()
+        follows = after is not None and not text[block.end() : after.start()].strip()
+        runs = kind in {"sh", "python", "js"} and not any(word in code for word in ELSEWHERE)
+        shown_kind, shown = after.groups() if after is not None and follows and after[1] in SHOWN else ("", "")
+        assert runs or not shown, shown
+        assert after is None or follows or after[1] not in {"json", "csv"}, after[2]
+        if runs:
+            yield Block(kind, code, shown_kind, shown)
 
 
 def run(block: Block, running: Running, folder: Path) -> str:
@@ -56,24 +72,33 @@ def run(block: Block, running: Running, folder: Path) -> str:
         script = folder / ("script.py" if block.kind == "python" else "script.mjs")
         script.write_text(text)
         command = [sys.executable if block.kind == "python" else "node", str(script)]
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=environment(folder / "model_store", PYTHONPATH=str(ROOT), PYTHONWARNINGS="ignore"),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environ = environment(folder / "model_store", PYTHONPATH=f"{ROOT}:{folder}", PYTHONWARNINGS="ignore")
+    if STREAMS in block.text:
+        return _beginning(command, folder, environ, block.shown.count("\n"))
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (block.text, done.stderr)
     return done.stdout
 
 
+def _beginning(command: list[str], folder: Path, environ: dict[str, str], lines: int) -> str:
+    """Return as many lines of a stream; a comment would come where no line does."""
+    with subprocess.Popen(
+        command, cwd=folder, env=environ, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as reading:
+        assert reading.stdout is not None
+        try:
+            return "".join(reading.stdout.readline() for _ in range(lines))
+        finally:
+            os.killpg(reading.pid, signal.SIGKILL)
+
+
 def prepare(folder: Path) -> None:
-    """Make the files that the README speaks of, except harvest.csv."""
+    """Make what the README speaks of: the examples, a table of one's own, and the client under its installed name."""
     (folder / "model_store").mkdir()
+    shutil.copytree(ROOT / "deploy" / "examples", folder / "deploy" / "examples")
     corn = "".join(f"{60 + row},{40 + 7 * row % 50},{50 + row % 9},{100 + 3 * row}\n" for row in range(20))
     (folder / "harvests.csv").write_text(f"temperature,rainfall,humidity,corn\n{corn}")
-    (folder / "regions.csv").write_text("region,temperature,rainfall,humidity\nA,73,67,43\n")
+    (folder / "orchard_client.py").write_text("from app.client import *\n")
 
 
 def _close(shown: object, found: object, path: str = "") -> None:
@@ -103,16 +128,17 @@ def test_everything_in_the_readme_works(tmp_path: Path) -> None:
     kinds = [block.kind for block in blocks]
     assert (kinds.count("js"), kinds.count("python")) == (1, 3)
     assert kinds.count("sh") > 12
+    assert {block.shown_kind for block in blocks} >= {"json", "text"}
     prepare(tmp_path)
     with serving(tmp_path / "model_store") as running:
-        for number, block in enumerate(blocks):
-            # Those who read it report a harvest once: each block has a season of its own.
-            (tmp_path / "harvest.csv").write_text(HARVEST.replace("2026", str(2027 + number)))
+        for block in blocks:
             printed = run(block, running, tmp_path)
             if block.shown_kind == "json":
                 _close(json.loads(block.shown), json.loads(printed))
             elif block.shown_kind == "csv":
                 _close_tables(block.shown, printed)
+            elif block.shown_kind == "text":
+                _close_texts(block.shown, printed)
             else:
                 assert not PROBLEM.search(printed), printed
     assert (tmp_path / "backup" / "versions" / "1.safetensors").is_file()
@@ -124,6 +150,38 @@ def _close_tables(shown: str, found: str) -> None:
     for line, other in zip(table[1:], answer[1:], strict=True):
         for cell, given in zip(line, other, strict=True):
             assert cell == given or float(given) == pytest.approx(float(cell), rel=1e-9), (cell, given)
+
+
+def _close_texts(shown: str, found: str) -> None:
+    """Compare two answers as text: long numbers to 1e-9, ids not at all, everything else exactly."""
+    assert UNSURE.sub("…", found) == UNSURE.sub("…", shown)
+    numbers, others = ([float(each[1]) for each in UNSURE.finditer(text) if each[1]] for text in (shown, found))
+    assert others == pytest.approx(numbers, rel=1e-9)
+
+
+def test_each_kind_of_data_is_one_line(tmp_path: Path) -> None:
+    """The lines of the table of kinds work, and what is named as coming back is in their answers."""
+    prepare(tmp_path)
+    part = (ROOT / "README.md").read_text().partition("\n## Your data, as it is\n")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in part.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) == 8
+    with serving(tmp_path / "model_store") as running:
+        for _, cell, told in rows:
+            command = cell.strip("`")
+            assert shlex.split(command)[0] == "curl"
+            printed = run(Block("sh", command, "", ""), running, tmp_path)
+            kept = [shlex.split(command)[place + 1] for place, word in enumerate(shlex.split(command)) if word == "-o"]
+            answer = (tmp_path / kept[0]).read_bytes() if kept else printed.encode()
+            assert not PROBLEM.search(printed), printed
+            named = [name for name in re.findall(r"`([^`]+)`", told) if not re.match(r"format=|csv$|geojson$", name)]
+            assert all(name.encode() in answer for name in named), (command, named, printed)
+            assert named or b"mango_tons" in answer, command
+
+
+def test_the_links_of_the_readme_lead_somewhere() -> None:
+    """Files of the project, and headings in them."""
+    assert dead_links("README.md") == []
+    assert dead_links("BENCHMARKS.md") == []
 
 
 def _first_cells(heading: str) -> list[str]:

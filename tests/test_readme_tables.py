@@ -1,4 +1,4 @@
-"""The README's table of metrics names what a service exports, without one that runs."""
+"""The README's tables of metrics, alerts and terms name what there is, without a service that runs."""
 
 import asyncio
 import re
@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from app.api.concurrency import Concurrency
 from app.api.helper import Helper
 from app.api.metrics import EXPRESS, metrics
 from app.api.services import Services
 from app.api.tokens import Tokens, WrongTokens
+from app.model.glossary import GLOSSARY
 from app.serving.drift import AskedWeather
 from app.serving.live import Live
 from app.serving.tally import Tally
@@ -55,3 +57,17 @@ def test_the_readme_names_all_metrics_and_no_other(services: Services) -> None:
     exported = re.findall(r"^# TYPE (orchard_\w+) ", bytes(asyncio.run(metrics(services)).body).decode(), re.MULTILINE)
     named = re.findall(r"^\| (`orchard_.*?) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert sorted(re.findall(r"`(\w+)`", " ".join(named))) == sorted(exported)
+
+
+def test_the_readme_explains_all_alerts_and_no_other() -> None:
+    """Each with its severity."""
+    rules = yaml.safe_load((ROOT / "deploy" / "prometheus" / "alerts.yml").read_text())["groups"][0]["rules"]
+    shown = re.findall(r"^\| `(Orchard\w+)` \| (\w+) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert sorted(shown) == sorted((rule["alert"], rule["labels"]["severity"]) for rule in rules)
+
+
+def test_the_readme_has_the_glossary() -> None:
+    """Each term in the words that the command prints, in its order."""
+    part = (ROOT / "README.md").read_text().partition("\n## Glossary\n")[2].partition("\n## ")[0]
+    rows = [tuple(line.strip("| ").split(" | ")) for line in part.splitlines() if line.startswith("| ")][1:]
+    assert rows == list(GLOSSARY.items())

@@ -30,11 +30,6 @@ from tests.running import ROOT, Running, copy_store, environment, serving
 
 PAGE = "deploy/INTEGRATIONS.md"
 EXAMPLES = ROOT / "deploy" / "examples"
-WAITING = {
-    "Excel, a formula in each row",
-    "Google Sheets",
-}
-"""Sections whose snippets need what is not merged yet; to be emptied."""
 OPEN_METEO, POWER = "https://archive-api.open-meteo.com", "https://power.larc.nasa.gov"
 TEMPERATURE_C, RAINFALL_MM, HUMIDITY = 23.5, 69.0, 45.0
 """A season's weather: of all days the same, in total, of all days the same."""
@@ -113,10 +108,8 @@ def learning(trained: Path, tmp_path: Path) -> Iterator[Place]:
         yield found
 
 
-def _blocks(heading: str, kind: str, *, waits: bool = True) -> list[str]:
-    """Return the blocks of a section in a language; where it waits, skip, unless these do not wait with it."""
-    if waits and heading in WAITING:
-        pytest.skip(f"{heading}: what it needs is not merged yet")
+def _blocks(heading: str, kind: str) -> list[str]:
+    """Return the blocks of a section in a language."""
     found = [block.text for block in sections(PAGE)[heading] if block.kind == kind]
     assert found, (heading, kind)
     return found
@@ -143,11 +136,6 @@ def test_what_is_shown_is_tried() -> None:
 def test_every_link_leads_somewhere() -> None:
     """Files and headings that the page links to exist."""
     assert dead_links(PAGE) == []
-
-
-def test_no_section_waits_that_is_not_there() -> None:
-    """What waits is on the page."""
-    assert set(sections(PAGE)) >= WAITING
 
 
 # The tables themselves.
@@ -286,7 +274,7 @@ const UrlFetchApp = {
 @needs_node
 def test_google_sheets_function(place: Place) -> None:
     """The function gives three numbers for each row of the sheet."""
-    (script,) = _blocks("Google Sheets", "js", waits=False)
+    (script,) = _blocks("Google Sheets", "js")
     rows = [[row["region"], row["temperature"], row["rainfall"], row["humidity"]] for row in _regions()]
     call = f'\nconsole.log(JSON.stringify(ORCHARD({json.dumps(rows)}, "mango")));\n'
     found = json.loads(place.script("sheet.cjs", SHEET + script + call, "node"))

@@ -136,8 +136,13 @@ async def predict(
 
 
 def _in_thread(content: bytes, options: PredictOptions) -> Callable[..., Any] | None:
-    """Return what works in a thread of this process: on Arrow, which leaves Python's lock alone; None for the rest."""
+    """Return what works in a thread of this process: on Arrow, which leaves Python's lock alone; None for the rest.
+
+    A workbook, which may hold much more than its bytes, is none of it, whatever it is answered in.
+    """
     formats = {options.sent, options.wanted}
+    if XLSX in formats:
+        return None
     if formats == {ARROW} or (ARROW in formats and is_small(content, len(options.model.crops))):
         return reply_here
     return None

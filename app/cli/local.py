@@ -289,5 +289,5 @@ def _once(key: str | None, file: TableFile | None, *options: object) -> Once | N
 
 
 def _told(reading: Reading) -> tuple[object, ...]:
-    """Return what is said of how a table is read; nothing where nothing is, so that earlier keys stay what they were."""
+    """Return what is said of how a table is read; nothing where nothing is: earlier keys stay what they were."""
     return () if not reading.units.named and reading.crops is None else (reading.units.named, reading.crops)

@@ -4,13 +4,14 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, to_json
 
-from app.data.naming import NAME_PATTERN, name_problem, note_problem
+from app.data.naming import NAME_PATTERN, TEXT_COLUMNS, name_problem, note_problem
 from app.errors import FieldError, InvalidInput, OrchardError
 from app.faults import MAX_ERRORS, Faults
 from app.model.units import STORED, Units
@@ -170,6 +171,8 @@ def gaps(of: str, rows: Sequence[BaseModel]) -> Iterator[FieldError]:
             yield FieldError((of, number, name), told, "missing")
 
 
+FIELDS = (*FEATURE_NAMES, *TEXT_COLUMNS, *ROWS, "yields", "note", "activate", "dry_run")
+"""What bodies have, for who has written it otherwise."""
 _SHOWN = 40
 """Characters of a rejected value that a message repeats: enough to recognise it by."""
 
@@ -192,6 +195,9 @@ def _field_error(fault: Mapping[str, Any], needs: Needs, units: Units) -> FieldE
     text = message.format_map(words).rstrip()
     if loc == ("query", "level") and code == "out_of_bounds":
         text += _meant(fault["input"])
+    if kind == "extra_forbidden":
+        near = get_close_matches(str(loc[-1]).casefold(), FIELDS, 1)
+        text += f": did you mean {near[0]!r}?" if near and near[0] != loc[-1] else ""
     if kind == "missing":
         text += why_needed(needs.get(str(loc[-1]), ()))
     return FieldError(loc, text, code)

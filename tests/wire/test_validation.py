@@ -104,7 +104,7 @@ def test_what_is_not_even_looked_at_field_by_field(content: bytes, error: type[E
         (RegionWeather, GOOD | {"region": 2**53}, ("region",), "9007199254740992 is not a string", "not_a_string"),
         (RegionWeather, GOOD | {"region": -(10**4000)}, ("region",), f"-1{'0' * 38}… is not a string", "not_a_string"),
         (RegionWeather, GOOD | {"region": "a" * 201}, ("region",), "is longer than 200 characters", "too_long"),
-        (RegionWeather, GOOD | {"rain": 1}, ("rain",), "is unknown here", "unknown"),
+        (RegionWeather, GOOD | {"rain": 1}, ("rain",), "is unknown here: did you mean 'rainfall'?", "unknown"),
         (RegionWeather, GOOD | {"r" * 201: 1}, ("r" * REGION_LENGTH + "…",), "is unknown here", "unknown"),
         (ObservationsRequest, {"observations": {}}, ("observations",), "is not a list", "not_a_list"),
         (
@@ -254,3 +254,19 @@ def test_a_field_may_be_named_like_a_shape(name: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         parse(ObservationsRequest, json.dumps({"observations": [row], name: 1}).encode(), 10)
     assert [fault.loc for fault in refused.value.errors] == [("observations", 0, "yields", name), (name,)]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("Temperature", "is unknown here: did you mean 'temperature'?"),
+        ("RAINFALL", "is unknown here: did you mean 'rainfall'?"),
+        ("humidty", "is unknown here: did you mean 'humidity'?"),
+        ("wind", "is unknown here"),
+    ],
+)
+def test_a_field_that_is_nearly_known(name: str, told: str) -> None:
+    """In another case, or misspelt."""
+    with pytest.raises(InvalidInput) as caught:
+        validated(PREDICT_REQUEST, {"temperature": 73, "rainfall": 67, "humidity": 43, name: 1})
+    assert [(fault.loc, fault.message) for fault in caught.value.errors] == [((name,), told)]

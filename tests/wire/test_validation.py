@@ -201,7 +201,7 @@ def test_all_faults_of_an_entry() -> None:
         (("temperature",), "is unknown here"),
         (("regions", 2), "is not an object"),
         (("regions", 4, "humidity"), "-1 is below 0 %"),
-        (("regions", 4, "rain"), "is unknown here"),
+        (("regions", 4, "rain"), "is unknown here: did you mean 'rainfall'?"),
     ]
     assert error.detail == "regions.0.temperature: is missing (and 7 more)"
 

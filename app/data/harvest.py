@@ -129,7 +129,16 @@ def _joined(parts: list[Table]) -> Table | None:
         parts[0].crops,
         np.concatenate([part.yields for part in parts]),
         sum(part.unreported for part in parts),
+        np.concatenate([before + part.number(slice(None)) for before, part in zip(_before(parts), parts, strict=True)]),
     )
+
+
+def _before(parts: list[Table]) -> Iterator[int]:
+    """Yield how many rows were sent before each part."""
+    sent = 0
+    for part in parts:
+        yield sent
+        sent += len(part) + part.unreported
 
 
 def moments_of(table: Table) -> dict[str, FoldedMoments]:

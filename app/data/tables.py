@@ -9,7 +9,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +89,8 @@ class Table:
     yields: Array
     unreported: int = 0
     """How many rows were sent that report no yield; they are not here."""
+    numbers: NDArray[np.intp] | None = None
+    """Where each row was in what was sent, from 0, shape (n,); None: where it is here."""
 
     def __len__(self) -> int:
         return len(self.weather)
@@ -103,11 +105,14 @@ class Table:
     def reporting(self) -> "Table":
         """Return the rows that report a yield."""
         unreported: Mask = np.logical_and.reduce(np.isnan(self.yields), axis=1)
-        return (
-            replace(self.rows(~unreported), unreported=self.unreported + int(unreported.sum()))
-            if unreported.any()
-            else self
-        )
+        if not unreported.any():
+            return self
+        kept = self.rows(~unreported)
+        return replace(kept, unreported=self.unreported + int(unreported.sum()))
+
+    def number(self, rows: Any) -> Any:
+        """Return where rows (one, several or a mask) were in what was sent, counted from 0."""
+        return (np.arange(len(self)) if self.numbers is None else self.numbers)[rows]
 
     def rows(self, kept: Mask) -> "Table":
         """Return some of the rows."""
@@ -118,6 +123,7 @@ class Table:
             seasons=tuple(self.seasons[row] for row in numbers),
             weather=self.weather[kept],
             yields=self.yields[kept],
+            numbers=self.number(kept),
         )
 
     @property

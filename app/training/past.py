@@ -75,7 +75,7 @@ class PastCheck:
 def _rows(parts: list[tuple[int, Table, Asked]]) -> _Rows:
     """Put a crop's reported rows together, what their season shares taken out of what was predicted."""
     reported = [np.flatnonzero(~np.isnan(asked.tons)) for _, _, asked in parts]
-    numbers = [first + of for of, (first, _, _) in zip(reported, parts, strict=True)]
+    numbers = [first + table.number(of) for of, (first, table, _) in zip(reported, parts, strict=True)]
     columns = [
         np.concatenate([column[of] for of, column in zip(reported, columns, strict=True)])
         for columns in zip(

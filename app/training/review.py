@@ -26,7 +26,7 @@ def suspicious(table: Table, asked: Sequence[Asked], first_row: int = 0) -> list
     """
     found = [
         SuspiciousYield(
-            row=first_row + row,
+            row=first_row + int(table.number(row)),
             region=table.regions[row],
             crop=crop.crop,
             tons=float(crop.tons[row]),

@@ -202,3 +202,18 @@ def test_gaps_among_the_names_are_no_region(tmp_path: Path) -> None:
     assert list(harvest.cells["mango"].regions) == list(
         Harvest.of(parse_observations(path.read_bytes())).cells["mango"].regions
     )
+
+
+def test_rows_keep_their_place_where_others_report_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole, and in parts: what is said of a row is said of the one that was sent."""
+    lines = ["region,temperature,rainfall,humidity,mango"]
+    lines += [f"R{number},73,67,43,{'' if number % 3 == 0 else number}" for number in range(60)]
+    (tmp_path / "gaps.csv").write_text("\n".join(lines))
+    expected = [number for number in range(60) if number % 3]
+    assert parse_observations((tmp_path / "gaps.csv").read_bytes()).number(slice(None)).tolist() == expected
+    for part_bytes in (2**20, 200):
+        monkeypatch.setattr(table_file, "PART_BYTES", part_bytes)
+        table = Harvest.of(TableFile(tmp_path / "gaps.csv")).table
+        assert table is not None
+        assert table.number(slice(None)).tolist() == expected
+        assert [table.regions[row] for row in range(len(table))] == [f"R{number}" for number in expected]

@@ -66,7 +66,7 @@ def before_call(context: HookContext, case: "Case[Any]", kwargs: dict[str, Any])
 
 def _link(query: dict[str, Any]) -> dict[str, Any]:
     """Return the query of a link that asks about weather within the bounds, of a crop that there is."""
-    temperature = IN_UNIT.get(query.get("temperature_unit"), WEATHER["temperature"])
+    temperature = IN_UNIT.get(query.get("temperature_unit", ""), WEATHER["temperature"])
     named = {"crop": "mango"} if "crop" in query or query.get("format") == "value" else {}
     return query | WEATHER | {"temperature": temperature} | named
 

@@ -135,8 +135,9 @@ class Scales(NamedTuple):
 
         if self.celsius and self.kelvin:
             raise InvalidInput("--celsius and --kelvin: temperatures are in one of them, give the one that they are in")
-        temperature = "celsius" if self.celsius else "kelvin" if self.kelvin else None
-        return Units(temperature, "inch" if self.inches else None)
+        if self.celsius or self.kelvin:
+            return Units("celsius" if self.celsius else "kelvin", "inch" if self.inches else None)
+        return Units(None, "inch" if self.inches else None)
 
     def check_table(self, table: object | None) -> None:
         """See that there is a table whose weather they are about.

@@ -30,7 +30,7 @@ class Unit:
         return (given - self.zero) * self.factor + self.offset
 
     def given(self, stored: Any) -> Any:
-        """Return what is stored in this unit, to nine decimals: beyond is what converting there and back has left."""
+        """Return what is stored in this unit, to nine decimals: beyond them is what converting has left."""
         value = (stored - self.offset) / self.factor + self.zero
         return value.round(9) if hasattr(value, "round") else round(value, 9)
 

@@ -245,7 +245,8 @@ def _sentence(kind: _Kind, table: Table, rows: NDArray[np.intp], of: NDArray[np.
     row, one = int(rows[0]), len(rows) == 1
     place = reports.place(row)
     earlier = int(reports.row[(reports.same if kind <= _Kind.SAME_STORED else reports.first)[place]])
-    where = f"{'it' if one else 'the first'} is row {table.number(row) + 1} ({table.regions[row]}, {table.seasons[row] or 'no season'}"
+    here, there = (int(table.number(number)) + 1 for number in (row, earlier))
+    where = f"{'it' if one else 'the first'} is row {here} ({table.regions[row]}, {table.seasons[row] or 'no season'}"
     crops = ", ".join(table.crops[number] for number in of)
     some = f"; {crops}" if len(of) < np.sum(~np.isnan(table.yields[row])) else ""
     share = f"{len(rows)} of {len(table)} row{'s' * (len(table) != 1)}"
@@ -258,7 +259,7 @@ def _sentence(kind: _Kind, table: Table, rows: NDArray[np.intp], of: NDArray[np.
     if kind == _Kind.SAME_IN_BATCH:
         return (
             f"{share} repeat{'s' * one} an earlier row of the batch, with the same region, season and numbers, "
-            f"{where}{some}, as row {table.number(earlier) + 1}): send each row once, or {ASKED_FOR} if they are different harvests"
+            f"{where}{some}, as row {there}): send each row once, or {ASKED_FOR} if they are different harvests"
         )
     given, before = _apart(table.crops[of[0]], reports.numbers[place], reports.numbers[reports.first[place]])
     if kind == _Kind.OTHER_STORED:
@@ -268,7 +269,7 @@ def _sentence(kind: _Kind, table: Table, rows: NDArray[np.intp], of: NDArray[np.
         )
     return (
         f"{count} a region and season again that an earlier row of the batch reports with other numbers, "
-        f"{where}; {given}, row {table.number(earlier) + 1} {before}): send the right one alone, or {ASKED_FOR}"
+        f"{where}; {given}, row {there} {before}): send the right one alone, or {ASKED_FOR}"
     )
 
 

@@ -13,6 +13,7 @@ UNITS = "'temperature_unit', 'rainfall_unit'"
 PREDICT = (
     "'level', 'explain', 'version', 'effects', 'exact', 'warnings', 'season_start', 'season_end', 'region', " + UNITS
 )
+RETRAIN = f"'activate', 'dry_run', 'note', 'source', 'crops', {UNITS}"
 GET = (*OPEN, "/metrics", "/models", "/models/live", "/docs", "/docs/start.js", "/openapi.json", "/v2")
 
 
@@ -54,8 +55,7 @@ def test_no_call_passes_over_what_it_does_not_know(reading: Running) -> None:
         (
             "/retrain?dry-run=true",
             "dry-run",
-            "is unknown here: did you mean 'dry_run'? This call knows 'activate', 'dry_run', 'note', 'source', 'crops', "
-            + UNITS,
+            f"is unknown here: did you mean 'dry_run'? This call knows {RETRAIN}",
         ),
         (
             "/observations?notes=x",

@@ -1,4 +1,4 @@
-"""GET /predict over HTTP: one region in a link, as formulas of spreadsheets and whoever can only fetch an address ask."""
+"""GET /predict over HTTP: one region in a link, as formulas of spreadsheets ask."""
 
 import csv
 import io
@@ -12,6 +12,7 @@ from tests.running import Running, copy_store, serving
 
 PLACE = {"temperature": 73, "rainfall": 67.5, "humidity": 43}
 GEOJSON = "application/geo+json"
+READER = "a-token-for-reading"
 
 
 def _get(running: Running, accept: str = "*/*", **query: Any) -> httpx.Response:
@@ -24,14 +25,17 @@ def _told(answer: httpx.Response) -> list[tuple[list[str], str]]:
     return [(fault["loc"], fault["message"]) for fault in answer.json()["errors"]]
 
 
+ASKED: list[dict[str, Any]] = [
+    {},
+    {"region": "Köln, Süd"},
+    {"level": 0.8, "explain": "true", "version": "1", "effects": "none", "exact": "true"},
+    {"temperature_unit": "celsius", "temperature": 22.5, "rainfall_unit": "inch", "rainfall": 2.5},
+]
+
+
 def test_the_answer_is_that_of_post(reading: Running) -> None:
     """Byte for byte, with all that can be asked about one region."""
-    for query in (
-        {},
-        {"region": "Köln, Süd"},
-        {"level": 0.8, "explain": "true", "version": "1", "effects": "none", "exact": "true"},
-        {"temperature_unit": "celsius", "temperature": 22.5, "rainfall_unit": "inch", "rainfall": 2.5},
-    ):
+    for query in ASKED:
         around = {name: value for name, value in query.items() if name not in {*PLACE, "region"}}
         body = {name: value for name, value in (PLACE | query).items() if name in {*PLACE, "region"}}
         asked, posted = _get(reading, **query), reading.client.post("/predict", json=body, params=around)
@@ -107,7 +111,7 @@ def test_a_value_for_a_cell(reading: Running) -> None:
     tons = _get(reading).json()["yields"]["mango"]["tons"]
     assert answer.text == f"{tons:.6g}"
     assert answer.headers["x-model-version"] == "1"
-    hot = {"temperature": 140, "rainfall": 0, "humidity": 0}
+    hot: dict[str, Any] = {"temperature": 140, "rainfall": 0, "humidity": 0}
     assert _get(reading, **hot).json()["yields"]["orange"]["tons"] == 0
     assert _get(reading, crop="orange", format="value", **hot).text == "0"
 
@@ -162,12 +166,12 @@ def test_a_version_that_is_not_there(reading: Running) -> None:
 
 
 def test_what_regions_have_of_their_own(panel: Path, tmp_path: Path) -> None:
-    """A region that the model knows is predicted as such; `effects=none` by the common line. Reading takes the token for that."""
+    """A region that the model knows is predicted as such, or by the common line; reading takes the token for that."""
     store = copy_store(panel, tmp_path / "store")
-    with serving(store, ORCHARD_READ_TOKEN="a-token-for-reading") as running:
+    with serving(store, ORCHARD_READ_TOKEN=READER) as running:
         refused = running.client.get("/predict", params=PLACE)
         assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized")
-        running.client.headers["Authorization"] = "Bearer a-token-for-reading"
+        running.client.headers["Authorization"] = f"Bearer {READER}"
         page = running.client.get("/observations?limit=1", headers=running.write).json()["observations"]
         row = page[0]
         place = {name: row[name] for name in ("region", *PLACE)}

@@ -238,7 +238,7 @@ def test_bad_tables(reading: Running, body: bytes, status: int, message: str) ->
     ("method", "path", "headers", "status", "code"),
     [
         ("POST", "/predict", {"Content-Type": "application/xml"}, 415, "unknown_media_type"),
-        ("GET", "/predict", {}, 405, "method_not_allowed"),
+        ("PUT", "/predict", {}, 405, "method_not_allowed"),
         ("GET", "/nowhere", {}, 404, "not_found"),
         ("POST", "/predict?level=0.4", {"Content-Type": "application/json"}, 422, "invalid"),
         ("POST", "/predict?version=77", {"Content-Type": "application/json"}, 404, "not_found"),

@@ -213,6 +213,15 @@ def test_bounds_are_in_the_units_of_who_asks(reading: Running, name: str, times:
     assert _post(reading, "/predict", body(edges * times), media_type, QUERY).status_code == 200
 
 
+def test_numbers_beyond_all_bounds_are_told_in_their_unit(reading: Running) -> None:
+    """Whole numbers, too, that are larger than any that is converted."""
+    for number in (10**20, 10**301, 1e20):
+        body = _json(GIVEN[0] | {"temperature": number})
+        (fault,) = _post(reading, "/predict", body, JSON, QUERY).json()["errors"]
+        assert fault["message"].endswith("is above 60 °C")
+        assert fault["message"].startswith("1")
+
+
 def test_nothing_is_guessed_where_a_unit_is_named(reading: Running) -> None:
     """Warnings are in the units of who asks; "if it is in °C" is for who has not said."""
     place = {"temperature": 23, "rainfall": 2.5, "humidity": 43}

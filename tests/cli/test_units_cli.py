@@ -1,10 +1,10 @@
-"""Weather in °C, kelvin and inches on the command line, named crops and workbooks: in the local store and by a service."""
+"""Weather in °C, kelvin and inches on the command line, named crops and workbooks: locally and by a service."""
 
 import csv
 import io
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,12 +17,14 @@ from tests.workbooks import workbook_of
 HEADER = ["region", "temperature", "rainfall", "humidity"]
 REGIONS: list[list[str | float]] = [["A", 23, 2.5, 43], ["B", 50, 3.5, 64], ["C", 30, 5, 58]]
 IN_FAHRENHEIT: list[list[str | float]] = [["A", 73.4, 63.5, 43], ["B", 122, 88.9, 64], ["C", 86, 127, 58]]
-HARVEST = [
+HARVEST: list[list[str | float]] = [
     ["region", "season", "year", "temperature", "rainfall", "humidity", "mango"],
     ["K", "2031", 2031, 23, 2.5, 43, 57.5],
     ["L", "2031", 2031, 33, 3.5, 64, 82],
     ["M", "2031", 2031, 30, 5, 58, 119],
 ]
+STORED = np.array([[73.4, 63.5, 43], [91.4, 88.9, 64], [86, 127, 58]])
+"""The weather of the harvest, °F and mm."""
 GIVEN = ("--celsius", "--inches")
 
 
@@ -34,6 +36,7 @@ class Asking(NamedTuple):
     settings: dict[str, str]
 
     def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command."""
         return orchard(self.store, *words, *self.words, **self.settings)
 
     def json(self, *words: str) -> Any:
@@ -55,7 +58,7 @@ def asking(request: pytest.FixtureRequest, trained: Path, tmp_path: Path) -> Ite
         yield Asking(tmp_path / "nothing", ["--url", str(running.client.base_url)], {"ORCHARD_TOKEN": token})
 
 
-def _csv(rows: list[list[str | float]], header: list[str] = HEADER) -> bytes:
+def _csv(rows: Sequence[Sequence[object]], header: Sequence[object] = HEADER) -> bytes:
     return "\n".join(",".join(map(str, row)) for row in [header, *rows]).encode()
 
 
@@ -153,7 +156,7 @@ def _rows(asking: Asking, batch: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("name", ["harvest.csv", "harvest.xlsx"])
 def test_harvests_in_other_units(asking: Asking, tmp_path: Path, name: str) -> None:
     """They are stored in °F and mm; of columns that are no crops, those that are are named."""
-    content = workbook_of(HARVEST) if name.endswith("xlsx") else _csv(HARVEST[1:], HARVEST[0])  # type: ignore[arg-type]
+    content = workbook_of(HARVEST) if name.endswith("xlsx") else _csv(HARVEST[1:], HARVEST[0])
     path = _file(tmp_path, name, content)
     refused = asking("observations", "add", path, *GIVEN)
     assert refused.returncode == 2
@@ -165,7 +168,7 @@ def test_harvests_in_other_units(asking: Asking, tmp_path: Path, name: str) -> N
     for batch in batches:
         found = _rows(asking, batch)
         weather = [[row[feature] for feature in HEADER[1:]] for row in found]
-        np.testing.assert_allclose(weather, [[73.4, 63.5, 43], [91.4, 88.9, 64], [86, 127, 58]], rtol=1e-12)
+        np.testing.assert_allclose(weather, STORED, rtol=1e-12)
         assert [row["yields"] for row in found] == [{"mango": 57.5}, {"mango": 82}, {"mango": 119}]
 
 
@@ -173,7 +176,7 @@ def test_a_key_is_of_one_reading(asking: Asking, tmp_path: Path) -> None:
     """The same table under the same key, in other units, is another request."""
     path = _file(
         tmp_path, "harvest.csv", _csv([row[:2] + row[3:] for row in HARVEST[1:]], HARVEST[0][:2] + HARVEST[0][3:])
-    )  # type: ignore[arg-type]
+    )
     first = asking.json("observations", "add", path, "--key", "k", *GIVEN)
     assert asking.json("observations", "add", path, "--key", "k", *GIVEN) == first
     assert asking("observations", "add", path, "--key", "k", "--celsius").returncode == 3

@@ -39,8 +39,10 @@ from app.settings import Settings
 from app.training.job import Job
 from app.training.order import Order
 from app.training.report import Report
+from app.wire.media_types import CSV, XLSX
 from app.wire.schemas import OnePrediction
 from tests.running import DEADLINE_S, HARVEST, Running, copy_store, serving
+from tests.workbooks import workbook_of
 
 WEATHER: dict[str, Any] = {"temperature": 73.0, "rainfall": 67.0, "humidity": 43.0}
 PREDICTION = OnePrediction(region=None, yields={}, extrapolated=False, warnings=[], model_version="1")
@@ -525,6 +527,42 @@ def test_the_units_of_a_client_are_in_its_queries() -> None:
     assert dict(seen[-1].url.params) == {"rainfall_unit": "inch"}
     with pytest.raises(ValueError, match="temperature_unit 'C' is unknown: use fahrenheit or celsius or kelvin"):
         Units("C")  # type: ignore[arg-type]
+
+
+def test_crops_and_workbooks_are_told_of_tables(tmp_path: Path) -> None:
+    """Crops are in the query of what learns; a workbook is sent as one, by what it begins with."""
+    seen: list[httpx.Request] = []
+    transport = httpx.MockTransport(_fake([httpx.Response(422, json=BUSY | {"status": 422})], seen))
+    book = tmp_path / "book.csv"
+    book.write_bytes(workbook_of([["temperature"], [73]]))
+    with Orchard("http://o.test", "t", transport=transport) as orchard:
+        calls: list[Callable[[], object]] = [
+            lambda: orchard.retrain(table=TABLE, crops=["mango", "orange"]),
+            lambda: orchard.store(table=book, crops=("mango",)),
+            lambda: orchard.retrain(table=book),
+            lambda: orchard.predict_csv(book),
+        ]
+        for call in calls:
+            with pytest.raises(Rejected):
+                call()
+        for wrong in (
+            lambda: orchard.store(ROWS, crops=["mango"]),
+            lambda: orchard.retrain(crops=["mango"]),
+            lambda: orchard.retrain(table=TABLE, crops="mango"),
+        ):
+            with pytest.raises(ValueError, match="crops are names of a table's columns, as a list"):
+                wrong()
+    assert [request.url.params.get("crops") for request in seen] == ["mango,orange", "mango", None, None]
+    assert [request.headers["content-type"] for request in seen] == [CSV, XLSX, XLSX, XLSX]
+    assert seen[-1].headers["accept"] == CSV
+
+    async def asynchronously() -> None:
+        async with AsyncOrchard("http://o.test", transport=transport) as orchard:
+            with pytest.raises(Rejected):
+                await orchard.retrain(table=TABLE, crops=["mango"])
+
+    asyncio.run(asynchronously())
+    assert seen[-1].url.params["crops"] == "mango"
 
 
 def test_geojson_comes_back_as_it_is() -> None:

@@ -34,6 +34,7 @@ from tests.running import (
     start,
 )
 
+pytestmark = pytest.mark.long
 PAGE = "deploy/README.md"
 UNIT = ROOT / "deploy" / "orchard.service"
 PROGRAM = "/opt/orchard/.venv/bin/orchard"

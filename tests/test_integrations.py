@@ -28,6 +28,8 @@ import yaml
 from tests.pages import dead_links, sections
 from tests.running import ROOT, Running, copy_store, environment, serving
 
+pytestmark = pytest.mark.long
+
 PAGE = "deploy/INTEGRATIONS.md"
 EXAMPLES = ROOT / "deploy" / "examples"
 OPEN_METEO, POWER = "https://archive-api.open-meteo.com", "https://power.larc.nasa.gov"

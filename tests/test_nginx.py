@@ -16,7 +16,7 @@ from app.api.tokens import ATTEMPTS
 from tests.nginx import FARM, SITE, Front, in_front, programs
 from tests.running import DEADLINE_S, HARVEST, Running, connections, copy_store, serving, until
 
-pytestmark = pytest.mark.skipif(not programs(), reason="nginx or openssl is not installed")
+pytestmark = [pytest.mark.long, pytest.mark.skipif(not programs(), reason="nginx or openssl is not installed")]
 
 A = {"region": "A", "temperature": 73, "rainfall": 67, "humidity": 43}
 PREFIX = "/orchard"

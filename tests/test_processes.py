@@ -54,6 +54,7 @@ def _retrain_held(running: Running, table: str) -> Iterator[dict[str, Any]]:
         report |= json.loads([line for line in lines if line.startswith("data: ")][-1].removeprefix("data: "))
 
 
+@pytest.mark.long
 def test_two_retrains_at_once(trained: Path, tmp_path: Path) -> None:
     """While one is carried out, another server and the training script on the same store are told so; it goes on."""
     store = copy_store(trained, tmp_path / "store")
@@ -69,6 +70,7 @@ def test_two_retrains_at_once(trained: Path, tmp_path: Path) -> None:
         assert _retrain(other, _harvest(10, 2)).json()["version"] == "3"
 
 
+@pytest.mark.long
 def test_nobodys_version_is_overwritten(trained: Path, tmp_path: Path) -> None:
     """Retrains, activations and the training script, all at once: one order for all, every version as it was made."""
     store = copy_store(trained, tmp_path / "store")

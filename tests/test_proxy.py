@@ -87,6 +87,7 @@ def _timed(ask: Callable[[], httpx.Response]) -> tuple[float, httpx.Response]:
     return time.monotonic() - began, answer
 
 
+@pytest.mark.long
 def test_a_silent_database_holds_up_only_what_needs_it(two: Two) -> None:
     """Metrics, versions, log, health, predictions, activations and following go on; writes get 503 in the end."""
     one = httpx.Client(base_url=two.one.client.base_url, headers=two.one.write, timeout=SOON_S)

@@ -121,6 +121,7 @@ def _close(shown: object, found: object, path: str = "") -> None:
         assert found == shown, path
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
 def test_everything_in_the_readme_works(tmp_path: Path) -> None:
     """Commands, Python and JavaScript, one after another; answers are those printed below them."""

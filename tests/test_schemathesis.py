@@ -54,7 +54,8 @@ def _run(running: Running, folder: Path, examples: int, *, token: str | None, se
     return int(count[1])
 
 
-@pytest.mark.parametrize("examples", [5, pytest.param(200, marks=pytest.mark.long)], ids=["few", "many"])
+@pytest.mark.long
+@pytest.mark.parametrize("examples", [5, 200], ids=["few", "many"])
 def test_the_document_is_true(trained: Path, tmp_path: Path, examples: int) -> None:
     """With the token and without it: no check fails; only documented statuses, types, shapes and headers occur."""
     made = 0

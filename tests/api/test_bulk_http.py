@@ -341,6 +341,7 @@ def test_the_process_aside_may_die(trained: Path, tmp_path: Path) -> None:
         assert _helper(running) != helper
 
 
+@pytest.mark.long
 def test_a_client_that_goes_away_leaves_nothing_open(trained: Path, tmp_path: Path) -> None:
     """Files in memory are closed whether an answer is read to its end or not."""
     with serving(copy_store(trained, tmp_path / "store")) as running:

@@ -248,6 +248,7 @@ def _told(answer: Answer) -> tuple[Any, ...]:
     return answer.status, tuple(headers), body
 
 
+@pytest.mark.long
 @given(conversations())
 @settings(max_examples=60)
 def test_many_at_once_are_answered_one_by_one(reading: Running, conversation: tuple[list[bytes], list[int]]) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.running import HARVEST, Running, children, copy_store, serving
 
@@ -80,6 +81,7 @@ def test_a_full_disk(trained: Path, tmp_path: Path) -> None:
         _assert_as_before(running)
 
 
+@pytest.mark.long
 def test_a_locked_database(trained: Path, tmp_path: Path) -> None:
     """A writer that holds the database for too long: 503 for what needs it, after waiting; nothing is half-done.
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.running import HARVEST, Running, children, copy_store, orchard, serving, until
 
@@ -16,6 +17,7 @@ def _details(running: Running) -> str:
     return " ".join(running.client.get("/health/ready").json()["details"])
 
 
+@pytest.mark.long
 def test_a_log_that_cannot_be_looked_at(trained: Path, tmp_path: Path) -> None:
     """It is said since when; afterwards the service follows again, and stops as it should."""
     store = copy_store(trained, tmp_path / "store")
@@ -34,6 +36,7 @@ def test_a_log_that_cannot_be_looked_at(trained: Path, tmp_path: Path) -> None:
         until(lambda: running.version() == "1")
 
 
+@pytest.mark.long
 def test_an_activation_that_is_not_in_force(trained: Path, tmp_path: Path) -> None:
     """A stray line ahead of the log, put there by hand, does not turn an activation into an empty promise."""
     store = copy_store(trained, tmp_path / "store")
@@ -48,6 +51,7 @@ def test_an_activation_that_is_not_in_force(trained: Path, tmp_path: Path) -> No
         assert running.version() == "2"
 
 
+@pytest.mark.long
 def test_a_slow_database_touches_only_what_needs_it(trained: Path, tmp_path: Path) -> None:
     """While it is locked and uploads wait, metrics, models, activations and following are answered; uploads get 503."""
     store = copy_store(trained, tmp_path / "store")
@@ -80,6 +84,7 @@ def test_a_slow_database_touches_only_what_needs_it(trained: Path, tmp_path: Pat
         assert running.client.post("/observations", json=HARVEST, headers=running.write).status_code == 201
 
 
+@pytest.mark.long
 def test_a_large_upload_that_waits_holds_up_no_question(trained: Path, tmp_path: Path) -> None:
     """Large uploads and large questions are worked on by processes of their own."""
     store = copy_store(trained, tmp_path / "store")

@@ -18,6 +18,7 @@ from app.wire.parts import take
 from tests.running import hoard, sleep, usage, variables, where
 
 
+@pytest.mark.long
 def test_work_that_does_not_end_is_given_up() -> None:
     """After its patience the process is killed, the call is an error, and the next one has a new process."""
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.api.metrics import MAIN_ROUTES
@@ -80,6 +81,7 @@ def _ask(running: Running, calls: list[int]) -> None:
                 assert answer.status_code == status
 
 
+@pytest.mark.long
 def test_ten_thousand_mixed_requests_add_up(trained: Path, tmp_path: Path) -> None:
     """Over two workers: every request by route and status, every prediction by crop, retrains and stored rows."""
     draw = random.Random(1)  # noqa: S311 - an order of calls

@@ -54,6 +54,7 @@ def test_many_may_write_at_once(running: Running) -> None:
     assert len(batches) == 1 + 20
 
 
+@pytest.mark.long
 def test_a_database_that_goes_away(postgresql: Cluster, tmp_path: Path) -> None:
     """Writes get a clear 503 that does not say where the database is; predictions go on; later all is there."""
     with serving(tmp_path / "store", ORCHARD_DATABASE_URL=postgresql.database()) as running:

@@ -311,6 +311,7 @@ def test_two_at_once_give_one_conflict(trained: Path, tmp_path: Path) -> None:
         assert (conflict.json()["code"], conflict.headers["retry-after"]) == ("retrain_running", "1")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.long), "2"])
 def test_ten_retrains_under_load(trained: Path, tmp_path: Path, workers: str) -> None:
     """While predictions are asked all the time, ten retrains fail none, and each answer is one version's."""

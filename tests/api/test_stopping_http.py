@@ -55,6 +55,7 @@ def test_it_is_not_ready_first(trained: Path, tmp_path: Path, workers: str) -> N
         assert running.process.wait(20) == 0
 
 
+@pytest.mark.long
 def test_what_is_in_flight_finishes(trained: Path, tmp_path: Path) -> None:
     """A large question and a retrain that are being worked on are answered although SIGTERM has come."""
     store = copy_store(trained, tmp_path / "store")
@@ -79,6 +80,7 @@ def test_what_is_in_flight_finishes(trained: Path, tmp_path: Path) -> None:
     assert _stored(store)[1] == ["1.json", "2.json"]
 
 
+@pytest.mark.long
 def test_a_training_that_outlasts_its_grace_is_rolled_back(trained: Path, tmp_path: Path) -> None:
     """After ORCHARD_GRACE_S it is killed, and nothing of it is left: no version, no line, no batch, no process."""
     store = copy_store(trained, tmp_path / "store")

@@ -482,6 +482,7 @@ def test_faults_of_a_table_are_listed(asking: Shop, tmp_path: Path) -> None:
     assert [fault["loc"] for fault in problem["errors"]] == [[0, "temperature"], [0, "rainfall"]]
 
 
+@pytest.mark.long
 def test_another_training_is_exit_code_3(trained: Path, tmp_path: Path, harvest: str) -> None:
     """While one training holds the store, another one is turned away, here and by the service."""
     store = copy_store(trained, tmp_path / "store")

@@ -34,6 +34,7 @@ def _batches(running: Running) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.long
 def test_a_lost_store_beside_a_full_database(postgresql: Cluster, tmp_path: Path) -> None:
     """A server with an empty store learns from what the database has in use, and withdraws nothing."""
     url = postgresql.database()
@@ -55,6 +56,7 @@ def test_a_lost_log(trained: Path, tmp_path: Path) -> None:
         assert [batch["withdrawn"] for batch in _batches(running)] == [None]
 
 
+@pytest.mark.long
 def test_too_few_rows_are_no_reason_for_a_toy(tmp_path: Path, trained: Path) -> None:
     """With two rows stored it starts without a model, says so, and takes more; it does not train on the tutorial."""
     store = copy_store(trained, tmp_path / "store")

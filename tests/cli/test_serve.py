@@ -232,6 +232,7 @@ def _answer(connection: socket.socket) -> bytes:
     return received
 
 
+@pytest.mark.long
 def test_idle_connections_are_kept(trained: Path, tmp_path: Path) -> None:
     """By default far longer than five seconds; ORCHARD_KEEP_ALIVE_S says for how long."""
     ask = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -253,6 +254,7 @@ def test_idle_connections_are_kept(trained: Path, tmp_path: Path) -> None:
             assert _answer(connection).startswith(b"HTTP/1.1 200 OK")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_nobody_outlives_the_main_process(trained: Path, tmp_path: Path, workers: str) -> None:
     """After kill -9 workers, trainers and helpers are gone, busy or not, the port is free, and a start cleans up."""
@@ -310,6 +312,7 @@ def test_a_process_ends_with_its_parent_where_the_kernel_does_not_help() -> None
     assert (late.returncode, late.stdout) == (1, "")
 
 
+@pytest.mark.long
 def test_a_database_that_is_out_of_reach_is_told(postgresql: Cluster, trained: Path, tmp_path: Path) -> None:
     """At the start and later, in the details of readiness and as a gauge, without place or password; and its return."""
     url = postgresql.database().replace("postgres@", "postgres:hunter2@")

@@ -239,6 +239,7 @@ def _piped(store: Path, text: str, *words: str, **settings: str) -> subprocess.C
     )
 
 
+@pytest.mark.long
 def test_standard_input_is_a_table(service: Running, tmp_path: Path) -> None:
     """To predict, store, retrain and train; through the service and on the store, which says where it is from."""
     regions = "region,temperature,rainfall,humidity\nA,73,67,43\n"
@@ -282,6 +283,7 @@ def test_a_table_is_an_argument_or_an_option(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.long
 def test_a_retrain_of_nothing_new_says_so(service: Running, tmp_path: Path) -> None:
     """One sentence, exit code 0, and no version."""
     token = service.write["Authorization"].removeprefix("Bearer ")

@@ -153,6 +153,7 @@ def _rows(asking: Asking, batch: str) -> list[dict[str, Any]]:
     return [row for row in page if row["batch"] == batch]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["harvest.csv", "harvest.xlsx"])
 def test_harvests_in_other_units(asking: Asking, tmp_path: Path, name: str) -> None:
     """They are stored in °F and mm; of columns that are no crops, those that are are named."""

@@ -414,6 +414,7 @@ def test_over_real_connections() -> None:
         orchard.models()
 
 
+@pytest.mark.long
 def test_a_killed_service_is_told_as_such(tmp_path: Path, service: Running) -> None:
     """A service that is killed while it retrains: the client says so, and a new one is asked under the same key."""
     store = copy_store(service.store, tmp_path / "store")

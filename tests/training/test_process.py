@@ -50,6 +50,7 @@ def test_reports_and_errors_cross_the_boundary(settings: Settings, tutorial: Tab
     _run(settings, steps)
 
 
+@pytest.mark.long
 def test_a_killed_training_is_said_and_the_next_one_works(settings: Settings, tutorial: Table) -> None:
     """Kill -9 of the training process fails that training alone, and changes nothing."""
 

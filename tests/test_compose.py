@@ -88,6 +88,7 @@ def _assert_known(expr: str, exported: Labels) -> None:
             assert not missing or (missing == {"level"} and metric == "orchard_record_rows"), (expr, metric, missing)
 
 
+@pytest.mark.long
 def test_prometheus_watches_what_there_is(compose: dict[str, Any], exported: Labels) -> None:
     """Its configuration is mounted where it looks, scrapes the service, and alerts on metrics that exist."""
     prometheus, files = compose["services"]["prometheus"], _handed(compose, "prometheus")

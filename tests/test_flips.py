@@ -8,6 +8,7 @@ import pytest
 from tests.running import ROOT
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("flips", [6, pytest.param(100, marks=pytest.mark.long)])
 def test_a_flipped_bit_is_told(flips: int) -> None:
     """Bits of version files and of the database, and lines of the log; see flips.py for what is looked at."""

@@ -179,6 +179,7 @@ class Watch:
         raise TimeoutError(f"not all workers answer from version {version}: {self.seen}")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "activations", [4, pytest.param(100, marks=pytest.mark.long)], ids=["4 activations", "100 activations"]
 )

@@ -22,6 +22,7 @@ UPLOADS = 12
 """At once: more than the threads that wait for the database."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cuts", [3, pytest.param(50, marks=pytest.mark.long)])
 def test_a_lost_commit_is_carried_out_once(postgresql: Cluster, tmp_path: Path, cuts: int) -> None:
     """Every call, acknowledged or repeated, happens exactly once, and no version of another's is named or made live."""

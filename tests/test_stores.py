@@ -187,6 +187,7 @@ def test_it_learns_and_rolls_back(old: Old) -> None:
     assert old.got("/health/ready")["details"] == []
 
 
+@pytest.mark.long
 def test_a_batch_of_then_can_be_restored(old: Old) -> None:
     """What was withdrawn takes part in the next training, once it is restored."""
     if "/observations/batches/{batch}/restore" not in old.got("/openapi.json")["paths"]:

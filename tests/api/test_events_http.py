@@ -71,6 +71,7 @@ def _counted(running: Running, name: str, **labels: str) -> float | None:
     return next((sample.value for sample in samples if labels.items() <= sample.labels.items()), None)
 
 
+@pytest.mark.long
 def test_all_who_listen_to_any_worker_hear_the_same(trained: Path, tmp_path: Path) -> None:
     """What one worker has trained, live or not, and what a command has made live."""
     store = copy_store(trained, tmp_path / "store")

@@ -79,7 +79,7 @@ def test_rows_inside_other_levels_are_right_within_a_bin(z: Array, level: float)
 @example(1.59375, 0.95, 4_294_967_294)
 @given(st.floats(0.1, 4.0), st.sampled_from((0.8, 0.95)), st.integers(0, 2**32 - 1))
 def test_the_factor_is_that_of_the_rows_within_a_bin(scale: float, level: float, seed: int) -> None:
-    """The test and the factor are those of the rows themselves, each a bin nearer at least, or a bin farther at most."""
+    """The test and the factor are those of the rows themselves, each a bin nearer or farther."""
     z = scale * np.random.default_rng(seed).standard_t(DEGREES, 60)
     assume(np.abs(z).max() / t_quantile(0.95, DEGREES) < 11.0)
     factor = _record(z).factor(level, DEGREES)

@@ -232,7 +232,7 @@ from orchard_client import Orchard
 
 Orchard().predict(temperatur=73, rainfall=67, humidity=43)
 Orchard().predict(temperature=73, rainfall="67", humidity=43)
-Orchard().predict(temperature=73, rainfall=67)
+Orchard().predict(temperature=73, rainfall=67, region=5)
 Orchard().predict(temperature=73, rainfall=67, humidity=43).tons
 """)
     mypy = [sys.executable, "-m", "mypy", "--strict", f"--python-executable={python}"]

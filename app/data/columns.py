@@ -18,7 +18,7 @@ from app.model.weather import FEATURE_NAMES, REGION_LENGTH, why_needed
 KNOWN = (*TEXT_COLUMNS, *FEATURE_NAMES)
 LISTED = 12
 """Columns that a message lists; the rest is counted."""
-_BRACKETS = re.compile(r"(.*?)\s*[(\[](.*)[)\]]", re.DOTALL)
+_OPENING = re.compile(r"[(\[]")
 _WORD = re.compile(r"[^\W_]+")
 NOT_CROPS = frozenset(
     [
@@ -155,7 +155,7 @@ class Header:
 
     def meant_for(self, name: str) -> str | None:
         """Return the column that may be meant for a known one that is not there."""
-        plain = {other.casefold(): other for other in self.others}
+        plain = {other.casefold(): other for other in self.others if len(other) <= REGION_LENGTH}
         begins = [other for other in plain if len(other) > 2 and name.startswith(_first_word(other))]  # noqa: PLR2004
         near = begins or get_close_matches(name, plain, 1, 0.75)
         return plain[near[0]] if near else None
@@ -180,9 +180,10 @@ def _read(sent: str) -> tuple[str, str | None]:
     """Return what a column is, and the unit in brackets behind a name of weather."""
     if (plain := sent.casefold()) in KNOWN:
         return plain, None
-    found = _BRACKETS.fullmatch(sent)
-    if found and (plain := found[1].casefold()) in UNITS:
-        return plain, found[2].strip()
+    if len(sent) <= REGION_LENGTH and sent.endswith((")", "]")):
+        name = _OPENING.split(sent, maxsplit=1)[0]
+        if (plain := name.strip().casefold()) in UNITS:
+            return plain, sent[len(name) + 1 : -1].strip()
     return sent, None
 
 

@@ -123,6 +123,8 @@ def _read(
     header: bytes, content: bytes, crops: Sequence[str] | None, made: Callable[["pa.Table", _Head], Parsed]
 ) -> Parsed | None:
     """Read a table; ``crops``: the columns that hold numbers besides the weather, None: all that are nothing else."""
+    if not content:  # no line break in it: there is nothing to read quickly
+        return None
     try:
         import pyarrow as pa  # noqa: PLC0415 - not everywhere installed, and 50 MB
         from pyarrow import csv as pa_csv  # noqa: PLC0415

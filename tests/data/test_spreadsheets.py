@@ -314,3 +314,10 @@ def test_tables_stay_what_they_were() -> None:
     """Plain CSV is read to the same digest as ever: batches are told apart by it."""
     table: Table = parse_observations(b"region,season,temperature,rainfall,humidity,mango\nA,2026,73,67,43,56\n")
     assert table.digest == "60a298504f2e06f933512e42719592c81c73a16832908537ecf0673b8a10037f"
+
+
+@pytest.mark.parametrize("sign", ["[", "(", "[]", "a", "1,", "temperature ("])
+def test_names_as_long_as_a_body_take_no_time_to_read(parse: Parse, sign: str) -> None:
+    """What is looked for in a name is looked for in short ones: a pattern on 300 000 brackets would not come back."""
+    with pytest.raises(InputError):
+        parse(f"{sign * 300_000}\n1\n".encode())

@@ -30,8 +30,12 @@ class Unit:
         return (given - self.zero) * self.factor + self.offset
 
     def given(self, stored: Any) -> Any:
-        """Return what is stored in this unit, to nine decimals: beyond them is what converting has left."""
-        value = (stored - self.offset) / self.factor + self.zero
+        """Return what is stored in this unit."""
+        return (stored - self.offset) / self.factor + self.zero
+
+    def shown(self, stored: Any) -> Any:
+        """Return the same to nine decimals: beyond them is what converting there and back has left."""
+        value = self.given(stored)
         return value.round(9) if hasattr(value, "round") else round(value, 9)
 
 
@@ -88,7 +92,7 @@ class Units:
         if feature.name not in self.named:
             return feature
         unit = self.of(feature.name)
-        low, high = (unit.given(end) for end in (feature.low, feature.high))
+        low, high = (unit.shown(end) for end in (feature.low, feature.high))
         return replace(feature, unit=unit.symbol, low=low, high=high, mistake=None, plausible=None)
 
     def stored(self, weather: Sequence[Any]) -> list[Any]:
@@ -101,7 +105,7 @@ class Units:
     def given(self, weather: Sequence[Any]) -> list[Any]:
         """Return columns as they were given of what is stored."""
         return [
-            self.of(feature.name).given(column) if feature.name in self.named else column
+            self.of(feature.name).shown(column) if feature.name in self.named else column
             for feature, column in zip(WEATHER, weather, strict=True)
         ]
 

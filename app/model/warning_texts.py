@@ -123,7 +123,7 @@ def region_warnings(model: LinearModel, region: str | None, place: int | None) -
 
 def _given(units: Units, feature: Feature, *stored: float) -> tuple[float, ...]:
     """Return numbers in the unit of who asks."""
-    return tuple(map(units.of(feature.name).given, stored)) if feature.name in units.named else stored
+    return tuple(map(units.of(feature.name).shown, stored)) if feature.name in units.named else stored
 
 
 def _range_sentence(feature: Feature, value: float, low: float, high: float) -> str:

@@ -50,4 +50,4 @@ def _number(units: Units, name: str, value: Any) -> Any:
 
 def shown(units: Units, name: str, value: float) -> float:
     """Return a number as it was given."""
-    return float(UNITS[name][units.named[name]].given(value)) if name in units.named else value
+    return float(UNITS[name][units.named[name]].shown(value)) if name in units.named else value

@@ -16,7 +16,7 @@ import pytest
 from app.client import Orchard, ReportedSeason
 from app.data.tables import Table
 from tests.panels import learned, with_effects
-from tests.running import Running, copy_store, serving
+from tests.running import Running, copy_store, serving, until
 
 CSV, ARROW, JSON = "text/csv", "application/vnd.apache.arrow.stream", "application/json"
 PLACE = {"temperature": 80.0, "rainfall": 70.0}
@@ -261,6 +261,7 @@ def test_drift_goes_on_where_some_ask_without(dry: Running, reading: Running, tm
         )
         assert _posted(running, json.dumps(PLACE).encode(), JSON, query="?version=1").status_code == 200
         assert _posted(running, json.dumps(PLACE | {"humidity": 50.0}).encode(), JSON).status_code == 200
+        until(lambda: running.client.get("/models/live/drift").json()["asked"] == 2)
         drift = running.client.get("/models/live/drift").json()
         assert (drift["asked"], set(drift["features"]), drift["distance"] is None) == (2, set(PLACE), False)
         rolled = running.client.post("/models/1/activate", headers=running.write, json={})

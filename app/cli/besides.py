@@ -31,11 +31,12 @@ def print_report(orchard: "Orchard | Local", report: "Report", table: Path | Non
 
 def tell_example(orchard: "Orchard | Local", version: str) -> None:
     """Say so where a version was trained on nothing but invented regions."""
-    from app.cli import console, example
+    from app.cli import console, words
+    from app.data import example
 
     card = _card(orchard, version)
-    if card is not None and example.is_example(card):
-        console.complain(f"version {card.version} is {example.HINT}")
+    if card is not None and example.is_learned(card.data_digest):
+        console.complain(f"version {card.version} is {words.example()}")
 
 
 def tell_extrapolated(answer: str) -> None:

@@ -110,7 +110,8 @@ def train(
     Batches stored earlier are withdrawn from training, not erased; `orchard retrain` adds to them instead. A version
     that the gate rejects is written all the same: exit code 0.
     """
-    from app.cli import console, example, local
+    from app.cli import console, local
+    from app.data import example
     from app.data.provenance import Provenance
     from app.data.table_file import TableFile
     from app.data.tables import Reading
@@ -122,7 +123,7 @@ def train(
         reading = Reading(scales.units(), crops_named(crops))
         order = Order(
             Provenance(example.NAME if given is None else given.name, local.WHO, note),
-            TableFile(given or example.table(), reading),
+            TableFile(given or example.path(), reading),
             alone=True,
             activate=activate,
             recipe=Recipe(recipe, epochs, learning_rate, batch_size, seed),
@@ -137,7 +138,7 @@ def train(
         if outcome.predictions is not None:
             console.print_beside_targets(outcome.version.card.crops, *outcome.predictions)
         with local.Local(settings) as store:
-            besides.print_report(store, outcome.report, given or example.table(), details=details)
+            besides.print_report(store, outcome.report, given or example.path(), details=details)
 
 
 def _one_of(table: Path | None, data: Path | None) -> Path | None:

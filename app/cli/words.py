@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from app.cli.example import HINT, is_example
+from app.data import example as the_example
 from app.model.rounding import rounded
 from app.model.slips import WAY_OUT
 from app.model.worth import LOST, Worth
@@ -37,6 +37,11 @@ def worth(card: Card) -> Iterator[Line]:
 def _worth(crop: CropCard) -> Worth:
     held = crop.out_of_fold
     return Worth(held.by, held.r_squared, held.rmse, crop.mean_yield)
+
+
+def example() -> str:
+    """Return what is said of a version that has learned nothing but the example."""
+    return f"an example, trained on {the_example.words()}: `orchard train YOUR.csv` trains on your own"
 
 
 def left_out(sentences: Iterable[str]) -> Iterator[Line]:
@@ -93,8 +98,8 @@ def ending(report: Report, card: Card | None, live: str | None, place: Place) ->
         yield Line(f"its rows are stored as batch {report.batch}")
     if not report.activated:
         yield Line(f"it is not live, as was asked: `orchard activate {report.version}` makes it so")
-    if card is not None and is_example(card):
-        yield Line(f"this is {HINT}")
+    if card is not None and the_example.is_learned(card.data_digest):
+        yield Line(f"this is {example()}")
     yield Line(f"all its figures: `orchard models show {report.version}`; what they mean: `orchard glossary`")
 
 

@@ -47,12 +47,8 @@ def of_model(model: type[Body], body: Any, units: Units = STORED) -> Body:
         MalformedInput, InvalidInput: as `validated`.
     """
     adapter: TypeAdapter[Body] = _adapter(model)
-    rows = next((name for name in ROWS if name in model.model_fields), None)
+    rows = next((name for name in given.ROWS if name in model.model_fields), None)
     return validated(adapter, given.as_stored(checked_object(body, rows), units), units=units)
-
-
-ROWS = ("observations", "regions")
-"""Fields that hold a body's rows."""
 
 
 def checked_object(body: Any, rows: str | None = None) -> Any:
@@ -171,7 +167,7 @@ def gaps(of: str, rows: Sequence[BaseModel]) -> Iterator[FieldError]:
             yield FieldError((of, number, name), told, "missing")
 
 
-FIELDS = (*FEATURE_NAMES, *TEXT_COLUMNS, *ROWS, "yields", "note", "activate", "dry_run")
+FIELDS = (*FEATURE_NAMES, *TEXT_COLUMNS, *given.ROWS, "yields", "note", "activate", "dry_run")
 """What bodies have, for who has written it otherwise."""
 _SHOWN = 40
 """Characters of a rejected value that a message repeats: enough to recognise it by."""

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from app.cli import words
-from app.cli.example import is_example
 from app.cli.words import POOR, SHOWN_REASONS, SHOWN_YIELDS
 from app.model.glossary import GLOSSARY
 from app.model.slips import WAY_OUT
@@ -147,12 +146,11 @@ def test_an_acceptance_ends_with_where_to_look(card: Card) -> None:
     assert _ended(_report()) == ["its rows are stored as batch 390e", figures]
     kept = "it is not live, as was asked: `orchard activate 3` makes it so"
     assert _ended(_report(activated=False, batch=None)) == [kept, figures]
-    example = card.model_copy(update={"source": "tutorial.csv", "rows": RowCounts(received=15, total=15)})
-    assert is_example(example)
+    example = card  # of the tutorial's rows, which tell it, whatever their file is called
     said = "this is an example, trained on 15 invented regions: `orchard train YOUR.csv` trains on your own"
     assert said in _ended(_report(), example)
-    for other in ({"source": "harvest.csv"}, {"rows": RowCounts(received=16, total=16)}):
-        assert not is_example(example.model_copy(update=other))
+    assert said in _ended(_report(), example.model_copy(update={"source": "harvest.csv"}))
+    assert said not in _ended(_report(), example.model_copy(update={"data_digest": "0" * 64}))
     assert _ended(_report(version=None, batch=None, dry_run=True)) == []
 
 

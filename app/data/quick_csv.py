@@ -15,7 +15,6 @@ from app.data.dialect import Dialect, as_utf8, separator_of, text_of
 from app.data.naming import MAX_CROPS, TEXT_COLUMNS
 from app.data.tables import AS_IT_IS, BEGINNING, NO_VALUE, Asked, Reading, Start, Table, read_cell
 from app.errors import InputError
-from app.model.moments import Array
 from app.model.weather import FEATURE_NAMES
 
 if TYPE_CHECKING:
@@ -77,16 +76,11 @@ def _asked(rows: "pa.Table", head: "_Head", reading: Reading) -> Asked:
     units = reading.units.also(head.columns.units)
     used = [name for name in head.columns.names if name in ("region", *FEATURE_NAMES)]
     table = regions_of(rows.select(used), read_cell, units, reading.needs)
-    given = dict(zip(FEATURE_NAMES, units.given(list(table.weather.T)), strict=True))
-    columns: dict[str, Array | Sequence[str | None]] = {}
-    for sent, name in zip(head.columns.sent, head.columns.names, strict=True):
-        if name in given:
-            columns[sent] = given[name]
-        elif name == "region":
-            columns[sent] = table.regions
-        else:
-            columns[sent] = [read_cell(cell.strip()) or None for cell in rows.column(name).to_pylist()]
-    return Asked(table, columns, units, head.dialect)
+
+    def texts(name: str) -> list[str | None]:
+        return [read_cell(cell.strip()) or None for cell in rows.column(name).to_pylist()]
+
+    return tables.asked(table, head.columns, units, head.dialect, texts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -293,16 +293,24 @@ def asked_of(sheet: "Sheet", reading: Reading) -> Asked:
     weather = _weather(sheet, units, reading.needs)
     regions = sheet.names("region", _echoed)
     sheet.faults.raise_if_any()
-    given = dict(zip(FEATURE_NAMES, units.given(list(weather.T)), strict=True))
-    columns: dict[str, Array | Sequence[str | None]] = {}
-    for sent, name in zip(header.sent, header.names, strict=True):
-        if name in given:
-            columns[sent] = given[name]
-        else:
-            columns[sent] = regions if name == "region" else sheet.texts(name)
     nothing = (None,) * len(regions)
     table = Table(regions, nothing, weather, (), np.empty((len(regions), 0)))
-    return Asked(table, columns, units, sheet.dialect)
+    return asked(table, header, units, sheet.dialect, sheet.texts)
+
+
+def asked(
+    table: Table, header: Header, units: Units, dialect: Dialect, texts: Callable[[str], Sequence[str | None]]
+) -> Asked:
+    """Return regions with all columns that came with them; ``texts``: those of a column that is passed through."""
+    given: dict[str, Array | Sequence[str | None]] = {
+        **dict(zip(FEATURE_NAMES, units.given(list(table.weather.T)), strict=True)),
+        "region": table.regions,
+    }
+    columns = {
+        sent: given[name] if name in given else texts(name)
+        for sent, name in zip(header.sent, header.names, strict=True)
+    }
+    return Asked(table, columns, units, dialect)
 
 
 def check_region_is_named(header: Header) -> None:

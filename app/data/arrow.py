@@ -212,5 +212,7 @@ def _stripped(sent: Names, read: Callable[[str], str]) -> Names:
     """Return names without the space around them, each once; what is blank then is none."""
     places: dict[str, int] = {}
     names = [read(name.strip()) for name in sent.names]
+    if len(set(names)) == len(names) and all(names):  # mostly
+        return Names(names, sent.codes)
     codes = [places.setdefault(name, len(places)) if name else -1 for name in names]
     return Names(list(places), np.array([*codes, -1], dtype=np.int32)[sent.codes])  # the last for none, -1

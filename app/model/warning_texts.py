@@ -77,6 +77,8 @@ def weather_warnings(
 
     ``leverages``: one per spread of the model. What is so for several crops is said once, with all their names.
     """
+    if len(model.spreads) == 1:  # mostly: then all that is said is of all crops
+        return _outside(model.spreads[0], weather, leverages[0], units)
     crops: dict[str, list[str]] = {}
     for spread, leverage in zip(model.spreads, leverages, strict=True):
         for sentence in _outside(spread, weather, leverage, units):
@@ -86,13 +88,14 @@ def weather_warnings(
 
 
 def _outside(spread: Spread, weather: Sequence[float], leverage: float, units: Units) -> list[str]:
-    """Say, a sentence each, where weather lies outside what the rows of one spread have shown."""
+    """Say, a sentence each, where weather lies outside what the rows of one spread have shown.
+
+    What is not given (NaN) lies nowhere.
+    """
     outside = [
         _range_sentence(feature, *_given(units, feature, value, low, high))
-        for feature, value, low, high in zip(
-            units.features, spread.filled(weather), spread.minimum, spread.maximum, strict=True
-        )
-        if not low <= value <= high
+        for feature, value, low, high in zip(units.features, weather, spread.minimum, spread.maximum, strict=True)
+        if not low <= value <= high and not math.isnan(value)
     ]
     if not outside and leverage > spread.largest_leverage * (1.0 + LEVERAGE_SLACK):
         outside.append(

@@ -1,5 +1,6 @@
 """CSV: a table of regions, and the same table with their predictions."""
 
+import re
 from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
@@ -75,7 +76,7 @@ class _Cells:
         self.separator = dialect.separator.encode()
         self._dialect = dialect
         self._rows = rows
-        self._to_quote = (dialect.separator, '"', "\r", "\n")
+        self._to_quote = re.compile(rf'[{dialect.separator}"\r\n]')
 
     def numbers(self, columns: list[Any], between: bytes) -> bytes:
         """Return the rows of neighbouring columns of numbers, with ``between`` between them.
@@ -122,5 +123,4 @@ class _Cells:
 
     def _quoted(self, cell: str) -> str:
         """Return a cell that RFC 4180 reads back as one."""
-        quotes = any(sign in cell for sign in self._to_quote)
-        return '"' + cell.replace('"', '""') + '"' if quotes else cell
+        return '"' + cell.replace('"', '""') + '"' if self._to_quote.search(cell) else cell

@@ -244,6 +244,7 @@ def test_codes_without_a_name(reading: Running, code: int) -> None:
     assert "code is not among its 1 names" in answer.json()["detail"]
 
 
+@pytest.mark.long
 def test_a_few_bytes_do_not_stand_for_gigabytes(reading: Running) -> None:
     """A dictionary of one enormous name for 100 000 rows, and thousands of columns, are refused at once."""
     count = 100_000

@@ -492,6 +492,7 @@ def _held_up(running: Running) -> Iterator[bytes]:
         os.kill(helper, signal.SIGCONT)
 
 
+@pytest.mark.long
 def test_large_bodies_together_have_a_limit(trained: Path, tmp_path: Path) -> None:
     """Beyond it 503 before the body is read; shorter ones and single regions are still let in."""
     with serving(copy_store(trained, tmp_path / "store"), ORCHARD_MAX_WAITING_BYTES="300000") as running:

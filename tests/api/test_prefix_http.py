@@ -51,6 +51,7 @@ def behind(
         yield Proxied(prefixed, client, str(client.base_url).rstrip("/"))
 
 
+@pytest.mark.long
 def test_everything_answers_behind_nginx(behind: Proxied) -> None:
     """Reading, writing, both slashes, V2, health, metrics: as without it."""
     plain, asked = behind.running.client, behind.client
@@ -94,6 +95,7 @@ def test_nothing_leads_out_of_the_prefix(behind: Proxied) -> None:
     assert f"documentation is at {PREFIX}/docs" in behind.client.get("/").json()["detail"]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
 def test_try_it_out_posts_to_the_right_place(behind: Proxied, tmp_path: Path) -> None:
     """Who opens the page in Chromium, behind nginx, and executes the example, is shown its predictions."""

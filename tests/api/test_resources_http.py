@@ -15,6 +15,7 @@ PLACE = {"temperature": 75, "rainfall": 80, "humidity": 55}
 EXAMPLE = "tutorial.csv (example data: 15 invented regions)"
 
 
+@pytest.mark.long
 def test_rolling_back_and_forward(writing: Running) -> None:
     """Activating an earlier version serves it at once, is logged with who and why, and can be undone."""
     second = writing.client.post("/retrain", json=HARVEST, headers=writing.write).json()["version"]

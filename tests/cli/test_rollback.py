@@ -79,6 +79,7 @@ def test_what_stays_in_training_is_said(place: Place, learned: list[str]) -> Non
     assert learned[0] in before
 
 
+@pytest.mark.long
 def test_what_is_learned_later_is_withdrawn(place: Place, learned: list[str]) -> None:
     """Newest first, each named, with a reason; the next retrain learns what version 1 and the waiting batch have."""
     lines = place("activate", "1", "--withdraw-later").splitlines()

@@ -143,10 +143,11 @@ def _is_busy(door: Door) -> bool:
 
 async def _settled(door: Door) -> None:
     """Wait until all is answered that can be: a body of 100 KB by a process that has to be started, at low priority."""
-    async with asyncio.timeout(DEADLINE_S):
+    for _ in range(int(1_000 * DEADLINE_S)):
         await asyncio.sleep(0.001)
-        while _is_busy(door):
-            await asyncio.sleep(0.001)
+        if not _is_busy(door):
+            return
+    raise TimeoutError
 
 
 def _codes(wire: Wire) -> list[int]:

@@ -108,6 +108,7 @@ def _damage(store: Path, row: int) -> None:
         database.execute("UPDATE observations SET humidity = humidity + 1 WHERE batch = 2 AND row = ?", (row,))
 
 
+@pytest.mark.long
 def test_many_rows_take_little_memory(trained: Path, tmp_path: Path) -> None:
     """Of a hundred thousand rows a thousand are held at a time; who leaves in the middle leaves no work behind."""
     store = copy_store(trained, tmp_path / "store")

@@ -179,6 +179,7 @@ def test_labels_are_bounded(reading: Running) -> None:
     assert methods <= METHODS | {"other"}
 
 
+@pytest.mark.long
 def test_a_worker_that_dies(trained: Path, tmp_path: Path) -> None:
     """It is an error in the log; it is no longer counted, and the time that all have computed never falls."""
     store = copy_store(trained, tmp_path / "store")

@@ -13,7 +13,20 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 
 from app import __version__, memory, parent, stopping
-from app.api import events, grafana, health, inference, link, metrics, models, observations, predict, problems, retrain
+from app.api import (
+    events,
+    grafana,
+    health,
+    inference,
+    link,
+    metrics,
+    models,
+    observations,
+    page,
+    predict,
+    problems,
+    retrain,
+)
 from app.api.address import Prefixed, check_query
 from app.api.concurrency import Concurrency, ConcurrencyLimit
 from app.api.cors import CORS
@@ -22,7 +35,7 @@ from app.api.express import Express
 from app.api.guards import require_reader
 from app.api.helper import Helper
 from app.api.hosts import HostCheck
-from app.api.openapi import page
+from app.api.openapi import page as documentation
 from app.api.openapi.document import DocumentedAPI
 from app.api.openapi.parts import TAGS, operation_id
 from app.api.request_id import RequestId
@@ -77,9 +90,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.install(app, {inference.router.prefix: inference.problem})
     app.include_router(health.router)
     app.include_router(page.router)
+    app.include_router(page.file_router)
+    app.include_router(documentation.router)
     app.include_router(inference.health)
     guard = [Depends(require_reader)] if settings.read_token is not None else []
-    app.include_router(page.document, dependencies=guard)
+    app.include_router(documentation.document, dependencies=guard)
     for resource in (predict, link, retrain, observations, models, events, inference, metrics, grafana):
         app.include_router(resource.router, dependencies=[*guard, Depends(check_query)])
     return app

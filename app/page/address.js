@@ -1,0 +1,25 @@
+// The page's state is in its address: `#/ask?temperature=80` can be sent to somebody, and the back button goes back.
+
+/** Return where the address leads: `{view, rest, query}`, such as `#/model/3?crop=mango`. */
+export function here() {
+  const [path, query] = location.hash.replace(/^#\/?/, "").split("?", 2);
+  const [view, ...rest] = path.split("/").map(decodeURIComponent);
+  return { view: view || "ask", rest, query: new URLSearchParams(query ?? "") };
+}
+
+/** Return the link to a view. */
+export function link(view, rest = [], query = {}) {
+  const path = [view, ...rest].map(encodeURIComponent).join("/");
+  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return `#/${path}${given.length ? `?${new URLSearchParams(given)}` : ""}`;
+}
+
+/** Go to a view. */
+export function go(...to) {
+  location.hash = link(...to);
+}
+
+/** Have the address say what is seen, without a step for the back button. */
+export function note(...to) {
+  history.replaceState(null, "", link(...to));
+}

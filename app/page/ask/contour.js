@@ -1,0 +1,119 @@
+// Two features at once: the yield as height, and how wide its interval is.
+
+import { call } from "../calls.js";
+import { figure } from "../figures.js";
+import { html, nothing } from "../lit.js";
+import { loading } from "../pieces.js";
+import { changed, session } from "../session.js";
+import { named, shown, written, unit } from "../units.js";
+import { steps } from "./grid.js";
+
+const { Plot } = window;
+const SIDE = 31;
+const QUIET_MS = 150;
+const HEIGHT = 320;
+/** Isolines of the interval's half-width, as multiples of the smallest one. */
+const WIDER = [1.25, 1.5, 2];
+
+let asked = null;
+let drawn = null;
+let timer = null;
+let chosen = { x: null, y: null, crop: null };
+
+/** Forget what was drawn: the view is left. */
+export function forgetContour() {
+  clearTimeout(timer);
+  asked = drawn = null;
+}
+
+/** Return the chart of two features for one crop; it is asked for once the sliders are still. */
+export function contour({ weather, reach, crops, level, region, points }) {
+  const features = Object.keys(reach);
+  if (features.length < 2) return nothing;
+  const [x, y] = axes(features);
+  const crop = crops.includes(chosen.crop) ? chosen.crop : crops[0];
+  const fixed = features.filter((feature) => feature !== x && feature !== y);
+  const wanted = JSON.stringify([session.live.version, x, y, crop, level, region, fixed.map((feature) => weather[feature])]);
+  if (wanted !== asked) {
+    asked = wanted;
+    clearTimeout(timer);
+    timer = setTimeout(() => ask(wanted, { weather, reach, x, y, crop, level, region }), QUIET_MS);
+  }
+  const pick = (name) => (event) => {
+    chosen = { x, y, crop, [name]: event.target.value };
+    changed();
+  };
+  return html`<section class="card wide">
+    <h2>Two at once</h2>
+    <div class="picks">
+      ${select("Across", features, x, pick("x"))} ${select("Up", features.filter((name) => name !== x), y, pick("y"))} ${select("Crop", crops, crop, pick("crop"))}
+    </div>
+    ${drawn ? picture(drawn, weather, points) : loading("the map", HEIGHT)}
+  </section>`;
+}
+
+function axes(features) {
+  const x = features.includes(chosen.x) ? chosen.x : features[0];
+  const y = features.includes(chosen.y) && chosen.y !== x ? chosen.y : features.find((feature) => feature !== x);
+  return [x, y];
+}
+
+const select = (name, choices, value, choose) => html`<label>${name}
+  <select @change=${choose}>${choices.map((choice) => html`<option ?selected=${choice === value}>${choice}</option>`)}</select></label>`;
+
+async function ask(wanted, { weather, reach, x, y, crop, level, region }) {
+  const [across, up] = [steps(reach[x], SIDE), steps(reach[y], SIDE)];
+  const rows = up.flatMap((upper) => across.map((right) => ({ ...weather, [x]: right, [y]: upper })));
+  const body = Object.fromEntries(Object.keys(reach).map((feature) => [feature, rows.map((row) => row[feature])]));
+  if (region) body.region = rows.map(() => region);
+  try {
+    const { yields, model_version: version } = await call("POST", "predict", { query: { level }, body });
+    if (wanted !== asked) return;
+    drawn = { x, y, crop, reach, rows, version, tons: yields[crop].tons, half: half(yields[crop]) };
+  } catch {
+    drawn = null; // what is wrong is told beside the sliders
+  }
+  changed();
+}
+
+const half = ({ low, high }, known = low?.[0] !== null && low !== undefined) => (known ? high.map((value, row) => (value - low[row]) / 2) : null);
+
+function picture(map, weather, points) {
+  const { x, y, crop, reach, rows, tons, half: halves } = map;
+  const least = halves ? Math.min(...halves) : null;
+  map.key = map.key?.weather === weather && map.key.points === points && map.key.units === session.units ? map.key : { weather, points, units: session.units };
+  map.key.data ??= { ...map, weather, points: points?.filter((row) => row.yields[crop] !== undefined) ?? [] };
+  const others = Object.keys(reach).filter((feature) => feature !== x && feature !== y);
+  const fixed = others.map((feature) => `${feature} at ${written(feature, weather[feature])} ${unit(feature)}`).join(", ");
+  return figure({
+    id: "two at once",
+    title: `${crop} by ${x} and ${y}`,
+    sentence: `${fixed ? `With ${fixed}. ` : ""}${least === null ? "" : `Dashed lines: where the interval is 1.25, 1.5 and 2 times as wide as where it is narrowest: the model knows less there. `}Frame: what training has seen.`,
+    data: map.key.data,
+    draw,
+    height: HEIGHT,
+    columns: [named(x), named(y), "tons", "± tons"],
+    rows: () => rows.map((row, place) => [row, place]).filter(([, place]) => place % 3 === 0 && Math.floor(place / SIDE) % 3 === 0)
+      .map(([row, place]) => [shown(x, row[x]), shown(y, row[y]), tons[place], halves ? halves[place] : null]),
+  });
+}
+
+function draw({ x, y, crop, reach, tons, half: halves, weather, points }, width) {
+  const least = halves && Math.min(...halves);
+  const sides = { x1: shown(x, reach[x].from), x2: shown(x, reach[x].to), y1: shown(y, reach[y].from), y2: shown(y, reach[y].to) };
+  const grid = { width: SIDE, height: SIDE, ...sides };
+  return {
+    height: HEIGHT, marginLeft: 46,
+    x: { label: named(x), domain: [sides.x1, sides.x2] },
+    y: { label: named(y), domain: [sides.y1, sides.y2] },
+    color: { type: "linear", scheme: "YlGn", label: `${crop}, tons`, legend: true, ticks: 5, width: Math.min(260, width) },
+    marks: [
+      Plot.contour(tons, { ...grid, fill: Plot.identity, thresholds: 12, stroke: "var(--surface)", strokeWidth: 0.5, strokeOpacity: 0.6 }),
+      halves && WIDER.map((times, place) =>
+        Plot.contour(halves, { ...grid, thresholds: [least * times], stroke: "#1b2a1e", fill: "none", strokeWidth: 1.5, strokeDasharray: ["8 4", "4 4", "2 4"][place], ariaLabel: `interval ${times} times as wide` })),
+      Plot.rect([reach], { x1: shown(x, reach[x].low), x2: shown(x, reach[x].high), y1: shown(y, reach[y].low), y2: shown(y, reach[y].high), stroke: "#1b2a1e", strokeWidth: 1.2, fill: "none", ariaLabel: "training" }),
+      Plot.dot(points, { x: (row) => shown(x, row[x]), y: (row) => shown(y, row[y]), r: 2, fill: "#1b2a1e", fillOpacity: 0.6 }),
+      Plot.dot([weather], { x: shown(x, weather[x]), y: shown(y, weather[y]), r: 6, fill: "#fff", stroke: "#1b2a1e", strokeWidth: 2, ariaLabel: "asked about" }),
+    ],
+  };
+}

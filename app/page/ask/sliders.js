@@ -1,0 +1,43 @@
+// The weather that is asked about: a slider and a number for each feature, side by side.
+
+import { html, live, nothing } from "../lit.js";
+import { shown, step, stored, unit, written } from "../units.js";
+
+const NAMES = { temperature: "Temperature", rainfall: "Rainfall", humidity: "Humidity" };
+const MEANING = { temperature: "average over the season", rainfall: "total over the season", humidity: "average, relative" };
+/** Degrees of confidence that intervals may have. */
+export const LEVELS = [0.5, 0.8, 0.95, 0.99];
+
+/** Return the sliders; `move(feature, value)` is told of each change, in the service's units. */
+export const sliders = ({ weather, reach, move }) =>
+  Object.entries(reach).map(([feature, { low, high, from, to }]) => {
+    const at = (value) => `${(100 * (value - from)) / (to - from)}%`;
+    const isOutside = weather[feature] < low || weather[feature] > high;
+    const moved = (event) => Number.isFinite(event.target.valueAsNumber) && move(feature, stored(feature, event.target.valueAsNumber));
+    const range = `${written(feature, low)} to ${written(feature, high)} ${unit(feature)}`;
+    return html`<fieldset class="feature" .style=${`--low:${at(low)};--high:${at(high)}`}>
+      <legend>${NAMES[feature] ?? feature} <small>${MEANING[feature] ?? nothing}</small></legend>
+      <div class="pair">
+        <input type="range" aria-label=${`${NAMES[feature] ?? feature}, slider`} min=${shown(feature, from)} max=${shown(feature, to)} step="any"
+          aria-valuetext=${`${written(feature, weather[feature])} ${unit(feature)}${isOutside ? ", outside training" : ""}`}
+          .value=${live(String(shown(feature, weather[feature])))} @input=${moved} @keydown=${(event) => byKey(event, feature, weather, { from, to }, move)}>
+        <label><input type="number" aria-label=${`${NAMES[feature] ?? feature} in ${unit(feature)}`} inputmode="decimal" step="any" min=${shown(feature, from)} max=${shown(feature, to)}
+          .value=${live(written(feature, weather[feature]))} @change=${moved}><span aria-hidden="true">${unit(feature)}</span></label>
+      </div>
+      <p class="fine ${isOutside ? "outside" : ""}">${isOutside ? html`<strong>outside training</strong>, which had ${range}` : html`training had ${range}`}</p>
+    </fieldset>`;
+  });
+
+/** Move by whole steps: without, a key would move a slider of any step by a hundredth of its length. */
+function byKey(event, feature, weather, { from, to }, move) {
+  const by = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 10, PageDown: -10 }[event.key];
+  if (!by) return;
+  event.preventDefault();
+  const value = stored(feature, shown(feature, weather[feature]) + by * step(feature));
+  move(feature, Math.min(to, Math.max(from, value)));
+}
+
+/** Return the choice of how sure intervals are to be. */
+export const levels = (level, choose) => html`<fieldset class="levels"><legend>Interval</legend>
+  <div class="choices">${LEVELS.map((each) => html`<label><input type="radio" name="level" value=${each} .checked=${live(each === level)} @change=${() => choose(each)}>${100 * each}%</label>`)}</div>
+</fieldset>`;

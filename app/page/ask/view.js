@@ -1,0 +1,243 @@
+// What if: the weather is moved, and the yields follow.
+
+import { here, note } from "../address.js";
+import { Problem, call, curl } from "../calls.js";
+import { html, live, nothing } from "../lit.js";
+import { curlOf, download, loading, problem, stale, tokenNeeded } from "../pieces.js";
+import { changed, session } from "../session.js";
+import { unit, written } from "../units.js";
+import { answers } from "./answers.js";
+import { contour, forgetContour } from "./contour.js";
+import { curves } from "./curves.js";
+import { box, question, sorted } from "./grid.js";
+import { observed } from "./observed.js";
+import { regions } from "./regions.js";
+import { LEVELS, levels, sliders } from "./sliders.js";
+
+const QUIET_MS = 500;
+const AT_FIRST = 3;
+
+/** What is asked: weather in the service's units, and what it is compared with. */
+const asked = { weather: null, pinned: null, level: 0.95, region: "", crops: null };
+/** What was answered: of the newest question that has an answer. */
+let drawn = null;
+let fault = null;
+let said = [];
+let timer = null;
+let flying = null;
+let isBehind = false;
+
+export const ask = {
+  title: "What if",
+  short: "Ask",
+  needs: "model",
+
+  open({ query }) {
+    read(query);
+    if (session.live) prepare();
+  },
+
+  close() {
+    flying?.abort();
+    forgetContour();
+  },
+
+  render() {
+    prepare();
+    const reach = box(session.live);
+    const crops = chosenCrops();
+    const points = observed();
+    return html`
+      ${stale(drawn?.version, askNow)}
+      <div class="ask">
+        <div class="controls">
+          <section class="card">
+            <h2 class="unseen">Weather</h2>
+            ${sliders({ weather: asked.weather, reach, move })}
+            ${absent()}
+            ${levels(asked.level, choose("level"))}
+            <label>Region <small>optional: a known one is predicted with what it has of its own</small>
+              <input type="text" maxlength="200" .value=${live(asked.region)} @change=${(event) => choose("region")(event.target.value.trim())}></label>
+            ${cropChoice(crops)}
+          </section>
+          <div class="actions">
+            <button type="button" class="secondary" @click=${pin}>${asked.pinned ? "Keep this as A instead" : "Keep as A"}</button>
+            ${asked.pinned ? html`<button type="button" class="secondary outline" @click=${unpin}>Forget A</button>` : nothing}
+          </div>
+        </div>
+        <div class="results">
+          ${fault ? problem(fault, askNow) : nothing}
+          <div role="status" aria-live="polite" class="warnings">${said.map((warning) => html`<p class="banner">${warning}</p>`)}</div>
+          ${drawn ? html`
+            ${answers(drawn, crops, asked.level, asked.pinned !== null)}
+            ${asked.pinned ? html`<p class="fine"><span class="mark">A</span> ${words(asked.pinned)}</p>` : nothing}
+            ${curves(drawn, crops, { ...asked, reach, points })}
+            <p class="fine">Band: ${100 * asked.level}% interval. Shaded and dashed: outside training.
+              ${points ? "Dots: reported yields." : nothing}</p>
+            ${session.access?.rows ? nothing : tokenNeeded("To see what regions reported beside the curves")}
+          ` : fault ? nothing : loading("the yields", 500)}
+        </div>
+      </div>
+      ${drawn ? html`
+        ${contour({ ...asked, reach, crops, points })}
+        <section class="card share">
+          <h2>Take it with you</h2>
+          <div class="actions">
+            <button type="button" class="secondary" @click=${copyLink}>Copy the link</button>
+            <button type="button" class="secondary" @click=${saveCSV}>Curves as CSV</button>
+            <button type="button" class="secondary" @click=${() => print()}>Print</button>
+          </div>
+          ${curlOf(curl("POST", "predict", { query: asked.level === 0.95 ? {} : { level: asked.level }, body: { ...(asked.region ? { region: asked.region } : {}), ...asked.weather } }))}
+        </section>` : nothing}
+      ${regions({ level: asked.level })}
+    `;
+  },
+};
+
+/** Take from the address what it says; what is not a number is passed over. */
+function read(query) {
+  const numbers = (text) => text?.split(",").map(Number);
+  const given = Object.fromEntries([...query].filter(([name, value]) => value && Number.isFinite(Number(value)) && name !== "level"));
+  asked.weather = Object.fromEntries(Object.entries(given).map(([name, value]) => [name, Number(value)]));
+  const a = numbers(query.get("a"));
+  asked.pinned = a?.every(Number.isFinite) ? a : null;
+  asked.level = LEVELS.find((level) => level === Number(query.get("level"))) ?? 0.95;
+  asked.region = query.get("region") ?? "";
+  asked.crops = query.get("crops")?.split(",") ?? null;
+}
+
+let preparedFor = null;
+
+/** Complete what the address left out by what the live version knows, and ask; once for each version. */
+function prepare() {
+  const { live: card } = session;
+  if (preparedFor === card && isComplete(card)) return;
+  preparedFor = card;
+  const reach = box(card);
+  const within = (feature, value) => Math.min(reach[feature].to, Math.max(reach[feature].from, value));
+  const whole = (given, otherwise) => Object.fromEntries(Object.keys(reach).map((feature) => [feature, within(feature, given[feature] ?? otherwise(feature))]));
+  asked.weather = whole(asked.weather ?? {}, (feature) => tidy(reach[feature].mean));
+  if (Array.isArray(asked.pinned)) asked.pinned = whole(Object.fromEntries(Object.keys(reach).map((feature, place) => [feature, asked.pinned[place]])), (feature) => reach[feature].mean);
+  askNow();
+}
+
+const isComplete = (card) => Object.keys(box(card)).every((feature) => Number.isFinite(asked.weather?.[feature])) && !Array.isArray(asked.pinned);
+const tidy = (value) => Math.round(value * 10) / 10;
+
+function chosenCrops() {
+  const all = Object.keys(session.live.crops);
+  const known = asked.crops?.filter((crop) => all.includes(crop));
+  return known?.length ? known : all.slice(0, AT_FIRST);
+}
+
+function move(feature, value) {
+  asked.weather = { ...asked.weather, [feature]: value };
+  askNow();
+}
+
+const choose = (name) => (value) => {
+  asked[name] = value;
+  askNow();
+};
+
+function pin() {
+  asked.pinned = asked.weather;
+  askNow();
+}
+
+function unpin() {
+  asked.pinned = null;
+  askNow();
+}
+
+/**
+ * Ask about what is seen. One question is on its way at a time, and the newest one follows it: a question that is given
+ * up costs its connection, which takes longer than its answer.
+ */
+async function askNow() {
+  changed();
+  if (flying) {
+    isBehind = true;
+    return;
+  }
+  flying = new AbortController();
+  try {
+    do {
+      isBehind = false;
+      const asks = question(asked.weather, asked.pinned, box(session.live));
+      const body = asked.region ? { ...asks.columns, region: asks.columns[asks.features[0]].map(() => asked.region) } : asks.columns;
+      const answer = await call("POST", "predict", { query: { level: asked.level, explain: true }, body, signal: flying.signal });
+      drawn = sorted(answer, asks);
+      fault = null;
+      changed();
+    } while (isBehind);
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    if (!(error instanceof Problem)) throw error;
+    fault = error;
+  } finally {
+    flying = null;
+    changed();
+    whenQuiet();
+  }
+}
+
+/** Say the service's warnings, and have the address hold what is seen, once nothing moves any more. */
+function whenQuiet() {
+  clearTimeout(timer);
+  timer = setTimeout(() => {
+    said = drawn?.warnings ?? [];
+    if (here().view === "ask") note("ask", [], parameters());
+    changed();
+  }, QUIET_MS);
+}
+
+function parameters() {
+  const numbers = Object.fromEntries(Object.entries(asked.weather).map(([feature, value]) => [feature, Number(value.toFixed(3))]));
+  return {
+    ...numbers,
+    level: asked.level === 0.95 ? "" : asked.level,
+    region: asked.region,
+    crops: asked.crops?.join(","),
+    a: asked.pinned ? Object.values(asked.pinned).map((value) => Number(value.toFixed(3))).join(",") : "",
+  };
+}
+
+const words = (weather) => Object.entries(weather).map(([feature, value]) => `${feature} ${written(feature, value)} ${unit(feature)}`).join(", ");
+
+function absent() {
+  const names = session.live.features.filter((feature) => feature.minimum === null).map((feature) => feature.name);
+  return names.length ? html`<p class="fine">Without ${names.join(" and ")}: training had none.</p>` : nothing;
+}
+
+function cropChoice(crops) {
+  const all = Object.keys(session.live.crops);
+  if (all.length <= 1) return nothing;
+  const toggle = (crop) => () => {
+    const next = crops.includes(crop) ? crops.filter((each) => each !== crop) : all.filter((each) => each === crop || crops.includes(each));
+    if (next.length) asked.crops = next;
+    whenQuiet();
+    changed();
+  };
+  return html`<fieldset class="levels"><legend>Crops</legend>
+    <div class="choices">${all.map((crop) => html`<label><input type="checkbox" .checked=${live(crops.includes(crop))} @change=${toggle(crop)}>${crop}</label>`)}</div></fieldset>`;
+}
+
+async function copyLink(event) {
+  note("ask", [], parameters());
+  const button = event.target;
+  try {
+    await navigator.clipboard.writeText(location.href);
+    button.textContent = "Copied";
+  } catch {
+    button.textContent = "It is in the address bar";
+  }
+  setTimeout(() => (button.textContent = "Copy the link"), 1_500);
+}
+
+function saveCSV() {
+  const rows = Object.entries(drawn.curves).flatMap(([crop, of]) =>
+    Object.entries(of).flatMap(([feature, line]) => line.map(({ x, tons, low, high, isOutside }) => ({ ...asked.weather, [feature]: x, crop, tons, low, high, extrapolated: isOutside }))),
+  );
+  download(`what-if-version-${drawn.version}.csv`, d3.csvFormat(rows), "text/csv");
+}

@@ -1,0 +1,109 @@
+// Charts: each has a sentence that says what it shows, and a table of the same numbers.
+
+import { html, nothing } from "./lit.js";
+import { changed } from "./session.js";
+
+const { Plot } = window;
+const opened = new Set();
+
+/** Colours of crops, by their place in the list; a dash and a shape besides, so that colour is not alone. */
+export const CROP_COLOURS = [1, 2, 3, 4, 5, 6].map((number) => `var(--crop-${number})`);
+export const DASHES = ["", "6 3", "2 3", "8 3 2 3", "1 4", "10 4"];
+export const SYMBOLS = ["circle", "square", "triangle", "diamond", "cross", "star"];
+
+/** Return a crop's colour. */
+export const colourOf = (crops, crop) => CROP_COLOURS[crops.indexOf(crop) % CROP_COLOURS.length];
+
+/** Have a drawing that Plot made understood by screen readers: groups have roles, and the whole a name. */
+export function accessible(drawing, name) {
+  const svgs = drawing.matches("svg") ? [drawing] : drawing.querySelectorAll("svg");
+  for (const svg of svgs) {
+    svg.setAttribute("role", "group");
+    svg.setAttribute("aria-label", name);
+    for (const group of svg.querySelectorAll("g[aria-label]")) group.setAttribute("role", "group");
+    for (const mark of svg.querySelectorAll(":is(path,rect,circle,line,text,image)[aria-label]")) mark.setAttribute("role", "img");
+  }
+  return drawing;
+}
+
+/** A chart as wide as its place: `draw(data, width)` returns what Plot takes, and is called when one of them changes. */
+class Chart extends HTMLElement {
+  #data;
+  #draw;
+  #width = 0;
+  #observer = new ResizeObserver(([entry]) => this.#resized(Math.floor(entry.contentRect.width)));
+
+  set data(data) {
+    if (data === this.#data) return;
+    this.#data = data;
+    this.#update();
+  }
+
+  set draw(draw) {
+    if (draw === this.#draw) return;
+    this.#draw = draw;
+    this.#update();
+  }
+
+  connectedCallback() {
+    this.#observer.observe(this);
+  }
+
+  disconnectedCallback() {
+    this.#observer.disconnect();
+  }
+
+  #resized(width) {
+    if (width === this.#width) return;
+    this.#width = width;
+    this.#update();
+  }
+
+  #update() {
+    if (!this.#width || !this.#draw || this.#data === undefined) return;
+    const options = this.#draw(this.#data, this.#width);
+    const drawing = Plot.plot({ width: this.#width, ...options });
+    this.replaceChildren(accessible(drawing, this.getAttribute("name") ?? "chart"));
+  }
+}
+customElements.define("orchard-chart", Chart);
+
+/**
+ * Return a chart with its sentence and its table.
+ *
+ * `title`: its heading. `sentence`: what is to be seen in it. `draw`: a function that is always the same one, which
+ * makes options for Plot of `data` and a width. `columns`: the table's heads. `rows()`: its rows, asked for when it is
+ * opened. `height`: reserved before it is drawn, px.
+ */
+export function figure({ title, sentence, data, draw, columns, rows, height = 220, id = title }) {
+  const isOpen = opened.has(id);
+  const toggle = (event) => {
+    if (event.target.open === opened.has(id)) return;
+    if (event.target.open) opened.add(id);
+    else opened.delete(id);
+    changed();
+  };
+  return html`<figure class="chart">
+    <figcaption><strong>${title}</strong>${sentence ? html` <span>${sentence}</span>` : nothing}</figcaption>
+    <orchard-chart name=${title} .style=${`min-height:${height}px`} .draw=${draw} .data=${data}></orchard-chart>
+    <details class="numbers" ?open=${isOpen} @toggle=${toggle}>
+      <summary>Table<span class="unseen"> of ${title}</span></summary>
+      ${isOpen ? table({ columns, rows: rows(), name: title }) : nothing}
+    </details>
+  </figure>`;
+}
+
+/** Return a table; numbers are aligned. It scrolls sideways by itself where it is too wide, also by keyboard. */
+export function table({ columns, rows, name }) {
+  return html`<div class="scroll" tabindex="0" role="region" aria-label=${`table: ${name}`}>
+    <table>
+      <thead><tr>${columns.map((column) => html`<th scope="col">${column}</th>`)}</tr></thead>
+      <tbody>${rows.map((row) => html`<tr>${row.map((cell) => html`<td class=${typeof cell === "number" ? "number" : nothing}>${shownCell(cell)}</td>`)}</tr>`)}</tbody>
+    </table>
+  </div>`;
+}
+
+function shownCell(cell) {
+  if (cell === null || cell === undefined) return "–";
+  return typeof cell === "number" ? cell.toLocaleString("en", { maximumSignificantDigits: 6 }) : cell;
+}

@@ -1,0 +1,3 @@
+// To come.
+import { html } from "../lit.js";
+export const watching = { title: "Watch", short: "Watch", needs: "model", render: () => html`<p>…</p>` };

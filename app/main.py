@@ -14,6 +14,7 @@ from fastapi.routing import APIRoute
 
 from app import __version__, memory, parent, stopping
 from app.api import (
+    access,
     events,
     grafana,
     health,
@@ -93,6 +94,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(page.file_router)
     app.include_router(documentation.router)
     app.include_router(inference.health)
+    app.include_router(access.router, dependencies=[Depends(check_query)])
     guard = [Depends(require_reader)] if settings.read_token is not None else []
     app.include_router(documentation.document, dependencies=guard)
     for resource in (predict, link, retrain, observations, models, events, inference, metrics, grafana):

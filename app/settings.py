@@ -17,6 +17,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 PREFIX_OF_PATHS = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 """Segments that need no percent-encoding, none of them ``.`` or ``..``."""
 OWN = (
+    "access",
     "docs",
     "events",
     "grafana.json",
@@ -25,6 +26,7 @@ OWN = (
     "models",
     "observations",
     "openapi.json",
+    "page",
     "predict",
     "retrain",
     "v2",

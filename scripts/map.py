@@ -55,7 +55,7 @@ INSIDE = {
         ("openapi",),
         ("bodies", "express", "guards", "health", "large", "metrics"),
         ("doors",),
-        ("door", "events", "grafana", "inference", "models", "observations", "predict", "retrain"),
+        ("access", "door", "events", "grafana", "inference", "models", "observations", "predict", "retrain"),
         ("link",),
     ),
 }

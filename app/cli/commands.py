@@ -576,6 +576,21 @@ def drift(url: Url = None, as_json: AsJson = None) -> None:
 
 
 @CLI.command()
+def access(url: Url = None, as_json: AsJson = None) -> None:
+    """Say what the token may do at a service, or what may be done there without one."""
+    from app.cli import console, local
+
+    with backend(url, as_json) as orchard:
+        if isinstance(orchard, local.Local):
+            raise InvalidInput(
+                "a running service says what a token may do: give --url, or set ORCHARD_URL; the local model store "
+                "asks for none"
+            )
+        found = orchard.access()
+        console.print_json(found) if as_json else console.print_access(found)
+
+
+@CLI.command()
 def glossary(as_json: AsJson = None) -> None:
     """Say what the terms in reports, warnings and answers mean, a line each."""
     from app.cli import console

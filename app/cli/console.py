@@ -21,6 +21,7 @@ from app.model.progress import Progress, Step, no_progress
 from app.store.card import Card
 from app.training.report import NOTHING_NEW, Report
 from app.wire.schemas import (
+    Access,
     BatchPage,
     DriftReport,
     LogPage,
@@ -259,6 +260,11 @@ def print_drift(report: DriftReport) -> None:
     out.say(*words.drift(report))
     if report.asked:
         out.print(grids.drift(report))
+
+
+def print_access(found: Access) -> None:
+    """Print what may be done with the token, or without one."""
+    console().say(*words.access(found))
 
 
 def print_glossary(terms: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""What came of a training, and of drift, in plain words, a sentence a line. Prints nothing."""
+"""What came of a training, of drift and of asking for access, in plain words, a sentence a line. Prints nothing."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from app.model.slips import WAY_OUT
 from app.model.worth import LOST, Worth
 from app.store.card import Card, CropCard
 from app.training.report import Report, SuspiciousYield
-from app.wire.schemas import DriftReport
+from app.wire.schemas import Access, DriftReport
 
 SHOWN_REASONS, SHOWN_YIELDS = 3, 10
 """Reasons of a rejection, and suspicious yields, that are shown; the version's card, or ``--json``, has them all."""
@@ -129,3 +129,19 @@ def drift(report: DriftReport) -> Iterator[Line]:
         return
     yield Line(f"the weather of the {asked} differs from that of version {report.model_version}'s training:", POOR)
     yield from (Line(f"  {reason}") for reason in report.reasons)
+
+
+def access(found: Access) -> Iterator[Line]:
+    """Yield what may be done with the token, or without one, and whether the service can train."""
+    if found.who is not None:
+        yield Line(
+            f"the token reads, also what regions reported, and writes: what it writes is logged as by {found.who!r}"
+        )
+    elif found.rows:
+        yield Line("the token reads, also what regions reported; it does not write")
+    elif found.read:
+        yield Line("without a token all is read but what regions reported; that, and writing, need ORCHARD_TOKEN")
+    else:
+        yield Line("without a token nothing is read or written there: set ORCHARD_TOKEN", POOR)
+    if not found.retrain:
+        yield Line("the service cannot train: torch is not installed there", POOR)

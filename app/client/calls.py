@@ -28,6 +28,7 @@ from app.store.line import LogLine
 from app.training.report import Activate, Report
 from app.wire.media_types import CSV, GEOJSON, JSON, XLSX
 from app.wire.schemas import (
+    Access,
     BatchPage,
     BatchRestored,
     BatchStored,
@@ -311,6 +312,11 @@ class Calls:
     def drift(self) -> Call[DriftReport]:
         """Return how far the weather asked about is from that of training."""
         return Call("GET", "/models/live/drift", reading(DriftReport))
+
+    @call
+    def access(self) -> Call[Access]:
+        """Return what may be done with this client's token, or without one; `Rejected` where it is wrong."""
+        return Call("GET", "/access", reading(Access))
 
     @call
     def ready(self) -> Call[Readiness]:

@@ -42,6 +42,11 @@ class Trainer:
         """The process id of the training process, None while there is no such process."""
         return self._child.pid if self._child is not None else None
 
+    @property
+    def can_train(self) -> bool:
+        """Whether torch is installed here; where it is not, this installation serves only."""
+        return importlib.util.find_spec("torch") is not None
+
     async def run(self, order: Order, progress: Progress | None = None) -> Report:
         """Carry out one order and return its report.
 
@@ -93,7 +98,7 @@ class Trainer:
             self._idle.cancel()
             self._idle = None
         if self._child is None or self._child.returncode is not None:
-            if importlib.util.find_spec("torch") is None:
+            if not self.can_train:
                 raise TrainingUnavailable(
                     "this installation serves only: torch, which training needs, is not installed"
                 )

@@ -422,6 +422,21 @@ class Liveness(BaseModel):
     status: str
 
 
+class Access(BaseModel):
+    """What the caller may do with the token that it has sent, or without one.
+
+    ``who``: the name that its writes are logged with; null where it may not write. ``read``: all but what regions
+    reported. ``rows``: that, too. ``retrain``: whether this installation can train at all, whoever asks; one that
+    serves only answers `/retrain` with a 503.
+    """
+
+    who: str | None
+    read: bool
+    rows: bool
+    write: bool
+    retrain: bool
+
+
 class Readiness(BaseModel):
     """A model is live; ``details`` says what is damaged, where something is.
 

@@ -126,5 +126,5 @@ def test_other_paths_are_not_taken_for_it(prefixed: Running) -> None:
 
 def test_what_a_prefix_must_not_begin_with(prefixed: Running) -> None:
     """The settings refuse what this service's own paths begin with, all of it."""
-    paths = [*prefixed.client.get("/openapi.json").json()["paths"], "/docs", "/openapi.json"]
+    paths = [*prefixed.client.get("/openapi.json").json()["paths"], "/docs", "/openapi.json", "/page"]
     assert sorted({path.split("/")[1] for path in paths}) == sorted(OWN)

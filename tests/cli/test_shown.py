@@ -227,6 +227,30 @@ def test_drift_is_asked_of_a_service(service: Running, tmp_path: Path) -> None:
     )
 
 
+def test_access_is_asked_of_a_service(service: Running, tmp_path: Path) -> None:
+    """It says what the token may do, or what may be done without one; alone a store asks for none."""
+    url = str(service.client.base_url)
+    token = service.write["Authorization"].split()[1]
+    shown = orchard(tmp_path, "access", "--url", url, ORCHARD_TOKEN=token)
+    assert shown.stdout == (
+        "the token reads, also what regions reported, and writes: what it writes is logged as by 'token'\n"
+    )
+    assert orchard(tmp_path, "access", "--url", url).stdout == (
+        "without a token all is read but what regions reported; that, and writing, need ORCHARD_TOKEN\n"
+    )
+    answer = service.client.get("/access", headers=service.write).json()
+    assert json.loads(orchard(tmp_path, "access", "--url", url, "--json", ORCHARD_TOKEN=token).stdout) == answer
+    wrong = orchard(tmp_path, "access", "--url", url, ORCHARD_TOKEN=token[::-1])
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "the token is wrong" in wrong.stderr
+    done = orchard(tmp_path, "access")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "orchard: a running service says what a token may do: give --url, or set ORCHARD_URL; the local model store "
+        "asks for none\n"
+    )
+
+
 def _piped(store: Path, text: str, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "app", *words],

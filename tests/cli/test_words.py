@@ -1,4 +1,4 @@
-"""What came of a training, and of drift, sentence by sentence."""
+"""What came of a training, of drift and of asking for access, sentence by sentence."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from app.store.card import Card, CropScores, FitCard, RmsePair, RowCounts
 from app.store.objects import Objects
 from app.store.registry import Registry
 from app.training.report import Report, SuspiciousYield
-from app.wire.schemas import DriftReport
+from app.wire.schemas import Access, DriftReport
 from tests.conftest import ROOT
 
 NEITHER = RmsePair(candidate_rmse=None, current_rmse=None)
@@ -193,6 +193,31 @@ def test_drift_in_words(asked: int, different: bool, said: list[str]) -> None:
         model_version="3", hours=24, asked=asked, features={}, distance=None, different=different, reasons=reasons
     )
     assert [line.text for line in words.drift(report)] == said
+
+
+ALL = Access(who="anna", read=True, rows=True, write=True, retrain=True)
+READER = ALL.model_copy(update={"who": None, "write": False})
+NOBODY = READER.model_copy(update={"rows": False})
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (ALL, ["the token reads, also what regions reported, and writes: what it writes is logged as by 'anna'"]),
+        (READER, ["the token reads, also what regions reported; it does not write"]),
+        (NOBODY, ["without a token all is read but what regions reported; that, and writing, need ORCHARD_TOKEN"]),
+        (
+            NOBODY.model_copy(update={"read": False, "retrain": False}),
+            [
+                "without a token nothing is read or written there: set ORCHARD_TOKEN",
+                "the service cannot train: torch is not installed there",
+            ],
+        ),
+    ],
+)
+def test_access_in_words(found: Access, said: list[str]) -> None:
+    """What the token may do, or what may be done without one, and whether the service can train."""
+    assert [line.text for line in words.access(found)] == said
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,18 @@ def test_the_rest_of_the_calls(orchard: Orchard) -> None:
     assert orchard.retrain(activate="never").rows.received == 0
 
 
+def test_what_the_token_may_do(orchard: Orchard, service: Running) -> None:
+    """Each client asks for its own token; a wrong one is `Rejected`."""
+    mine = orchard.access()
+    assert (mine.who, mine.read, mine.rows, mine.write, mine.retrain) == ("token", True, True, True, True)
+    url = str(service.client.base_url)
+    with Orchard(url) as nobody:
+        none = nobody.access()
+    assert (none.who, none.read, none.rows, none.write, none.retrain) == (None, True, False, False, True)
+    with Orchard(url, "a-wrong-token") as wrong, pytest.raises(Rejected, match="the token is wrong"):
+        wrong.access()
+
+
 def test_observations_are_stored_once_paged_and_withdrawn(orchard: Orchard, tmp_path: Path) -> None:
     """Under one key a batch is stored once; pages are followed to the last row; a withdrawn batch is marked."""
     path = tmp_path / "harvest.csv"
@@ -157,6 +169,7 @@ def test_the_asynchronous_client_does_the_same(service: Running) -> None:
             report = await orchard.retrain(ROWS, dry_run=True, progress=lambda step: stages.append(step.stage))
             assert report.dry_run
             assert "fitting" in stages
+            assert (await orchard.access()).write
             batch = await orchard.store(table=TABLE)
             rows = [row async for row in orchard.observations(page=2)]
             assert [row.region for row in rows][-2:] == ["N", "O"]

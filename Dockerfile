@@ -6,6 +6,16 @@
 #     -v orchard:/var/lib/orchard orchard
 
 
+# The libraries of the page at `/`. Node.js, which fetches them, stays in this stage.
+FROM python:3.11-slim AS page
+WORKDIR /src
+COPY package.json package-lock.json ./
+COPY scripts/page.py scripts/page.py
+COPY app/page/vendor.sha256 app/page/vendor.sha256
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python scripts/page.py
+
+
 FROM python:3.11-slim AS source
 WORKDIR /src
 # The base image's pip installs into the environment from outside, so that the environment holds none. It compiles what
@@ -14,6 +24,7 @@ RUN python -m venv --without-pip /opt/orchard
 COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY app app
 COPY scripts/wheels.py scripts/wheels.py
+COPY --from=page /src/app/page/vendor app/page/vendor
 
 
 FROM source AS serve-environment

@@ -201,6 +201,17 @@ def test_no_secret_is_in_the_image() -> None:
     assert not [rest for rest in named if SECRET.search(rest)]
 
 
+def test_the_pages_libraries_come_from_a_stage_of_their_own() -> None:
+    """They are in `source` before either image installs from it; Node.js is in none of the stages that follow."""
+    words = [f"{word} {rest}" for word, rest in STAGES["source"].instructions]
+    whole = words.index("COPY app app")
+    assert words.index("COPY --from=page /src/app/page/vendor app/page/vendor") > whole
+    assert STAGES["page"].instructions[-1][1].endswith("python scripts/page.py")
+    assert {STAGES[name].base for name in ("serve-environment", "environment")} == {"source"}
+    taken = [rest for stage in STAGES.values() for _, rest in stage.instructions if "--from=page" in rest]
+    assert taken == ["--from=page /src/app/page/vendor app/page/vendor"]
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -210,6 +221,8 @@ def test_no_secret_is_in_the_image() -> None:
         "model_store/versions/1.safetensors",
         "token",
         ".env",
+        "node_modules/d3/LICENSE",
+        "app/page/vendor/d3.min.js",
         "app/__pycache__/cli.cpython-311.pyc",
         "app/model/__pycache__/moments.cpython-311.pyc",
         "tests/conftest.py",
@@ -221,8 +234,15 @@ def test_the_build_does_not_see(path: str) -> None:
 
 
 def test_the_build_sees_what_it_copies() -> None:
-    """What the first stage copies exists and is let through."""
-    copied = [name for word, rest in STAGES["source"].instructions if word == "COPY" for name in rest.split()[:-1]]
-    assert copied == ["pyproject.toml", "requirements.lock", "README.md", "LICENSE", "app", "scripts/wheels.py"]
-    assert [name for name in copied if _ignored(name) or not (ROOT / name).exists()] == []
+    """What the first two stages copy from outside exists and is let through."""
+    copies = {name: [rest for word, rest in STAGES[name].instructions if word == "COPY"] for name in ("page", "source")}
+    copied = {
+        name: [path for rest in lines if not rest.startswith("--from=") for path in rest.split()[:-1]]
+        for name, lines in copies.items()
+    }
+    assert copied == {
+        "page": ["package.json", "package-lock.json", "scripts/page.py", "app/page/vendor.sha256"],
+        "source": ["pyproject.toml", "requirements.lock", "README.md", "LICENSE", "app", "scripts/wheels.py"],
+    }
+    assert [path for paths in copied.values() for path in paths if _ignored(path) or not (ROOT / path).exists()] == []
     assert not _ignored("app/data/tutorial.csv")

@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -15,6 +16,7 @@ import httpx
 import pytest
 
 from app import PACKAGE, __version__
+from scripts.page import FILES, LICENCES
 from scripts.wheels import CLIENT, SERVICE, Files, client_files, closure, renamed, service_files
 from tests.running import (
     DEADLINE_S,
@@ -80,6 +82,21 @@ def test_nothing_in_a_wheel_imports_app(files: Callable[[], Files]) -> None:
                 top = node.module.partition(".")[0]
                 assert top != "app", path
                 assert top not in tops or node.module in modules, (path, node.module)
+
+
+def test_the_pages_libraries_are_in_the_services_wheel_alone(tmp_path: Path) -> None:
+    """What lies in `vendor`, with its licences, goes along where it is there; the client has nothing of the page."""
+    shutil.copytree(ROOT / "app", tmp_path / "app", ignore=shutil.ignore_patterns("__pycache__", "vendor"))
+    shutil.copy(ROOT / "LICENSE", tmp_path)
+    assert not [path for path in service_files(tmp_path) if "/vendor/" in path]
+    names = {*FILES, LICENCES}
+    for name in names:
+        file = tmp_path / "app" / "page" / "vendor" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(name)
+    made = {path: content for path, content in service_files(tmp_path).items() if "/vendor/" in path}
+    assert made == {f"orchard_service/page/vendor/{name}": name.encode() for name in names}
+    assert not [path for path in client_files(tmp_path) if "/page/" in path]
 
 
 def test_no_text_names_a_module_of_app() -> None:

@@ -38,7 +38,7 @@ function page() {
   return html`
     <a class="skip" href="#content" @click=${skip}>Skip to the content</a>
     ${header(VIEWS, here().view)}
-    <main id="content" tabindex="-1" class=${here().view}>
+    <main id="content" tabindex="-1" class=${`view-${here().view}`}>
       ${offline()}
       <h1>${view?.title ?? "Not here"}</h1>
       ${content(view)}

@@ -1,6 +1,7 @@
 // How numbers, intervals and times are written.
 
 const MINUS = /^-/;
+const NOTHING = /^-(?=[0.,]*$)/;
 
 /** Return how many decimals say something of a number that is known to within `margin`: two digits of that. */
 export function decimals(margin) {
@@ -14,6 +15,7 @@ export function rounded(value, places = 1) {
   const near = places < 0 ? Math.round(value / power) * power : value;
   return near
     .toLocaleString("en", { minimumFractionDigits: Math.max(0, places), maximumFractionDigits: Math.max(0, places) })
+    .replace(NOTHING, "")
     .replace(MINUS, "−");
 }
 
@@ -32,7 +34,8 @@ export function interval({ tons, low, high }) {
 
 /** Write a difference with its sign. */
 export function signed(value, places = 1) {
-  return `${value > 0 ? "+" : ""}${rounded(value, places)}`;
+  const text = rounded(value, places);
+  return value > 0 && /[1-9]/.test(text) ? `+${text}` : text;
 }
 
 /** Write a share in percent. */

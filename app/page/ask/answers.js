@@ -23,9 +23,10 @@ function card(crop, drawn, level, isPinned) {
 }
 
 /** What a yield is made of: the mean of training, and what each feature adds to it. */
-function parts({ baseline, parts: contributions, tons }, places) {
+function parts({ baseline, parts: contributions, tons, low, high }, places) {
   if (baseline === undefined) return nothing;
-  const most = Math.max(...contributions.map(([, value]) => Math.abs(value)), Number.EPSILON);
+  // What is small beside the interval is drawn small.
+  const most = Math.max(...contributions.map(([, value]) => Math.abs(value)), high - low || Number.EPSILON);
   const sum = contributions.reduce((total, [, value]) => total + value, baseline);
   return html`<dl class="parts">
     <dt>mean of training</dt><dd>${rounded(baseline, places)}</dd>

@@ -43,7 +43,7 @@ export function contour({ weather, reach, crops, level, region, points }) {
     chosen = { x, y, crop, [name]: event.target.value };
     changed();
   };
-  return html`<section class="card wide">
+  return html`<section class="card">
     <h2>Two at once</h2>
     <div class="picks">
       ${select("Across", features, x, pick("x"))} ${select("Up", features.filter((name) => name !== x), y, pick("y"))} ${select("Crop", crops, crop, pick("crop"))}
@@ -101,7 +101,10 @@ function picture(map, weather, points) {
 function draw({ x, y, crop, reach, tons, half: halves, weather, points }, width) {
   const least = halves && Math.min(...halves);
   const sides = { x1: shown(x, reach[x].from), x2: shown(x, reach[x].to), y1: shown(y, reach[y].from), y2: shown(y, reach[y].to) };
-  const grid = { width: SIDE, height: SIDE, ...sides };
+  // Values lie in the middle of the grid's cells, so that it reaches half a cell further.
+  const [right, up] = [(sides.x2 - sides.x1) / (SIDE - 1) / 2, (sides.y2 - sides.y1) / (SIDE - 1) / 2];
+  const ends = { x1: sides.x1 - right, x2: sides.x2 + right, y1: sides.y1 - up, y2: sides.y2 + up };
+  const grid = { width: SIDE, height: SIDE, ...ends, clip: true };
   return {
     height: HEIGHT, marginLeft: 46,
     x: { label: named(x), domain: [sides.x1, sides.x2] },
@@ -110,10 +113,10 @@ function draw({ x, y, crop, reach, tons, half: halves, weather, points }, width)
     marks: [
       Plot.contour(tons, { ...grid, fill: Plot.identity, thresholds: 12, stroke: "var(--surface)", strokeWidth: 0.5, strokeOpacity: 0.6 }),
       halves && WIDER.map((times, place) =>
-        Plot.contour(halves, { ...grid, thresholds: [least * times], stroke: "#1b2a1e", fill: "none", strokeWidth: 1.5, strokeDasharray: ["8 4", "4 4", "2 4"][place], ariaLabel: `interval ${times} times as wide` })),
-      Plot.rect([reach], { x1: shown(x, reach[x].low), x2: shown(x, reach[x].high), y1: shown(y, reach[y].low), y2: shown(y, reach[y].high), stroke: "#1b2a1e", strokeWidth: 1.2, fill: "none", ariaLabel: "training" }),
+        Plot.contour(halves, { ...grid, thresholds: [least * times], stroke: "#1b2a1e", fill: "none", strokeWidth: 1.5, strokeDasharray: ["8 4", "4 4", "2 4"][place] })),
+      Plot.rect([reach], { x1: shown(x, reach[x].low), x2: shown(x, reach[x].high), y1: shown(y, reach[y].low), y2: shown(y, reach[y].high), stroke: "#1b2a1e", strokeWidth: 1.2, fill: "none" }),
       Plot.dot(points, { x: (row) => shown(x, row[x]), y: (row) => shown(y, row[y]), r: 2, fill: "#1b2a1e", fillOpacity: 0.6 }),
-      Plot.dot([weather], { x: shown(x, weather[x]), y: shown(y, weather[y]), r: 6, fill: "#fff", stroke: "#1b2a1e", strokeWidth: 2, ariaLabel: "asked about" }),
+      Plot.dot([weather], { x: shown(x, weather[x]), y: shown(y, weather[y]), r: 6, fill: "#fff", stroke: "#1b2a1e", strokeWidth: 2 }),
     ],
   };
 }

@@ -5,7 +5,7 @@ import { html } from "../lit.js";
 import { named, shown, unit, written } from "../units.js";
 
 const { Plot } = window;
-const HEIGHT = 168;
+const HEIGHT = 160;
 
 /** Return a row of charts for each crop: all have its range of yields, so that they can be compared, and stay calm. */
 export const curves = (drawn, crops, asked) =>
@@ -40,15 +40,15 @@ function draw({ crop, feature, line, colour, low, high, from, to, at, tons, then
   const seen = d3.extent([...range, ...points.map((row) => row.yields[crop])]);
   const clip = true;
   return {
-    height: HEIGHT, marginLeft: 46, marginRight: 8, marginTop: 18, marginBottom: 30,
+    height: HEIGHT, marginLeft: 46, marginRight: 8, marginTop: 18, marginBottom: 22,
     x: { label: null, domain: [x(from), x(to)], ticks: Math.max(3, Math.floor(width / 70)) },
     y: { label: "tons", domain: d3.nice(...seen, 4), ticks: 4, grid: true, tickFormat: (value) => short(value) },
     marks: [
       Plot.rectX(outside, { x1: (ends) => x(ends[0]), x2: (ends) => x(ends[1]), fill: "currentColor", fillOpacity: 0.07 }),
       Plot.dot(points, { x: (row) => x(row[feature]), y: (row) => row.yields[crop], r: 1.5, fill: "currentColor", fillOpacity: 0.35, clip }),
-      Plot.areaY(line, { x: (point) => x(point.x), y1: "low", y2: "high", fill: colour, fillOpacity: 0.22, clip, ariaLabel: "interval" }),
-      Plot.lineY(line, { x: (point) => x(point.x), y: "tons", stroke: colour, strokeWidth: 1.5, strokeDasharray: "2 4", clip, ariaLabel: "outside training" }),
-      Plot.lineY(inside, { x: (point) => x(point.x), y: "tons", stroke: colour, strokeWidth: 2, clip, ariaLabel: "yield" }),
+      Plot.areaY(line, { x: (point) => x(point.x), y1: "low", y2: "high", fill: colour, fillOpacity: 0.22, clip }),
+      Plot.lineY(line, { x: (point) => x(point.x), y: "tons", stroke: colour, strokeWidth: 1.5, strokeDasharray: "2 4", clip }),
+      Plot.lineY(inside, { x: (point) => x(point.x), y: "tons", stroke: colour, strokeWidth: 2, clip }),
       then === null ? null : Plot.dot([then], { x: x(then), y: thenTons, r: 4, stroke: "currentColor", fill: "var(--surface)", clip }),
       then === null ? null : Plot.text(["A"], { x: x(then), y: thenTons, dy: -11, fontWeight: 700, clip }),
       Plot.ruleX([at], { x: x(at), stroke: "currentColor", strokeOpacity: 0.5 }),

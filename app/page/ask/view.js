@@ -56,12 +56,13 @@ export const ask = {
             ${sliders({ weather: asked.weather, reach, move })}
             ${absent()}
             ${levels(asked.level, choose("level"))}
-            <label>Region <small>optional: a known one is predicted with what it has of its own</small>
-              <input type="text" maxlength="200" .value=${live(asked.region)} @change=${(event) => choose("region")(event.target.value.trim())}></label>
+            <label>Region
+              <input type="text" maxlength="200" placeholder="any" aria-describedby="region-help" .value=${live(asked.region)} @change=${(event) => choose("region")(event.target.value.trim())}></label>
+            <small id="region-help">One that training knows is predicted with what it has of its own.</small>
             ${cropChoice(crops)}
           </section>
           <div class="actions">
-            <button type="button" class="secondary" @click=${pin}>${asked.pinned ? "Keep this as A instead" : "Keep as A"}</button>
+            <button type="button" class="secondary outline" @click=${pin}>${asked.pinned ? "Keep this as A instead" : "Keep as A"}</button>
             ${asked.pinned ? html`<button type="button" class="secondary outline" @click=${unpin}>Forget A</button>` : nothing}
           </div>
         </div>
@@ -74,21 +75,21 @@ export const ask = {
             ${curves(drawn, crops, { ...asked, reach, points })}
             <p class="fine">Band: ${100 * asked.level}% interval. Shaded and dashed: outside training.
               ${points ? "Dots: reported yields." : nothing}</p>
-            ${session.access?.rows ? nothing : tokenNeeded("To see what regions reported beside the curves")}
+            ${session.access?.rows ? nothing : tokenNeeded("Seeing what regions reported beside the curves")}
           ` : fault ? nothing : loading("the yields", 500)}
         </div>
       </div>
-      ${drawn ? html`
+      ${drawn ? html`<div class="below">
         ${contour({ ...asked, reach, crops, points })}
         <section class="card share">
           <h2>Take it with you</h2>
           <div class="actions">
-            <button type="button" class="secondary" @click=${copyLink}>Copy the link</button>
-            <button type="button" class="secondary" @click=${saveCSV}>Curves as CSV</button>
-            <button type="button" class="secondary" @click=${() => print()}>Print</button>
+            <button type="button" class="secondary outline" @click=${copyLink}>Copy the link</button>
+            <button type="button" class="secondary outline" @click=${saveCSV}>Curves as CSV</button>
+            <button type="button" class="secondary outline" @click=${() => print()}>Print</button>
           </div>
           ${curlOf(curl("POST", "predict", { query: asked.level === 0.95 ? {} : { level: asked.level }, body: { ...(asked.region ? { region: asked.region } : {}), ...asked.weather } }))}
-        </section>` : nothing}
+        </section></div>` : nothing}
       ${regions({ level: asked.level })}
     `;
   },

@@ -49,7 +49,8 @@ INSIDE = {
         ("formats", "tensors"),
     ),
     "api": (
-        ("address", "headers", "helper", "limits", "negotiation", "pool", "problems", "tokens", "units"),
+        ("address", "headers", "helper", "limits", "negotiation", "pool", "tokens", "units"),
+        ("problems",),
         ("concurrency", "cors", "encodings", "hosts", "request_id"),
         ("represented", "services"),
         ("openapi",),

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from app.api.address import prefix_of
 from app.errors import FieldError, NotReady, OrchardError, Overloaded, ServiceError, TrainingUnavailable
 from app.wire.media_types import JSON, PROBLEM
 from app.wire.problems import KINDS, Kind, kind_of, problem
@@ -87,14 +88,12 @@ def _allowed(app: FastAPI, request: Request, error: HTTPException) -> list[str]:
 
 
 def _lost(request: Request) -> str:
-    """Say what is wrong with a path that is none."""
-    if request.url.path == "/":
-        below = request.app.state.services.settings.root_path
-        return (
-            f"this is Orchard: its documentation is at {below}/docs, its state at {below}/health/ready, "
-            f"predictions at POST {below}/predict"
-        )
-    return f"{request.method} {request.url.path[:200]}: there is no such path"
+    """Say of a path that is none where to look instead."""
+    below = prefix_of(request)
+    return (
+        f"{request.method} {request.url.path[:200]}: there is no such path; Orchard's page is at {below}/, "
+        f"its documentation at {below}/docs, its state at {below}/health/ready, predictions at POST {below}/predict"
+    )
 
 
 def install(app: FastAPI, forms: Mapping[str, ProblemForm]) -> None:

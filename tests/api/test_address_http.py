@@ -154,11 +154,13 @@ def test_options_of_no_path(reading: Running) -> None:
     [
         (
             "GET",
-            "/",
+            "/nothing",
             "Not found",
-            "this is Orchard: its documentation is at /docs, its state at /health/ready, predictions at POST /predict",
+            (
+                "GET /nothing: there is no such path; Orchard's page is at /, its documentation at /docs, its state at "
+                "/health/ready, predictions at POST /predict"
+            ),
         ),
-        ("GET", "/nothing", "Not found", "GET /nothing: there is no such path"),
         ("GET", "/models/77", "Not found", "there is no version 77"),
         ("PUT", "/observations", "Method not allowed", "PUT /observations: this path takes POST and GET and HEAD"),
     ],

@@ -1,4 +1,4 @@
-"""ORCHARD_ROOT_PATH: the service below a prefix of a proxy, which takes it off or leaves it."""
+"""The service below a prefix of a proxy, which takes it off or leaves it: ORCHARD_ROOT_PATH, or X-Forwarded-Prefix."""
 
 import os
 import re
@@ -79,7 +79,7 @@ def test_a_call_is_the_same_with_and_without_the_prefix(behind: Proxied) -> None
 
 
 def test_nothing_leads_out_of_the_prefix(behind: Proxied) -> None:
-    """Neither a redirect, nor the document's server, nor what a page loads, nor what the root says."""
+    """Neither a redirect, nor the document's server, nor what a page loads, nor where a 404 leads."""
     for path in ("/docs", "/docs/"):
         page = behind.client.get(path, follow_redirects=True)
         assert (page.status_code, str(page.url)) == (200, f"{behind.url}/docs")
@@ -92,7 +92,8 @@ def test_nothing_leads_out_of_the_prefix(behind: Proxied) -> None:
     document = behind.client.get("/openapi.json")
     (server,) = document.json()["servers"]
     assert urljoin(str(document.url), server["url"]) == behind.url
-    assert f"documentation is at {PREFIX}/docs" in behind.client.get("/").json()["detail"]
+    lost = behind.client.get("/nothing").json()["detail"]
+    assert f"page is at {PREFIX}/, its documentation at {PREFIX}/docs" in lost
 
 
 @pytest.mark.long
@@ -115,11 +116,11 @@ def test_try_it_out_posts_to_the_right_place(behind: Proxied, tmp_path: Path) ->
 
 
 def test_other_paths_are_not_taken_for_it(prefixed: Running) -> None:
-    """What only begins like the prefix is no path; the prefix alone is the root; without it paths are answered too."""
+    """What only begins like the prefix is no path, nor is the prefix twice; without it paths are answered too."""
     asked = prefixed.client
     assert asked.get(f"{PREFIX}s/health/live").status_code == 404
     assert asked.get(f"{PREFIX}{PREFIX}/health/live").status_code == 404
-    assert "this is Orchard" in asked.get(PREFIX).json()["detail"]
+    assert asked.get(f"{PREFIX}{PREFIX}", follow_redirects=False).status_code == 404
     assert asked.get("/health/live").status_code == asked.get(f"{PREFIX}/health/live").status_code == 200
     assert asked.post("/predict", json=PLACE).content == asked.post(f"{PREFIX}/predict", json=PLACE).content
 
@@ -128,3 +129,111 @@ def test_what_a_prefix_must_not_begin_with(prefixed: Running) -> None:
     """The settings refuse what this service's own paths begin with, all of it."""
     paths = [*prefixed.client.get("/openapi.json").json()["paths"], "/docs", "/openapi.json", "/page"]
     assert sorted({path.split("/")[1] for path in paths}) == sorted(OWN)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_the_prefix_alone_leads_to_the_one_with_a_slash(prefixed: Running, method: str) -> None:
+    """By a path alone, whatever the Host header says: links of a page at the prefix would lead out of it."""
+    asked = prefixed.client
+    for query in ("", "?x=1&y=%2F"):
+        answer = asked.request(method, f"{PREFIX}{query}", headers={"Host": "x"}, follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"], answer.content) == (307, f"orchard/{query}", b"")
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["x-request-id"]
+        led = urljoin(str(asked.base_url.join(PREFIX)), answer.headers["location"])
+        assert led == str(asked.base_url.join(f"{PREFIX}/{query}"))
+    assert asked.request(method, f"{PREFIX}/", follow_redirects=False).headers.get("location") is None
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+def test_no_other_call_is_led_there(prefixed: Running, method: str) -> None:
+    """It is answered as one of the root: what is sent would be sent twice."""
+    alone, root = (prefixed.client.request(method, path, follow_redirects=False) for path in (PREFIX, f"{PREFIX}/"))
+    assert alone.status_code == root.status_code
+    assert alone.status_code >= 400 or method == "OPTIONS"
+    assert "location" not in alone.headers
+
+
+def test_a_prefix_of_several_segments_leads_below_itself(trained: Path, tmp_path: Path) -> None:
+    """Its last segment is what a relative reference has to repeat."""
+    with serving(copy_store(trained, tmp_path / "store"), ORCHARD_ROOT_PATH="/farm/orchard") as running:
+        answer = running.client.get("/farm/orchard", follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (307, "orchard/")
+        assert running.client.get("/farm", follow_redirects=False).status_code == 404
+
+
+def _servers(running: Running, *told: str) -> object:
+    headers = [("X-Forwarded-Prefix", value) for value in told]
+    answer = running.client.get("/openapi.json", headers=headers)
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")  # no cache tells it to others
+    return answer.json().get("servers")
+
+
+@pytest.mark.parametrize(
+    ("told", "prefix"),
+    [
+        (["/orchard"], "/orchard"),
+        (["/orchard/"], "/orchard"),
+        (["/farm/orchard-2.0_~x"], "/farm/orchard-2.0_~x"),
+        (["/farm", "/orchard"], "/farm/orchard"),
+        (["/farm, /orchard"], "/farm/orchard"),
+        (["/models"], "/models"),
+        (["/" + "x" * 199], "/" + "x" * 199),
+    ],
+)
+def test_a_proxy_tells_the_prefix_that_it_takes_off(reading: Running, told: list[str], prefix: str) -> None:
+    """The document names it as server, a 404 leads below it; several proxies tell one after the other."""
+    assert _servers(reading, *told) == [{"url": prefix}]
+    lost = reading.client.get("/nothing", headers=[("X-Forwarded-Prefix", value) for value in told])
+    assert lost.headers["cache-control"] == "no-store"
+    assert f"page is at {prefix}/, its documentation at {prefix}/docs" in lost.json()["detail"]
+    assert _servers(reading) is None  # it was an answer to who said so, and to nobody else
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "",
+        "/",
+        "//elsewhere.example",
+        "https://elsewhere.example/orchard",
+        "orchard",
+        "/orchard/..",
+        "/./orchard",
+        "/orchard//x",
+        "/orchard?x",
+        "/orchard#x",
+        "/%6frchard",
+        "/orch ard",
+        "/<script>",
+        "/orchard, elsewhere",
+        "/orchard,",
+        "/orchard//",
+        "/" + "x" * 200,
+    ],
+)
+def test_what_is_no_prefix_is_passed_over(reading: Running, told: str) -> None:
+    """The document and the 404 are those without it, byte for byte; above all they name no other host."""
+    for path in ("/openapi.json", "/nothing"):
+        plain = reading.client.get(path, headers={"X-Request-ID": "r"})
+        answer = reading.client.get(path, headers={"X-Request-ID": "r", "X-Forwarded-Prefix": told})
+        assert (answer.status_code, answer.content) == (plain.status_code, plain.content)
+
+
+def test_the_setting_wins(prefixed: Running) -> None:
+    """Who knows better than a header is who has set it."""
+    assert _servers(prefixed, "/elsewhere") == _servers(prefixed) == [{"url": PREFIX}]
+    lost = prefixed.client.get("/nothing", headers={"X-Forwarded-Prefix": "/elsewhere"}).json()["detail"]
+    assert f"page is at {PREFIX}/," in lost
+    assert "elsewhere" not in lost
+
+
+def test_the_header_opens_and_changes_nothing(reading: Running) -> None:
+    """Anybody can send it: calls are those that they are without it, and ask for the token all the same."""
+    told = {"X-Forwarded-Prefix": "/observations"}
+    plain, answer = (reading.client.post("/predict", json=PLACE, headers=sent) for sent in ({}, told))
+    assert (answer.status_code, answer.content) == (200, plain.content)
+    assert reading.client.get("/observations", headers=told).status_code == 401
+    assert reading.client.get("/observations/models", headers=told).status_code == 404
+    led = reading.client.get("/docs/", headers=told, follow_redirects=False)
+    assert (led.status_code, led.headers["location"]) == (307, "../docs")

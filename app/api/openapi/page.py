@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from app.api import headers
+from app.api.address import prefix_of
 from app.api.represented import Represented
 
 router = APIRouter(prefix="/docs", include_in_schema=False, route_class=Represented)
@@ -66,8 +67,9 @@ Asset = Literal["swagger-ui.css", "swagger-ui-bundle.js"]
 
 @document.api_route("/openapi.json", methods=["GET", "HEAD"])
 async def openapi(request: Request) -> Response:
-    """Return the OpenAPI document."""
-    return JSONResponse(request.app.openapi())
+    """Return the OpenAPI document, with the server where who asks finds the calls."""
+    below = prefix_of(request)
+    return JSONResponse(request.app.openapi() | ({"servers": [{"url": below}]} if below else {}))
 
 
 @router.get("")

@@ -1,5 +1,7 @@
 """GET /access: what the caller may do, which a program asks before it offers anything to a person."""
 
+from typing import Any
+
 from fastapi import APIRouter, Request
 
 from app.api.guards import Credentials, require_reader
@@ -9,7 +11,7 @@ from app.wire.schemas import Access
 
 router = APIRouter(tags=["health"])
 
-ALSO_WITHOUT = {"security": [{}]}
+ALSO_WITHOUT: dict[str, Any] = {"security": [{}]}
 """Added to what the document says of a call that takes a token: it takes none, too."""
 
 

@@ -1,37 +1,79 @@
-"""GET /predict: one region in a link, for those that can send nothing else, as spreadsheets' formulas cannot."""
+"""GET /predict: one region in a link, for those that can send nothing else, as spreadsheets' formulas cannot.
+
+A person who opens the bare address in a browser is led to the page.
+"""
 
 import re
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import to_json
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from app.api.headers import ASK_AGAIN
-from app.api.negotiation import answer_type
+from app.api.negotiation import answer_type, prefers
 from app.api.openapi.parts import MODEL_VERSION, UNCHANGED, contents, documented
 from app.api.predict import Exact, Explain, Level, Version, WithEffects
 from app.api.represented import Represented
 from app.api.services import ServicesDep
 from app.api.units import units_asked
-from app.errors import FieldError, InputError, InvalidInput
+from app.errors import FieldError, InputError, InvalidInput, NotAcceptable
 from app.model.linear import LinearModel
 from app.model.units import Units
 from app.model.weather import FEATURE_NAMES, REGION_LENGTH
 from app.serving.live import LEVEL
 from app.wire.formats import FORMATS, PredictOptions, reply
-from app.wire.media_types import CSV, GEOJSON, JSON
+from app.wire.media_types import CSV, GEOJSON, HTML, JSON
 from app.wire.parts import take
 from app.wire.questions import BodyOptions
 from app.wire.schemas import OnePrediction
 
-router = APIRouter(tags=["predict"], route_class=Represented)
-
 Form = Literal["json", "csv", "geojson", "value"]
 MEDIA_TYPES = {"json": JSON, "csv": CSV, "geojson": GEOJSON}
 TEXT = "text/plain; charset=utf-8"
+SEE_OTHER = 303
+LED: dict[int | str, dict[str, Any]] = {
+    SEE_OTHER: {"description": "Without a query, what prefers HTML, as browsers do, is led to the page."}
+}
+NEVER_KEPT = {"Cache-Control": "no-store", "Vary": "Accept"}
+"""Of the way to the page: the same address has another answer for others."""
 _DECIMAL_COMMA = re.compile(r"\s*([+-]?\d+),(\d+)\s*")
+
+
+class _LeadsPeople(Represented):
+    """A route that leads a browser without a query to the page.
+
+    Before anything else, a token included: a browser can send none, and it is the page that asks for it.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return what answers a request."""
+        answered = super().get_route_handler()
+
+        async def led(request: Request) -> Response:
+            if request.scope["query_string"] or not _is_browser(request):
+                return await answered(request)
+            return RedirectResponse(_page_from(request), SEE_OTHER, NEVER_KEPT)
+
+        return led
+
+
+def _is_browser(request: Request) -> bool:
+    """Say whether a page is what is wanted most; that a header is too long to be read, the call says itself."""
+    try:
+        return prefers(request, HTML, tuple(MEDIA_TYPES.values()))
+    except NotAcceptable:
+        return False
+
+
+def _page_from(request: Request) -> str:
+    """Return where the page is, from the path as it was asked: relatively, so that it is right behind every prefix."""
+    return "../#/ask" if request.scope.get("raw_path", b"").endswith(b"/") else "./#/ask"
+
+
+router = APIRouter(tags=["predict"], route_class=_LeadsPeople)
 
 
 def _plain(given: Any) -> Any:
@@ -72,6 +114,7 @@ FormatAsked = Annotated[
     response_model=OnePrediction,
     responses=documented(404, 406, 422, 503)
     | UNCHANGED
+    | LED
     | {200: {"content": contents(CSV, GEOJSON, "text/plain"), "headers": MODEL_VERSION}},
 )
 async def link(
@@ -92,7 +135,8 @@ async def link(
 ) -> Response:
     """Predict as `POST /predict` does, for formulas of spreadsheets, links, and whoever can only fetch an address.
 
-    A decimal comma is read. Nothing is stored, and the answer may be kept for as long as its tag holds.
+    A decimal comma is read. Nothing is stored, and the answer may be kept for as long as its tag holds. A browser that
+    asks without a query is led to the page.
     """
     wanted = answer_type(request, tuple(MEDIA_TYPES.values())) if form is None else MEDIA_TYPES.get(form, JSON)
     served = services.live.current if version is None else services.live.version(version)

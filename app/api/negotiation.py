@@ -40,13 +40,30 @@ def answer_type(request: Request, offered: Sequence[str]) -> str:
     Raises:
         NotAcceptable: it accepts none of them.
     """
-    ranges = [(_type(part), _weight(part)) for part in _parts(_accepted(request, "accept"))]
+    ranges = _ranges(request)
     if not ranges:
         return offered[0]
     best = max(offered, key=lambda media_type: _quality(media_type, ranges))
     if _quality(best, ranges) <= 0:
         raise NotAcceptable(f"this call answers in {' or '.join(offered)}")
     return best
+
+
+def prefers(request: Request, media_type: str, offered: Sequence[str]) -> bool:
+    """Say whether the client names a type, and accepts none of ``offered`` more than that.
+
+    Raises:
+        NotAcceptable: the header is too long.
+    """
+    ranges = _ranges(request)
+    named = any(accepted == media_type and quality > 0 for accepted, quality in ranges)
+    wanted = _quality(media_type, ranges)
+    return named and all(_quality(other, ranges) <= wanted for other in offered)
+
+
+def _ranges(request: Request) -> list[tuple[str, float]]:
+    """Return the ranges of types that the client accepts, each with its q."""
+    return [(_type(part), _weight(part)) for part in _parts(_accepted(request, "accept"))]
 
 
 def _quality(media_type: str, ranges: Sequence[tuple[str, float]]) -> float:

@@ -4,6 +4,7 @@ import csv
 import io
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -183,3 +184,61 @@ def test_what_regions_have_of_their_own(panel: Path, tmp_path: Path) -> None:
         assert running.client.get("/predict", params=place).content != common.content
         counted = running.client.get("/metrics", headers=running.write).text
         assert 'orchard_requests_total{method="GET",route="/predict",status="200"} 4' in counted
+
+
+BROWSERS = [
+    "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7",
+    "text/html, application/json",
+    "text/html",
+]
+"""What Firefox and Safari, Chromium, and others send for an address that a person has opened."""
+
+
+@pytest.mark.parametrize("accept", BROWSERS)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_browser_is_led_to_the_page(reading: Running, method: str, accept: str) -> None:
+    """Relatively, from the path as it was asked, whatever host it was asked of; no cache gives others that answer."""
+    for path, location in (("/predict", "./#/ask"), ("/predict/", "../#/ask")):
+        for below in ("", "/orchard", "/farm/orchard"):
+            headers = {"Accept": accept, "Host": "x"} | ({"X-Forwarded-Prefix": below} if below else {})
+            led = reading.client.request(method, path, headers=headers, follow_redirects=False)
+            assert (led.status_code, led.headers["location"], led.content) == (303, location, b"")
+            assert (led.headers["cache-control"], led.headers["vary"]) == ("no-store", "Accept")
+            assert urljoin(f"http://farm.example{below}{path}", location) == f"http://farm.example{below}/#/ask"
+
+
+@pytest.mark.parametrize(
+    ("accept", "query", "status"),
+    [
+        ("*/*", "", 422),
+        ("application/json", "", 422),
+        ("application/json, text/html;q=0.9", "", 422),
+        ("text/csv, text/html;q=0.9", "", 422),
+        (GEOJSON + ", text/html;q=0.9", "", 422),
+        ("text/html;q=0.1, */*;q=0.5", "", 422),
+        ("text/html;q=0", "", 406),
+        ("application/xhtml+xml", "", 406),
+        ("text/html" + ", x/y" * 300, "", 406),
+        (BROWSERS[0], "?temperature=73&rainfall=67&humidity=43", 200),
+        (BROWSERS[0], "?temperature=73", 422),
+        (BROWSERS[0], "?nothing=1", 422),
+        ("text/html", "?temperature=73&rainfall=67&humidity=43", 406),
+    ],
+)
+def test_nobody_else_is(reading: Running, accept: str, query: str, status: int) -> None:
+    """Who prefers what the call answers in, or asks something, is answered."""
+    answer = reading.client.get(f"/predict{query}", headers={"Accept": accept}, follow_redirects=False)
+    assert answer.status_code == status
+    assert "location" not in answer.headers
+
+
+def test_a_browser_is_led_where_reading_is_closed(trained: Path, tmp_path: Path) -> None:
+    """Without a token, which a browser cannot send: the page asks for it. Whoever asks something needs it."""
+    with serving(copy_store(trained, tmp_path / "store"), ORCHARD_READ_TOKEN=READER) as running:
+        led = running.client.get("/predict", headers={"Accept": BROWSERS[0]}, follow_redirects=False)
+        assert (led.status_code, led.headers["location"]) == (303, "./#/ask")
+        assert running.client.get("/predict", params=PLACE, headers={"Accept": BROWSERS[0]}).status_code == 401
+        assert running.client.get("/predict").status_code == 401
+        counted = running.client.get("/metrics", headers=running.write).text
+        assert 'orchard_requests_total{method="GET",route="/predict",status="303"} 1' in counted

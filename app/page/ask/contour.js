@@ -27,7 +27,7 @@ export function forgetContour() {
 }
 
 /** Return the chart of two features for one crop; it is asked for once the sliders are still. */
-export function contour({ weather, reach, crops, level, region, points }) {
+export function contour({ weather, reach, crops, level, region, points, isStill }) {
   const features = Object.keys(reach);
   if (features.length < 2) return nothing;
   const [x, y] = axes(features);
@@ -48,7 +48,7 @@ export function contour({ weather, reach, crops, level, region, points }) {
     <div class="picks">
       ${select("Across", features, x, pick("x"))} ${select("Up", features.filter((name) => name !== x), y, pick("y"))} ${select("Crop", crops, crop, pick("crop"))}
     </div>
-    ${drawn ? picture(drawn, weather, points) : loading("the map", HEIGHT)}
+    ${drawn ? picture(drawn, { weather, points, isStill }) : loading("the map", HEIGHT)}
   </section>`;
 }
 
@@ -78,18 +78,20 @@ async function ask(wanted, { weather, reach, x, y, crop, level, region }) {
 
 const half = ({ low, high }, known = low?.[0] !== null && low !== undefined) => (known ? high.map((value, row) => (value - low[row]) / 2) : null);
 
-function picture(map, weather, points) {
+function picture(map, { weather, points, isStill }) {
   const { x, y, crop, reach, rows, tons, half: halves } = map;
   const least = halves ? Math.min(...halves) : null;
-  map.key = map.key?.weather === weather && map.key.points === points && map.key.units === session.units ? map.key : { weather, points, units: session.units };
-  map.key.data ??= { ...map, weather, points: points?.filter((row) => row.yields[crop] !== undefined) ?? [] };
+  // While a slider moves it is left as it is: it takes longer to draw than all curves.
+  if (!map.data || (isStill && (map.data.weather !== weather || map.data.points !== points || map.data.units !== session.units))) {
+    map.data = { ...map, weather, points, units: session.units, seen: points?.filter((row) => row.yields[crop] !== undefined) ?? [] };
+  }
   const others = Object.keys(reach).filter((feature) => feature !== x && feature !== y);
   const fixed = others.map((feature) => `${feature} at ${written(feature, weather[feature])} ${unit(feature)}`).join(", ");
   return figure({
     id: "two at once",
     title: `${crop} by ${x} and ${y}`,
     sentence: `${fixed ? `With ${fixed}. ` : ""}${least === null ? "" : `Dashed lines: where the interval is 1.25, 1.5 and 2 times as wide as where it is narrowest: the model knows less there. `}Frame: what training has seen.`,
-    data: map.key.data,
+    data: map.data,
     draw,
     height: HEIGHT,
     columns: [named(x), named(y), "tons", "± tons"],
@@ -98,7 +100,7 @@ function picture(map, weather, points) {
   });
 }
 
-function draw({ x, y, crop, reach, tons, half: halves, weather, points }, width) {
+function draw({ x, y, crop, reach, tons, half: halves, weather, seen }, width) {
   const least = halves && Math.min(...halves);
   const sides = { x1: shown(x, reach[x].from), x2: shown(x, reach[x].to), y1: shown(y, reach[y].from), y2: shown(y, reach[y].to) };
   // Values lie in the middle of the grid's cells, so that it reaches half a cell further.
@@ -115,7 +117,7 @@ function draw({ x, y, crop, reach, tons, half: halves, weather, points }, width)
       halves && WIDER.map((times, place) =>
         Plot.contour(halves, { ...grid, thresholds: [least * times], stroke: "#1b2a1e", fill: "none", strokeWidth: 1.5, strokeDasharray: ["8 4", "4 4", "2 4"][place] })),
       Plot.rect([reach], { x1: shown(x, reach[x].low), x2: shown(x, reach[x].high), y1: shown(y, reach[y].low), y2: shown(y, reach[y].high), stroke: "#1b2a1e", strokeWidth: 1.2, fill: "none" }),
-      Plot.dot(points, { x: (row) => shown(x, row[x]), y: (row) => shown(y, row[y]), r: 2, fill: "#1b2a1e", fillOpacity: 0.6 }),
+      Plot.dot(seen, { x: (row) => shown(x, row[x]), y: (row) => shown(y, row[y]), r: 2, fill: "#1b2a1e", fillOpacity: 0.6 }),
       Plot.dot([weather], { x: shown(x, weather[x]), y: shown(y, weather[y]), r: 6, fill: "#fff", stroke: "#1b2a1e", strokeWidth: 2 }),
     ],
   };

@@ -26,6 +26,7 @@ let said = [];
 let timer = null;
 let flying = null;
 let isBehind = false;
+let isStill = true;
 
 export const ask = {
   title: "What if",
@@ -80,7 +81,7 @@ export const ask = {
         </div>
       </div>
       ${drawn ? html`<div class="below">
-        ${contour({ ...asked, reach, crops, points })}
+        ${contour({ ...asked, reach, crops, points, isStill })}
         <section class="card share">
           <h2>Take it with you</h2>
           <div class="actions">
@@ -156,6 +157,7 @@ function unpin() {
  * up costs its connection, which takes longer than its answer.
  */
 async function askNow() {
+  isStill = false;
   changed();
   if (flying) {
     isBehind = true;
@@ -187,6 +189,7 @@ async function askNow() {
 function whenQuiet() {
   clearTimeout(timer);
   timer = setTimeout(() => {
+    isStill = true;
     said = drawn?.warnings ?? [];
     if (here().view === "ask") note("ask", [], parameters());
     changed();

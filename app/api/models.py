@@ -5,11 +5,12 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
+from pydantic import WithJsonSchema
 from pydantic_core import to_json
 from starlette.responses import Response
 
 from app.api.bodies import SHORT, IdempotencyKey, read_body
-from app.api.guards import Writer
+from app.api.guards import Writer, require_reader
 from app.api.headers import ASK_AGAIN
 from app.api.negotiation import body_type
 from app.api.openapi import examples
@@ -18,6 +19,7 @@ from app.api.represented import Represented
 from app.api.services import Services, ServicesDep
 from app.logs import log_write
 from app.serving.drift import HOURS, drift
+from app.serving.residuals import VersionRows, version_rows
 from app.store.line import LogLine
 from app.wire import records
 from app.wire.media_types import JSON
@@ -26,6 +28,7 @@ from app.wire.schemas import (
     DriftReport,
     FeatureDriftEntry,
     LogPage,
+    ResidualPage,
     VersionCard,
     VersionPage,
 )
@@ -94,6 +97,36 @@ async def log(
 async def card(services: ServicesDep, version: VersionPath) -> VersionCard:
     """Return what a version says about itself: weights, scores, rows, recipe, loss curve, data digest, parent."""
     return records.card(await asyncio.to_thread(services.live.version, version), services.live)
+
+
+@router.get(
+    "/{version}/residuals",
+    dependencies=[Depends(require_reader)],
+    summary="A version's rows beside what is predicted of them",
+    responses=documented(404, 422, 503),
+)
+async def residuals(
+    services: ServicesDep,
+    version: Annotated[str, Path(max_length=20, description="A version's number, or `live`.")],
+    crop: Annotated[
+        str | None, Query(description="Rows and residuals of this crop alone."), WithJsonSchema({"type": "string"})
+    ] = None,
+) -> ResidualPage:
+    """Return the rows that a version was trained on, each predicted by the line fitted without it: what to draw.
+
+    Where there are more than 2000, those that lie farthest off, and others evenly spread over all; `selected_by` says
+    so. Where rows were learned from a file and not stored, `reason` does.
+    """
+    number = services.live.current.version if version == "live" else version
+    rows = await services.in_database(version_rows, services.registry, services.observations, number, crop)
+    while not rows.is_done:
+        await services.in_database(_read_on, services, rows)
+    return await asyncio.to_thread(records.residuals, rows)
+
+
+def _read_on(services: Services, rows: VersionRows) -> None:
+    with services.observations.reading() as transaction:
+        rows.read_on(transaction)
 
 
 @router.post(

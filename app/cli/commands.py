@@ -456,6 +456,25 @@ def diff(first: Version, second: Version, url: Url = None, as_json: AsJson = Non
             console.print_difference(*cards)
 
 
+@CLI.command()
+def residuals(
+    version: Annotated[str, typer.Argument(help="A version's number, or live.", show_default=False)] = "live",
+    crop: Annotated[str | None, typer.Option(show_default=False, help="Of this crop alone.")] = None,
+    limit: Limit = 20,
+    url: Url = None,
+    as_json: AsJson = None,
+) -> None:
+    """Show the rows that lie farthest from what a version, trained without them, predicts of them.
+
+    As JSON all that `GET /models/{version}/residuals` answers, up to 2000 rows.
+    """
+    from app.cli import console
+
+    with backend(url, as_json) as orchard:
+        page = orchard.residuals(version, crop=crop)
+        console.print_json(page) if as_json else console.print_residuals(page, limit)
+
+
 STORED = typer.Typer(invoke_without_command=True)
 CLI.add_typer(STORED, name="observations")
 

@@ -27,6 +27,7 @@ from app.wire.schemas import (
     LogPage,
     ObservationPage,
     OnePrediction,
+    ResidualPage,
     VersionCard,
     VersionPage,
 )
@@ -239,6 +240,15 @@ def print_card(card: VersionCard) -> None:
 def print_difference(first: VersionCard, second: VersionCard) -> None:
     """Print what changed from one version to another: rows, loss, and each crop's numbers side by side."""
     console().print(grids.difference(first.version, second.version, grids.differences(first, second)))
+
+
+def print_residuals(page: ResidualPage, most: int) -> None:
+    """Print the ``most`` yields that lie farthest from what is predicted of them without them."""
+    out = console()
+    out.say(*([] if page.reason is None else [page.reason]))
+    if not page.residuals:
+        return
+    out.print(grids.held_out(page), grids.residuals(page, most), sep="\n")
 
 
 def print_log(page: LogPage) -> None:

@@ -18,11 +18,13 @@ from app.store.card import Card, CropCard, CropScores, FitCard
 from app.training.report import Change, Changes
 from app.wire.schemas import (
     BatchPage,
+    CropResidual,
     CropYield,
     DriftReport,
     LogPage,
     ObservationEntry,
     OnePrediction,
+    ResidualPage,
     VersionPage,
 )
 
@@ -290,7 +292,7 @@ def versions(page: VersionPage) -> Grid:
 def all_of_versions(page: VersionPage) -> Grid:
     """Return a page of versions with all that is known of each."""
     columns = ("version", "live", "created (UTC)", "recipe", "rows", "crops", "loss, tons²", "decision", "source")
-    grid = _listing(*columns, "note")
+    grid = _listing(*columns, "note", "after", "out-of-fold RMSE, tons (held out)")
     for entry in page.versions:
         grid.add_row(
             entry.version,
@@ -303,8 +305,49 @@ def all_of_versions(page: VersionPage) -> Grid:
             "damaged" if entry.damaged else entry.decision,
             entry.source,
             entry.note,
+            entry.parent,
+            "; ".join(
+                f"{crop} {rounded(of.rmse)} ({HELD_OUT[of.by]})" for crop, of in (entry.out_of_fold or {}).items()
+            ),
         )
     return grid
+
+
+def held_out(page: ResidualPage) -> Grid:
+    """Return each crop's error on rows held out."""
+    grid = Grid("crop", title=f"Errors of version {page.model_version} on rows held out")
+    for name in ("rows", "RMSE, tons"):
+        grid.add_column(name, justify="right")
+    grid.add_column("held out at a time")
+    for crop, of in page.crops.items():
+        grid.add_row(crop, str(of.rows), _or_none(of.rmse), HELD_OUT[of.by])
+    return grid
+
+
+def residuals(page: ResidualPage, most: int) -> Grid:
+    """Return the ``most`` yields that lie farthest off, in their crop's error; rows count from 1, as in what was sent.
+
+    Without the names of batches, which are as wide as half a terminal: ``--json`` has them.
+    """
+    found = [(_away(page, crop, of), entry, crop, of) for entry in page.residuals for crop, of in entry.yields.items()]
+    found.sort(key=lambda each: -abs(each[0]))
+    grid = Grid(title="Farthest off, tons: reported, predicted without the row, its interval")
+    for name in ("row", "region", "season", "crop"):
+        grid.add_column(name, overflow="fold")
+    for name in ("tons", "predicted", "interval", "off", "leverage"):
+        grid.add_column(name, justify="right", no_wrap=True)
+    for _, entry, crop, of in found[:most]:
+        interval = NONE if of.low is None or of.high is None else f"{of.low:.2f} to {of.high:.2f}"
+        middle = of.out_of_fold
+        tons = (NONE, NONE) if middle is None else (f"{middle:.2f}", f"{of.tons - middle:+.2f}")
+        names = (str(entry.row + 1), entry.region or "", entry.season or "", crop)
+        grid.add_row(*names, f"{of.tons:g}", tons[0], interval, tons[1], f"{of.leverage:.2f}")
+    return grid
+
+
+def _away(page: ResidualPage, crop: str, of: CropResidual) -> float:
+    """Return how far a yield lies from what is predicted of it without it, in its crop's error."""
+    return 0.0 if of.out_of_fold is None else (of.tons - of.out_of_fold) / (page.crops[crop].rmse or 1.0)
 
 
 def batches(page: BatchPage) -> Grid:

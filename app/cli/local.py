@@ -22,6 +22,7 @@ from app.errors import TrainingUnavailable
 from app.model.progress import Progress
 from app.model.units import STORED, Units
 from app.serving.live import LEVEL, Live, Served
+from app.serving.residuals import version_rows
 from app.settings import Settings
 from app.store.line import LogLine
 from app.store.objects import open_store
@@ -44,6 +45,7 @@ from app.wire.schemas import (
     ObservationPage,
     OnePrediction,
     RegionWeather,
+    ResidualPage,
     SeveralPredictions,
     VersionCard,
     VersionPage,
@@ -192,6 +194,16 @@ class Local:
         """Return what a version says about itself."""
         served = self._current if version == "live" else self._live.version(version)
         return records.card(served, self._live)
+
+    def residuals(self, version: str = "live", *, crop: str | None = None) -> ResidualPage:
+        """Return the rows that a version was trained on, beside what is predicted of them."""
+        number = self._current.version if version == "live" else version
+        with self._observations() as observations:
+            rows = version_rows(self._registry, observations, number, crop)
+            while not rows.is_done:
+                with observations.reading() as transaction:
+                    rows.read_on(transaction)
+        return records.residuals(rows)
 
     def activate(self, version: str, *, note: str = "") -> LogLine:
         """Make a version live: roll back or forward."""

@@ -42,6 +42,7 @@ from app.wire.schemas import (
     Readiness,
     RegionWeather,
     ReportedSeason,
+    ResidualPage,
     SeveralPredictions,
     VersionCard,
     VersionPage,
@@ -62,6 +63,8 @@ ZIP = b"PK\x03\x04"
 
 KEPT_ALIVE_S = 45.0
 """A stream of events that is silent for so long is dead: the service says something every 15 seconds."""
+RESIDUALS_TIMEOUT_S = 300.0
+"""All rows of a version are read, some ten thousand a second."""
 RETRAIN_TIMEOUT_S = 660.0
 """A retrain may take as long as the service lets it (ORCHARD_RETRAIN_TIMEOUT_S, by default 600), seconds."""
 
@@ -290,6 +293,15 @@ class Calls:
     def card(self, version: str = "live") -> Call[VersionCard]:
         """Return what a version says about itself."""
         return Call("GET", f"/models/{_part(version)}", reading(VersionCard))
+
+    @call
+    def residuals(self, version: str = "live", *, crop: str | None = None) -> Call[ResidualPage]:
+        """Return the rows that a version was trained on, beside what is predicted of them. Needs a token.
+
+        ``crop``: of this one alone. Of more than 2000 rows those that lie farthest off, and some spread over all.
+        """
+        path = f"/models/{_part(version)}/residuals"
+        return Call("GET", path, reading(ResidualPage), {"crop": crop}, patience_s=RESIDUALS_TIMEOUT_S)
 
     @call
     def activate(self, version: str, *, note: str = "") -> Call[LogLine]:

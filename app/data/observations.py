@@ -11,7 +11,7 @@ import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
@@ -273,6 +273,26 @@ class Transaction:
             for row in rows:
                 _check_row(row, batch.id)
             yield stored.table_of(rows)
+
+    def named(self, ids: Sequence[str]) -> list[Batch]:
+        """Return the batches with these ids, in this order, as far as there are any."""
+        query = sql.select(*_ENTRIES)
+        parts = (ids[start : start + AT_A_TIME] for start in range(0, len(ids), AT_A_TIME))
+        found = {batch.id: batch for part in parts for batch in self._entries(query.where(BATCHES.c.id.in_(part)))}
+        return [found[name] for name in ids if name in found]
+
+    def rows_behind(self, batch: Batch, row: int, limit: int) -> Table:
+        """Return up to ``limit`` of a batch's stored rows, those behind ``row``; -1: the first ones.
+
+        Raises:
+            StoreDamaged: a row is not what was written.
+        """
+        sequence = sql.select(BATCHES.c.sequence).where(BATCHES.c.id == batch.id).scalar_subquery()
+        query = sql.select(OBSERVATIONS).where(OBSERVATIONS.c.batch == sequence, OBSERVATIONS.c.row > row)
+        rows = self._connection.execute(query.order_by(OBSERVATIONS.c.row).limit(limit)).all()
+        for found in rows:
+            _check_row(found, batch.id)
+        return replace(stored.table_of(rows), numbers=np.array([found.row for found in rows], dtype=np.intp))
 
     def records(self, batches: Iterable[Batch]) -> dict[str, dict[str, Sketch] | None]:
         """Return what the yields of these batches were predicted as before they were known, by batch and crop.

@@ -8,14 +8,16 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.model.cells import MANY_REGIONS, Cells
-from app.model.fit import least_squares
+from app.model.fit import CropFit, least_squares
 from app.model.folds import FoldedMoments
 from app.model.moments import Array, Moments, triangle
 from app.model.scores import out_of_fold
 from app.model.worth import By
 
+Mask = NDArray[np.bool_]
 LEAST_REGIONS, LEAST_FOLDS = 5, 3
 """Regions, and folds that have any of them, that it takes to hold out regions."""
 LEAST_SEASONS = 3
@@ -66,22 +68,43 @@ def _by_season(cells: Cells, total: Moments) -> HeldOut | None:
 
     Of rows that share a cell only the sum of their scatter is known: each season gets the share of its rows.
     """
-    inside = cells.count - 1.0
     scatter = triangle(np.concatenate(list(cells.within)))
-    seasons = np.unique(cells.season)
     error = 0.0
-    for season in seasons.tolist():
+    for season in np.unique(cells.season).tolist():
         of = cells.season == season
-        share = float(np.sum(inside[of]) / np.sum(inside)) if np.sum(inside) else 0.0
-        others = _moments(cells, ~of, scatter * math.sqrt(1.0 - share))
-        if others.count <= others.columns:
+        share = _share_of_scatter(cells, of)
+        fit = _fitted_without(cells, of, scatter * math.sqrt(1.0 - share))
+        if fit is None:
             return None
-        fit = least_squares(others)
         error += _moments(cells, of, scatter * math.sqrt(share)).squared_error(fit.weights, fit.intercept)
     return HeldOut(total.count, math.sqrt(error / total.count), "season")
 
 
-def _moments(cells: Cells, of: Array, scatter: Array) -> Moments:
+def season_lines(cells: Cells) -> dict[str, CropFit]:
+    """Return the lines by which seasons are predicted when each is held out, by season: those of `held_out`."""
+    scatter = triangle(np.concatenate(list(cells.within)))
+    lines = {}
+    for season in np.unique(cells.season[cells.season >= 0]).tolist():
+        of = cells.season == season
+        fit = _fitted_without(cells, of, scatter * math.sqrt(1.0 - _share_of_scatter(cells, of)))
+        if fit is not None:
+            lines[cells.seasons[season]] = fit
+    return lines
+
+
+def _share_of_scatter(cells: Cells, of: Mask) -> float:
+    """Return what share of the rows' scatter within cells is taken to be that of some of the cells."""
+    inside = cells.count - 1.0
+    return float(np.sum(inside[of]) / np.sum(inside)) if np.sum(inside) else 0.0
+
+
+def _fitted_without(cells: Cells, of: Mask, scatter: Array) -> CropFit | None:
+    """Return the line of the other cells' rows, which scatter so within them; None where these are too few to fit."""
+    others = _moments(cells, ~of, scatter)
+    return least_squares(others) if others.count > others.columns else None
+
+
+def _moments(cells: Cells, of: Mask, scatter: Array) -> Moments:
     count, mean = cells.count[of], cells.mean[of]
     middle = count @ mean / np.sum(count)
     factor = triangle(np.concatenate([np.sqrt(count)[:, None] * (mean - middle), scatter]))

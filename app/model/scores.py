@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.model.fisher import f_quantile
-from app.model.fit import Fit, least_squares
+from app.model.fit import CropFit, Fit, least_squares
 from app.model.folds import FOLDS, FoldedMoments
 from app.model.linear import CropModel, LinearModel
 from app.model.moments import Array, Moments
@@ -85,19 +85,20 @@ class Verdict:
         return [*self.failed, *self.passed]
 
 
-def fold_fits(training: FoldedMoments) -> list[tuple[Array, float]]:
-    """Return, per fold, (weights, intercept) fitted on the rows outside it.
+def fold_lines(training: FoldedMoments) -> list[CropFit]:
+    """Return, per fold, the line fitted on the rows outside it.
 
     Where those outside are too few to fit, as when all rows are of one region, all rows are taken: an error in sample
     is better than none.
     """
     coefficients = training.folds[0].columns
-    fits = []
-    for fold in range(FOLDS):
-        outside = training.without(fold)
-        fit = least_squares(outside if outside.count > coefficients else training.total)
-        fits.append((fit.weights, fit.intercept))
-    return fits
+    outsides = (training.without(fold) for fold in range(FOLDS))
+    return [least_squares(outside if outside.count > coefficients else training.total) for outside in outsides]
+
+
+def fold_fits(training: FoldedMoments) -> list[tuple[Array, float]]:
+    """Return, per fold, the (weights, intercept) of its `fold_lines`."""
+    return [(line.weights, line.intercept) for line in fold_lines(training)]
 
 
 def out_of_fold(training: FoldedMoments, tested: FoldedMoments) -> Rmse | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.data import example
+from app.model.worth import By
 from app.store.card import Card, Decision
 from app.store.registry import Registry
 
@@ -13,8 +14,16 @@ KEPT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """A crop's error on rows held out, tons, and by what they were: as the card's ``out_of_fold`` tells it."""
+
+    rmse: float
+    by: By | None
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """A version in short; ``loss`` in tons²."""
+    """A version in short; ``loss`` in tons², ``out_of_fold`` by crop, ``parent``: the version that was live before."""
 
     created: datetime
     recipe: str
@@ -24,6 +33,8 @@ class Entry:
     loss: float
     source: str
     note: str
+    parent: str | None
+    out_of_fold: dict[str, Held]
 
     @classmethod
     def of(cls, card: Card) -> "Entry":
@@ -37,6 +48,8 @@ class Entry:
             card.fit.loss,
             example.told(card.source, card.data_digest),
             card.note,
+            card.parent,
+            {name: Held(crop.out_of_fold.rmse, crop.out_of_fold.by) for name, crop in card.crops.items()},
         )
 
 

@@ -5,6 +5,7 @@ Knows no HTTP.
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING
@@ -17,7 +18,8 @@ from app.data.tables import safe_cell
 from app.errors import KeyTaken, OrchardError
 from app.model.weather import FEATURE_NAMES
 from app.serving.entries import Entry
-from app.serving.live import Live, Served
+from app.serving.live import LEVEL, Live, Served
+from app.serving.residuals import VersionRows
 from app.store.registry import Registry
 from app.wire.schemas import (
     BatchEntry,
@@ -25,9 +27,13 @@ from app.wire.schemas import (
     BatchRestored,
     BatchStored,
     BatchWithdrawn,
+    CropResidual,
+    CropResiduals,
     LogPage,
     ObservationEntry,
     ObservationPage,
+    ResidualEntry,
+    ResidualPage,
     VersionCard,
     VersionEntry,
     VersionPage,
@@ -74,6 +80,59 @@ def card(served: Served, live: Live) -> VersionCard:
     """Return what a version says about itself."""
     told = dict(served.card) | {"source": example.told(served.card.source, served.card.data_digest)}
     return VersionCard(**told, version=served.version, live=served.version == live_version(live))
+
+
+def residuals(rows: VersionRows) -> ResidualPage:
+    """Return what was read of a version's rows."""
+    points = rows.chosen.rows()
+    not_stored = rows.card.rows.total - rows.read
+    return ResidualPage(
+        model_version=rows.number,
+        level=LEVEL,
+        crops={
+            crop: CropResiduals(
+                rows=sums.rows,
+                rmse=math.sqrt(sums.squares / sums.rows) if sums.rows else None,
+                by=rows.card.crops[crop].out_of_fold.by,
+            )
+            for crop, sums in rows.sums.items()
+        },
+        total=rows.chosen.total,
+        shown=len(points),
+        selected_by=_selected_by(rows) if len(points) < rows.chosen.total else None,
+        not_stored=not_stored,
+        reason=_not_stored(rows, not_stored) if not_stored else None,
+        residuals=[
+            ResidualEntry(
+                batch=point.batch,
+                row=point.row,
+                region=point.region,
+                season=point.season,
+                **dict(zip(FEATURE_NAMES, point.weather, strict=True)),
+                yields={crop: CropResidual(**of._asdict()) for crop, of in point.yields.items()},
+                withdrawn=point.withdrawn,
+            )
+            for point in points
+        ],
+    )
+
+
+def _selected_by(rows: VersionRows) -> str:
+    return (
+        f"the {rows.chosen.largest} rows that lie farthest from what is predicted of them out of fold, counted in the "
+        f"RMSE of their crop, and the first of every {rows.chosen.every} rows"
+    )
+
+
+def _not_stored(rows: VersionRows, count: int) -> str:
+    """Say why rows of a version are not among those read."""
+    missing = len(rows.card.batches) - len(rows.batches)
+    if missing:
+        elsewhere = f"{missing} of the version's {len(rows.card.batches)} batches are not in this database"
+        return f"{elsewhere}: the points of {count} of its {rows.card.rows.total} rows are missing"
+    if not rows.read:
+        return "these rows were learned from a file and not stored: no points"
+    return f"{count} of {rows.card.rows.total} rows were learned from a file and not stored: no points of these"
 
 
 def log(registry: Registry, limit: int, before: int | None) -> LogPage:

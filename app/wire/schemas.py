@@ -25,6 +25,7 @@ from pydantic import (
 
 from app.data.naming import CROP_PATTERN, MAX_CROPS, NAME_PATTERN, NOTE_PATTERN, crop_name_problem
 from app.model.weather import FEATURE_NAMES, REGION_LENGTH, WEATHER, YIELD, Feature
+from app.model.worth import By
 from app.store.card import Card, Decision
 from app.store.line import LogLine
 from app.training.report import Activate
@@ -282,8 +283,18 @@ class PredictionColumns(BaseModel):
     warnings: list[list[str]]
 
 
+class HeldOutError(BaseModel):
+    """A crop's root mean squared error on rows that were held out, tons, and by what: as in the card."""
+
+    rmse: float
+    by: By | None
+
+
 class VersionEntry(BaseModel):
-    """A version in the list; what cannot be read of a damaged one is null."""
+    """A version in the list; what cannot be read of a damaged one is null.
+
+    ``parent``: the version that was live when it was trained. ``out_of_fold``: by crop.
+    """
 
     version: str
     live: bool
@@ -296,6 +307,8 @@ class VersionEntry(BaseModel):
     loss: float | None
     source: str | None
     note: str | None
+    parent: str | None = None
+    out_of_fold: dict[str, HeldOutError] | None = None
 
 
 class VersionPage(BaseModel):
@@ -311,6 +324,70 @@ class VersionCard(Card):
 
     version: str
     live: bool
+
+
+class CropResidual(BaseModel):
+    """A crop's reported yield of a row, and what is predicted of it, tons; predictions may be below 0.
+
+    ``fitted``: by the version's common line. ``out_of_fold``: by the line fitted without the part of the rows that this
+    one is held out with; null where there is none. ``low`` and ``high``: the interval of ``out_of_fold``, as that
+    line's rows alone have it; null where it has no degrees of freedom. ``leverage``: of the row, among all of training.
+    """
+
+    tons: float
+    fitted: float
+    out_of_fold: float | None
+    low: float | None
+    high: float | None
+    leverage: float
+
+
+class ResidualEntry(BaseModel):
+    """A row that a version was trained on, as in `/observations`, with its residuals by crop.
+
+    ``withdrawn``: whether its batch takes no part in training any more.
+    """
+
+    batch: str
+    row: int
+    region: str | None
+    season: str | None
+    temperature: float | None
+    rainfall: float | None
+    humidity: float | None
+    yields: dict[str, CropResidual]
+    withdrawn: bool
+
+
+class CropResiduals(BaseModel):
+    """A crop's ``rows`` that were read, and their root mean squared error out of fold, tons, shown or not.
+
+    It is that of the card where all rows of training were read. ``by``: what was held out at a time, as in the card;
+    where it is "nothing", ``out_of_fold`` is in sample, too.
+    """
+
+    rows: int
+    rmse: float | None
+    by: By | None
+
+
+class ResidualPage(BaseModel):
+    """The rows that a version was trained on, in the order in which they were stored.
+
+    ``level``: of the intervals. ``total``: rows that were read and report one of the ``crops``; ``shown``: how many of
+    them are here, ``selected_by``: which, null where all are. ``not_stored``: rows of training that are not stored
+    here; ``reason``: why, null where all are.
+    """
+
+    model_version: str
+    level: float
+    crops: dict[str, CropResiduals]
+    total: int
+    shown: int
+    selected_by: str | None
+    not_stored: int
+    reason: str | None
+    residuals: list[ResidualEntry]
 
 
 class FeatureDriftEntry(BaseModel):

@@ -17,12 +17,13 @@ from app.api.openapi import examples
 from app.api.openapi.parts import UNCHANGED, body, documented
 from app.api.represented import Represented
 from app.api.services import Services, ServicesDep
+from app.errors import HelperFailed
 from app.logs import log_write
 from app.serving.drift import HOURS, drift
-from app.serving.residuals import VersionRows, version_rows
 from app.store.line import LogLine
 from app.wire import records
 from app.wire.media_types import JSON
+from app.wire.parts import take
 from app.wire.schemas import (
     ActivateRequest,
     DriftReport,
@@ -37,6 +38,8 @@ from app.wire.validation import parse
 router = APIRouter(prefix="/models", tags=["models"], route_class=Represented)
 
 MAX_NUMBER = 2**53
+FEW_ROWS = 10_000
+"""Rows that are read in a thread, which takes a quarter of a second; more are read in a helper process."""
 Limit = Annotated[int, Query(ge=1, le=1_000, description="Entries in a page.")]
 VersionPath = Annotated[str, Path(max_length=20, description="A version's number.")]
 
@@ -103,30 +106,36 @@ async def card(services: ServicesDep, version: VersionPath) -> VersionCard:
     "/{version}/residuals",
     dependencies=[Depends(require_reader)],
     summary="A version's rows beside what is predicted of them",
+    response_model=ResidualPage,
     responses=documented(404, 422, 503),
 )
 async def residuals(
+    request: Request,
     services: ServicesDep,
     version: Annotated[str, Path(max_length=20, description="A version's number, or `live`.")],
     crop: Annotated[
         str | None, Query(description="Rows and residuals of this crop alone."), WithJsonSchema({"type": "string"})
     ] = None,
-) -> ResidualPage:
+) -> Response:
     """Return the rows that a version was trained on, each predicted by the line fitted without it: what to draw.
 
     Where there are more than 2000, those that lie farthest off, and others evenly spread over all; `selected_by` says
     so. Where rows were learned from a file and not stored, `reason` does.
     """
     number = services.live.current.version if version == "live" else version
-    rows = await services.in_database(version_rows, services.registry, services.observations, number, crop)
-    while not rows.is_done:
-        await services.in_database(_read_on, services, rows)
-    return await asyncio.to_thread(records.residuals, rows)
-
-
-def _read_on(services: Services, rows: VersionRows) -> None:
-    with services.observations.reading() as transaction:
-        rows.read_on(transaction)
+    entry = await asyncio.to_thread(services.live.entries.of, number)
+    if entry.rows <= FEW_ROWS:
+        page = await services.in_database(records.residuals, services.registry, services.observations, number, crop)
+        return Response(await asyncio.to_thread(to_json, page), media_type=JSON)
+    where = services.registry, services.settings.database
+    try:
+        file, _ = await services.reading_helper.call(records.residuals_at, b"", *where, number, crop, asker=request)
+    except HelperFailed as error:
+        raise HelperFailed(
+            f"the {entry.rows} rows of version {number} were not read: the process that reads them died, or took too "
+            "long; GET /observations?limit=… reads them in pages"
+        ) from error
+    return Response(take(file), media_type=JSON)
 
 
 @router.post(

@@ -28,6 +28,8 @@ from app.training.process import Trainer
 if TYPE_CHECKING:
     from app.data.observations import Observations
 
+READING_S = 300.0
+"""How long all rows of a version may be read, seconds: a million take half a minute."""
 ANSWERED_S = 3.0
 """How long requests that were broken off at the end may take to be told so, seconds."""
 
@@ -50,6 +52,11 @@ class Services:
     """Works on large bodies that go to the database: where that is slow, questions are answered all the same."""
     condition: Condition = field(default_factory=Condition)
     database_calls: Pool = field(default_factory=lambda: Pool("database", threads=8, most=32, patience_s=10.0))
+
+    @cached_property
+    def reading_helper(self) -> Helper:
+        """Reads the rows of large versions: neither predictions nor uploads wait for that."""
+        return Helper(patience_s=READING_S)
 
     @cached_property
     def hosts(self) -> Hosts:
@@ -101,6 +108,8 @@ class Services:
         await self.concurrency.answered(ANSWERED_S)
         await self.helper.close()
         await self.upload_helper.close()
+        if "reading_helper" in self.__dict__:
+            await self.reading_helper.close()
         self.database_calls.close()
         if "observations" in self.__dict__:
             self.observations.close()

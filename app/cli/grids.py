@@ -292,7 +292,7 @@ def versions(page: VersionPage) -> Grid:
 def all_of_versions(page: VersionPage) -> Grid:
     """Return a page of versions with all that is known of each."""
     columns = ("version", "live", "created (UTC)", "recipe", "rows", "crops", "loss, tons²", "decision", "source")
-    grid = _listing(*columns, "note", "after", "out-of-fold RMSE, tons (held out)")
+    grid = _listing(*columns, "note", "after", "out-of-fold RMSE, tons (by)")
     for entry in page.versions:
         grid.add_row(
             entry.version,
@@ -306,9 +306,7 @@ def all_of_versions(page: VersionPage) -> Grid:
             entry.source,
             entry.note,
             entry.parent,
-            "; ".join(
-                f"{crop} {rounded(of.rmse)} ({HELD_OUT[of.by]})" for crop, of in (entry.out_of_fold or {}).items()
-            ),
+            "; ".join(f"{crop} {rounded(of.rmse)} ({of.by or NONE})" for crop, of in (entry.out_of_fold or {}).items()),
         )
     return grid
 

@@ -22,7 +22,6 @@ from app.errors import TrainingUnavailable
 from app.model.progress import Progress
 from app.model.units import STORED, Units
 from app.serving.live import LEVEL, Live, Served
-from app.serving.residuals import version_rows
 from app.settings import Settings
 from app.store.line import LogLine
 from app.store.objects import open_store
@@ -199,11 +198,7 @@ class Local:
         """Return the rows that a version was trained on, beside what is predicted of them."""
         number = self._current.version if version == "live" else version
         with self._observations() as observations:
-            rows = version_rows(self._registry, observations, number, crop)
-            while not rows.is_done:
-                with observations.reading() as transaction:
-                    rows.read_on(transaction)
-        return records.residuals(rows)
+            return records.residuals(self._registry, observations, number, crop)
 
     def activate(self, version: str, *, note: str = "") -> LogLine:
         """Make a version live: roll back or forward."""

@@ -63,8 +63,8 @@ ZIP = b"PK\x03\x04"
 
 KEPT_ALIVE_S = 45.0
 """A stream of events that is silent for so long is dead: the service says something every 15 seconds."""
-RESIDUALS_TIMEOUT_S = 300.0
-"""All rows of a version are read, some ten thousand a second."""
+RESIDUALS_TIMEOUT_S = 310.0
+"""All rows of a version are read, some ten thousand a second, for 300 seconds at most."""
 RETRAIN_TIMEOUT_S = 660.0
 """A retrain may take as long as the service lets it (ORCHARD_RETRAIN_TIMEOUT_S, by default 600), seconds."""
 

@@ -27,8 +27,8 @@ class Predicted(NamedTuple):
     """What is predicted of n rows, tons, not clipped, each of shape (n,).
 
     ``fitted``: by the crop's common line. ``out_of_fold``: by the line fitted without what the row is held out with;
-    ``low`` and ``high``: the interval of that prediction, NaN where that line has no degrees of freedom. ``leverage``:
-    the row's, among all that the crop was fitted on.
+    ``low`` and ``high``: the interval of that prediction, as that line's rows alone have it. These three are NaN where
+    the line cannot be known. ``leverage``: the row's, among all that the crop was fitted on.
     """
 
     fitted: Array
@@ -51,10 +51,11 @@ class Residuals:
     def of(cls, crop: CropModel, moments: FoldedMoments, by: By | None, cells: Cells | None) -> Self:
         """Fit the lines anew; ``by``: what is held out, by fold where the card is from before that was told.
 
-        ``cells``: all rows of the crop by region and season, which seasons are held out by.
+        ``cells``: all rows of the crop by region and season, None where they are not known; seasons are held out by
+        them.
         """
-        if by == "season" and cells is not None:
-            found = season_lines(cells)
+        if by == "season":
+            found = season_lines(cells) if cells is not None else {}
             return cls(crop, list(found.values()), {season: number for number, season in enumerate(found)})
         if by == "nothing":
             return cls(crop, [least_squares(moments.total)] * len(moments.folds), None)
@@ -81,11 +82,12 @@ class Residuals:
         return np.array([self._seasons.get(season or "", -1) for season in seasons], dtype=np.intp)
 
 
-def _by_line(line: CropFit, weather: Array, level: float) -> tuple[Array, Array | float]:
-    """Return the prediction of rows that a line was fitted without, and half the width of its interval, tons."""
-    middle = line.intercept + weather @ line.weights
+def _by_line(line: CropFit, weather: Array, level: float) -> tuple[Array, Array]:
+    """Return the prediction of rows that a line was fitted without, and half the width of its interval, tons.
+
+    A line is fitted on more rows than a row has columns: it has a degree of freedom at least.
+    """
     degrees = line.moments.count - line.rank - 1
-    if degrees < 1:
-        return middle, math.nan
     deviation = math.sqrt(line.loss * line.moments.count / degrees)
-    return middle, t_quantile(level, degrees) * deviation * np.sqrt(1.0 + leverages(weather, line.moments))
+    margin = t_quantile(level, degrees) * deviation * np.sqrt(1.0 + leverages(weather, line.moments))
+    return line.intercept + weather @ line.weights, margin

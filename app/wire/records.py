@@ -5,10 +5,11 @@ Knows no HTTP.
 
 import csv
 import io
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING
+
+from pydantic_core import to_json
 
 from app.data import example
 from app.data.harvest import Harvest
@@ -19,7 +20,7 @@ from app.errors import KeyTaken, OrchardError
 from app.model.weather import FEATURE_NAMES
 from app.serving.entries import Entry
 from app.serving.live import LEVEL, Live, Served
-from app.serving.residuals import VersionRows
+from app.serving.version_rows import VersionRows, version_rows
 from app.store.registry import Registry
 from app.wire.schemas import (
     BatchEntry,
@@ -82,8 +83,33 @@ def card(served: Served, live: Live) -> VersionCard:
     return VersionCard(**told, version=served.version, live=served.version == live_version(live))
 
 
-def residuals(rows: VersionRows) -> ResidualPage:
-    """Return what was read of a version's rows."""
+def residuals(registry: Registry, observations: "Observations", version: str, crop: str | None = None) -> ResidualPage:
+    """Read the rows that a version was trained on, and return them beside what is predicted of them.
+
+    Raises:
+        NotFound: there is no such version.
+        InvalidInput: it does not predict the ``crop``.
+        StoreDamaged, StoreTooNew, StoreUnavailable: what is stored cannot be read.
+    """
+    rows = version_rows(registry, observations, version, crop)
+    while not rows.is_done:
+        with observations.reading() as transaction:
+            rows.read_on(transaction)
+    return _residuals(rows)
+
+
+def residuals_at(_body: bytes, registry: Registry, database: str, version: str, crop: str | None) -> tuple[bytes, None]:
+    """Return what `residuals` returns as JSON, in a process that has no connection yet."""
+    from app.data.observations import Observations  # noqa: PLC0415 - SQLAlchemy is imported when it is first needed
+
+    observations = Observations(database)
+    try:
+        return to_json(residuals(registry, observations, version, crop)), None
+    finally:
+        observations.close()
+
+
+def _residuals(rows: VersionRows) -> ResidualPage:
     points = rows.chosen.rows()
     not_stored = rows.card.rows.total - rows.read
     return ResidualPage(
@@ -92,7 +118,7 @@ def residuals(rows: VersionRows) -> ResidualPage:
         crops={
             crop: CropResiduals(
                 rows=sums.rows,
-                rmse=math.sqrt(sums.squares / sums.rows) if sums.rows else None,
+                rmse=sums.rmse,
                 by=rows.card.crops[crop].out_of_fold.by,
             )
             for crop, sums in rows.sums.items()

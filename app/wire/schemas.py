@@ -330,8 +330,9 @@ class CropResidual(BaseModel):
     """A crop's reported yield of a row, and what is predicted of it, tons; predictions may be below 0.
 
     ``fitted``: by the version's common line. ``out_of_fold``: by the line fitted without the part of the rows that this
-    one is held out with; null where there is none. ``low`` and ``high``: the interval of ``out_of_fold``, as that
-    line's rows alone have it; null where it has no degrees of freedom. ``leverage``: of the row, among all of training.
+    one is held out with. ``low`` and ``high``: the interval of ``out_of_fold``, as that line's rows alone have it.
+    These three are null where seasons are held out and not all of the version's rows are known here. ``leverage``: of
+    the row, among all of training.
     """
 
     tons: float
@@ -362,7 +363,8 @@ class ResidualEntry(BaseModel):
 class CropResiduals(BaseModel):
     """A crop's ``rows`` that were read, and their root mean squared error out of fold, tons, shown or not.
 
-    It is that of the card where all rows of training were read. ``by``: what was held out at a time, as in the card;
+    It is that of the card where all rows of training were read (where seasons are held out and several rows share a
+    region and a season, nearly). ``by``: what was held out at a time, as in the card;
     where it is "nothing", ``out_of_fold`` is in sample, too.
     """
 

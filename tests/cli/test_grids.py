@@ -16,7 +16,19 @@ from app.store.line import LogLine
 from app.store.objects import Objects
 from app.store.registry import Registry
 from app.training.report import Change, Changes, CoefficientChanges, RegionChanges
-from app.wire.schemas import CropYield, LogPage, ObservationEntry, OnePrediction, VersionEntry, VersionPage
+from app.wire.schemas import (
+    CropResidual,
+    CropResiduals,
+    CropYield,
+    HeldOutError,
+    LogPage,
+    ObservationEntry,
+    OnePrediction,
+    ResidualEntry,
+    ResidualPage,
+    VersionEntry,
+    VersionPage,
+)
 from tests.conftest import ROOT
 
 WHEN = datetime(2026, 9, 1, 7, 5, 3, 999_999, UTC)
@@ -255,6 +267,8 @@ def test_a_page_of_versions() -> None:
         loss=0.90944,
         source="POST /retrain",
         note="",
+        parent="1",
+        out_of_fold={"mango": HeldOutError(rmse=1.3299, by="region"), "orange": HeldOutError(rmse=1.5, by=None)},
     )
     unknown = dict.fromkeys(("created", "recipe", "rows", "crops", "decision", "loss", "source", "note"))
     bad = VersionEntry.model_validate({"version": "1", "live": False, "damaged": True} | unknown)
@@ -263,13 +277,13 @@ def test_a_page_of_versions() -> None:
     grid = grids.all_of_versions(page)
     assert _cells(grid)[0] == [
         *("version", "live", "created (UTC)", "recipe", "rows"),
-        *("crops", "loss, tons²", "decision", "source", "note"),
+        *("crops", "loss, tons²", "decision", "source", "note", "after", "out-of-fold RMSE, tons (by)"),
     ]
-    time, source = "2026-09-01 07:05:03", "POST /retrain"
+    time, source, errors = "2026-09-01 07:05:03", "POST /retrain", "mango 1.33 (region); orange 1.5 (-)"
     assert _cells(grid)[1:] == [
-        ["2", "live", time, "descent", "1500", "mango, orange", "0.9094", "accepted", source, ""],
-        ["2", "", time, "descent", "0", "mango, orange", "0", "accepted", source, ""],
-        ["1", *[""] * 6, "damaged", "", ""],
+        ["2", "live", time, "descent", "1500", "mango, orange", "0.9094", "accepted", source, "", "1", errors],
+        ["2", "", time, "descent", "0", "mango, orange", "0", "accepted", source, "", "1", errors],
+        ["1", *[""] * 6, "damaged", "", "", "", ""],
     ]
     page.versions.append(good.model_copy(update={"decision": "rejected"}))
     short = _cells(grids.versions(page))
@@ -281,6 +295,44 @@ def test_a_page_of_versions() -> None:
         ["2", "live, rejected", "2026-09-01", "1500", "mango, orange", source],
     ]
     assert {column.overflow for column in grid.columns} == {"fold"}
+
+
+def test_residuals_by_how_far_off() -> None:
+    """The yields that lie farthest off, in the error of their crop, counted from 1; unknown ones last."""
+
+    def row(number: int, **yields: CropResidual) -> ResidualEntry:
+        weather = {"temperature": 70.0, "rainfall": 80.0, "humidity": None}
+        return ResidualEntry(
+            batch="b", row=number, region=None, season="2026", **weather, yields=yields, withdrawn=False
+        )
+
+    def of(tons: float, out_of_fold: float | None) -> CropResidual:
+        ends = (None, None) if out_of_fold is None else (out_of_fold - 2, out_of_fold + 2)
+        return CropResidual(tons=tons, fitted=50.0, out_of_fold=out_of_fold, low=ends[0], high=ends[1], leverage=0.125)
+
+    page = ResidualPage(
+        model_version="1",
+        level=0.95,
+        crops={"fig": CropResiduals(rows=2, rmse=1.0, by="region"), "kiwi": CropResiduals(rows=2, rmse=4.0, by=None)},
+        total=2,
+        shown=2,
+        selected_by=None,
+        not_stored=0,
+        reason=None,
+        residuals=[row(0, fig=of(52, 50), kiwi=of(56, 50)), row(1, fig=of(47, 50), kiwi=of(50, None))],
+    )
+    assert _cells(grids.residuals(page, 9)) == [
+        ["row", "region", "season", "crop", "tons", "predicted", "interval", "off", "leverage"],
+        ["2", "", "2026", "fig", "47", "50.00", "48.00 to 52.00", "-3.00", "0.12"],
+        ["1", "", "2026", "fig", "52", "50.00", "48.00 to 52.00", "+2.00", "0.12"],
+        ["1", "", "2026", "kiwi", "56", "50.00", "48.00 to 52.00", "+6.00", "0.12"],
+        ["2", "", "2026", "kiwi", "50", "-", "-", "-", "0.12"],
+    ]
+    assert len(_cells(grids.residuals(page, 2))) == 3
+    assert _cells(grids.held_out(page))[1:] == [
+        ["fig", "2", "1", "a fifth of the regions"],
+        ["kiwi", "2", "4", "-"],
+    ]
 
 
 def test_a_page_of_the_log() -> None:

@@ -4,6 +4,7 @@ Rows are never erased, so that those of an old version are there as those of the
 No transaction is held from one part to the next.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,6 +17,7 @@ from app.model.cells import Cells
 from app.model.folds import assign_folds
 from app.model.moments import Array
 from app.model.residuals import Predicted, Residuals
+from app.model.weather import REGION_LENGTH
 from app.serving.live import LEVEL
 from app.serving.selection import Selection
 from app.store.registry import Registry
@@ -31,9 +33,9 @@ READ_AT_ONCE = 1_000
 
 
 class CropPoint(NamedTuple):
-    """A crop's reported ``tons`` of a row, and what is predicted of them; ``low`` and ``high`` None without interval.
+    """A crop's reported ``tons`` of a row, and what is predicted of them, as in `app.model.residuals.Predicted`.
 
-    ``out_of_fold``: None where no line was fitted without the row.
+    ``out_of_fold``, ``low`` and ``high``: None where the line fitted without the row cannot be known.
     """
 
     tons: float
@@ -58,11 +60,16 @@ class Point:
 
 
 class Sums:
-    """A crop's rows so far, and the sum of their squared errors out of fold, tons²."""
+    """A crop's rows so far, and the sum of their squared errors out of fold, tons²; NaN where these are not known."""
 
     def __init__(self) -> None:
         self.rows = 0
         self.squares = 0.0
+
+    @property
+    def rmse(self) -> float | None:
+        """Their root mean square, tons; None without rows, or where they are not known."""
+        return None if not self.rows or math.isnan(self.squares) else math.sqrt(self.squares / self.rows)
 
 
 class VersionRows:
@@ -138,17 +145,18 @@ class VersionRows:
         sizes = np.zeros(len(table))
         for place, crop in enumerate(wanted):
             found[crop] = self.residuals[crop].predicted(table.weather, fold, table.seasons, LEVEL)
-            sizes = np.fmax(sizes, self._sizes(crop, tons[:, place] - found[crop].out_of_fold))
+            sizes = np.fmax(sizes, self._sizes(crop, tons[:, place], found[crop].out_of_fold))
         rows = _Rows(batch, table, tons, found)
         self.chosen.add(sizes, rows.point)
 
-    def _sizes(self, crop: str, errors: Array) -> Array:
-        """Count a crop's errors in, NaN where it is not reported; return them in units of its error, shape (n,)."""
-        known = errors[~np.isnan(errors)]
+    def _sizes(self, crop: str, tons: Array, predicted: Array) -> Array:
+        """Count a crop's errors in; return them in units of its error, shape (n,), NaN where there are none."""
+        errors = np.abs(tons - predicted)
+        known = errors[~np.isnan(tons)]
         sums = self.sums[crop]
         sums.rows += len(known)
         sums.squares += float(known @ known)
-        return np.abs(errors) / (self.card.crops[crop].out_of_fold.rmse or 1.0)
+        return errors / (self.card.crops[crop].out_of_fold.rmse or 1.0)
 
 
 class _Rows(NamedTuple):
@@ -193,11 +201,16 @@ def version_rows(registry: Registry, observations: "Observations", number: str, 
     version = registry.read(number)
     crops = [each for each in version.model.crops if crop in {None, each.crop}]
     if not crops:
-        raise _no_crop(number, version)
+        message = (
+            f"version {number} has no crop {str(crop)[:REGION_LENGTH]!r}: it has {' and '.join(version.card.crops)}"
+        )
+        raise InvalidInput(f"query.crop: {message}", [FieldError(("query", "crop"), message, "invalid")])
     with observations.reading() as transaction:
         batches = transaction.named(version.card.batches)
         by = {each.crop: version.card.crops[each.crop].out_of_fold.by for each in crops}
-        cells = transaction.cells(batches)[0] if "season" in by.values() else {}
+        # Of a part of the batches the lines would be others than those of training.
+        is_whole = len(batches) == len(version.card.batches)
+        cells = transaction.cells(batches)[0] if "season" in by.values() and is_whole else {}
         complete = {}
         if version.card.recipe == "tutorial":  # it learns from rows alone that report every crop of their table
             complete = {batch.id: len(transaction.moments([batch])) for batch in batches}
@@ -211,8 +224,3 @@ def version_rows(registry: Registry, observations: "Observations", number: str, 
         for each in crops
     }
     return VersionRows(number, version, residuals, batches, complete)
-
-
-def _no_crop(number: str, version: Version) -> InvalidInput:
-    message = f"version {number} does not predict it: it predicts {', '.join(version.card.crops)}"
-    return InvalidInput(f"query.crop: {message}", [FieldError(("query", "crop"), message, "unknown_crop")])

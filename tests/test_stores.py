@@ -116,6 +116,17 @@ def test_it_lists_versions_and_log(old: Old) -> None:
     ]
 
 
+def test_it_tells_errors_on_rows_held_out(old: Old) -> None:
+    """Of all versions in the list, and row by row, with the folds of then: by what they were was not told yet."""
+    for entry in old.got("/models")["versions"]:
+        of_card = old.got(f"/models/{entry['version']}")["crops"]
+        errors = {crop: part["out_of_fold"]["rmse"] for crop, part in of_card.items()}
+        assert entry["out_of_fold"] == {crop: {"rmse": rmse, "by": None} for crop, rmse in errors.items()}
+        page = old.got(f"/models/{entry['version']}/residuals")
+        assert (page["total"], page["reason"]) == (entry["rows"], None)
+        assert {crop: of["rmse"] for crop, of in page["crops"].items()} == pytest.approx(errors, rel=1e-9)
+
+
 def test_it_lists_batches_and_rows(old: Old) -> None:
     """Five batches, two of them withdrawn and why, and all rows as they were reported."""
     batches = old.got("/observations/batches")["batches"][::-1]

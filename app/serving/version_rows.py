@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from app.data.tables import Table
+from app.data.tables import Mask, Table
 from app.errors import FieldError, InvalidInput, StoreDamaged
 from app.model.cells import Cells
 from app.model.folds import assign_folds
@@ -133,10 +133,11 @@ class VersionRows:
 
     def _take(self, batch: "Batch", table: Table) -> None:
         if batch.id in self._complete:
-            table = table.rows(np.sum(~np.isnan(table.yields), axis=1) == self._complete[batch.id])
+            complete: Mask = np.equal(np.sum(~np.isnan(table.yields), axis=1), self._complete[batch.id])
+            table = table.rows(complete)
         wanted = [crop for crop in table.crops if crop in self.residuals]
         tons = table.yields[:, [table.crops.index(crop) for crop in wanted]]
-        reporting = ~np.isnan(tons).all(axis=1)
+        reporting: Mask = np.logical_not(np.isnan(tons).all(axis=1))
         table, tons = table.rows(reporting), tons[reporting]
         if not len(table):
             return
@@ -169,21 +170,18 @@ class _Rows(NamedTuple):
 
     def point(self, row: int) -> Point:
         """Return one of them."""
-        yields = {
-            crop: CropPoint(
-                tons,
-                float(found.fitted[row]),
-                *map(_known, (found.out_of_fold[row], found.low[row], found.high[row])),
-                float(found.leverage[row]),
-            )
-            for (crop, found), tons in zip(self.found.items(), self.tons[row].tolist(), strict=True)
-            if _known(tons) is not None
-        }
+        pairs = zip(self.found.items(), self.tons[row].tolist(), strict=True)
+        yields = {crop: _point(tons, found, row) for (crop, found), tons in pairs if not math.isnan(tons)}
         table = self.table
         weather = tuple(map(_known, table.weather[row].tolist()))
         withdrawn = self.batch.withdrawn is not None
         number = int(table.number(row))
         return Point(self.batch.id, number, table.regions[row], table.seasons[row], weather, withdrawn, yields)
+
+
+def _point(tons: float, found: Predicted, row: int) -> CropPoint:
+    middle, low, high = (_known(column[row]) for column in (found.out_of_fold, found.low, found.high))
+    return CropPoint(tons, float(found.fitted[row]), middle, low, high, float(found.leverage[row]))
 
 
 def _known(value: float) -> float | None:

@@ -546,7 +546,7 @@ def test_shells_complete_the_commands(tmp_path: Path) -> None:
     )
     assert "complete -o default -F _orchard_completion orchard" in shown.stdout
     asked = {"_ORCHARD_COMPLETE": "complete_bash", "COMP_WORDS": "orchard re", "COMP_CWORD": "1"}
-    assert orchard(tmp_path, **asked).stdout.split() == ["retrain"]
+    assert orchard(tmp_path, **asked).stdout.split() == ["retrain", "residuals"]
 
 
 def test_predicting_imports_little(trained: Path) -> None:

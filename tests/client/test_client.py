@@ -40,7 +40,7 @@ from app.training.job import Job
 from app.training.order import Order
 from app.training.report import Report
 from app.wire.media_types import CSV, XLSX
-from app.wire.schemas import OnePrediction
+from app.wire.schemas import HeldOutError, OnePrediction
 from tests.running import DEADLINE_S, HARVEST, Running, copy_store, serving
 from tests.workbooks import workbook_of
 
@@ -111,6 +111,13 @@ def test_the_rest_of_the_calls(orchard: Orchard) -> None:
     page = orchard.models(limit=1)
     assert [entry.version for entry in page.versions] == [report.version]
     assert orchard.models(before=page.next).versions
+    assert page.versions[0].parent == "1"
+    held = {crop: part.out_of_fold for crop, part in orchard.card().crops.items()}
+    assert page.versions[0].out_of_fold == {crop: HeldOutError(rmse=of.rmse, by=of.by) for crop, of in held.items()}
+    rows = orchard.residuals(report.version, crop="mango")
+    assert (rows.model_version, rows.total, list(rows.crops)) == (report.version, 18, ["mango"])
+    assert rows.crops["mango"].rmse == pytest.approx(held["mango"].rmse)
+    assert orchard.residuals().crops.keys() == held.keys()
     line = orchard.activate("1", note="back")
     assert (line.version, line.why) == ("1", "back")
     assert orchard.log(limit=1).log == [line]

@@ -1,9 +1,11 @@
 """Residuals of rows held out: as by refitting without them, and no other error than the one that training records."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from app.data.harvest import cells_of, moments_of
 from app.data.tables import Table
@@ -11,7 +13,6 @@ from app.model.fit import least_squares
 from app.model.folds import FOLDS, assign_folds
 from app.model.held_out import HeldOut, held_out
 from app.model.linear import CropModel, Spread
-from app.model.moments import Array
 from app.model.residuals import Predicted, Residuals
 
 
@@ -39,7 +40,7 @@ def _predicted(table: Table, level: float = 0.95) -> tuple[HeldOut, Predicted]:
     return error, found.predicted(table.weather, assign_folds(table.regions, table.weather), table.seasons, level)
 
 
-def _groups(table: Table, by: str) -> Array:
+def _groups(table: Table, by: str) -> NDArray[Any]:
     """Return which rows are held out together, shape (n,); -1: none is."""
     if by == "season":
         return np.array(table.seasons)

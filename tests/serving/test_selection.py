@@ -1,5 +1,8 @@
 """A choice of many rows: the largest ones, others evenly spread, and all where they are few."""
 
+import operator
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -10,7 +13,7 @@ from app.serving.selection import Selection
 def _chosen(sizes: Array, part: int, most: int) -> tuple[Selection[int], list[int]]:
     selection = Selection[int](most)
     for start in range(0, len(sizes), part):
-        selection.add(sizes[start : start + part], lambda row, start=start: start + row)
+        selection.add(sizes[start : start + part], partial(operator.add, start))
     return selection, selection.rows()
 
 
@@ -44,8 +47,13 @@ def test_of_equals_the_first_are_kept() -> None:
 
 def test_little_is_held() -> None:
     """However many rows there are."""
-    held = []
+    held: list[int] = []
+
+    def keep(row: int) -> int:
+        held.append(row)
+        return row
+
     selection = Selection[int](20)
     for _ in range(50):
-        selection.add(np.arange(64.0), lambda row: held.append(row) or row)  # type: ignore[func-returns-value]
+        selection.add(np.arange(64.0), keep)
     assert len(held) < 50 * 64 / 2

@@ -55,7 +55,7 @@ const theme = () => html`<label class="tool"><span class="unseen">Theme</span>
 function token() {
   const { access } = session;
   if (!access?.who && !access?.rows) return html`<button type="button" class="secondary outline" @click=${openToken}>Reading only</button>`;
-  return html`<details class="who"><summary>${access.write ? `Writing as ${access.who}` : "Reading with a token"}</summary>
+  return html`<details class="who"><summary>${access.write ? (access.who === "token" ? "Writing" : `Writing as ${access.who}`) : "Reading with a token"}</summary>
     <div class="more"><p>The token is kept in this page alone.</p><button type="button" class="secondary" @click=${signOut}>Forget the token</button></div>
   </details>`;
 }

@@ -111,7 +111,7 @@ function draw({ x, y, crop, reach, tons, half: halves, weather, seen }, width) {
     height: HEIGHT, marginLeft: 46,
     x: { label: named(x), domain: [sides.x1, sides.x2] },
     y: { label: named(y), domain: [sides.y1, sides.y2] },
-    color: { type: "linear", scheme: "YlGn", label: `${crop}, tons`, legend: true, ticks: 5, width: Math.min(260, width) },
+    color: { type: "linear", scheme: "YlGn", label: `${crop}, tons`, legend: true, ticks: 5, tickFormat: "~s", width: 256, marginLeft: 10, marginRight: 14 },
     marks: [
       Plot.contour(tons, { ...grid, fill: Plot.identity, thresholds: 12, stroke: "var(--surface)", strokeWidth: 0.5, strokeOpacity: 0.6 }),
       halves && WIDER.map((times, place) =>

@@ -11,7 +11,7 @@ const HEIGHT = 160;
 export const curves = (drawn, crops, asked) =>
   html`<div class="curves">${crops.map((crop) => Object.keys(drawn.curves[crop]).map((feature) => curve(crop, feature, drawn, asked)))}</div>`;
 
-function curve(crop, feature, drawn, { weather, pinned, reach, points }) {
+function curve(crop, feature, drawn, { weather, pinned, reach, points, region }) {
   const line = drawn.curves[crop][feature];
   const { low, high, from, to } = reach[feature];
   const data = {
@@ -20,6 +20,7 @@ function curve(crop, feature, drawn, { weather, pinned, reach, points }) {
     then: pinned?.[feature] ?? null, thenTons: drawn.pinned[crop].tons,
     range: drawn.range[crop],
     points: points?.filter((row) => row.yields[crop] !== undefined) ?? [],
+    region,
   };
   return figure({
     id: `${crop} by ${feature}`,
@@ -33,7 +34,7 @@ function curve(crop, feature, drawn, { weather, pinned, reach, points }) {
   });
 }
 
-function draw({ crop, feature, line, colour, low, high, from, to, at, tons, then, thenTons, range, points }, width) {
+function draw({ crop, feature, line, colour, low, high, from, to, at, tons, then, thenTons, range, points, region }, width) {
   const x = (value) => shown(feature, value);
   const inside = line.map((point) => ({ ...point, tons: point.isOutside ? NaN : point.tons }));
   const outside = [[from, low], [high, to]].filter(([start, end]) => end > start);
@@ -46,6 +47,7 @@ function draw({ crop, feature, line, colour, low, high, from, to, at, tons, then
     marks: [
       Plot.rectX(outside, { x1: (ends) => x(ends[0]), x2: (ends) => x(ends[1]), fill: "currentColor", fillOpacity: 0.07 }),
       Plot.dot(points, { x: (row) => x(row[feature]), y: (row) => row.yields[crop], r: 1.5, fill: "currentColor", fillOpacity: 0.35, clip }),
+      region ? Plot.dot(points.filter((row) => row.region === region), { x: (row) => x(row[feature]), y: (row) => row.yields[crop], r: 3, stroke: colour, fill: "var(--surface)", clip }) : null,
       Plot.areaY(line, { x: (point) => x(point.x), y1: "low", y2: "high", fill: colour, fillOpacity: 0.22, clip }),
       Plot.lineY(line, { x: (point) => x(point.x), y: "tons", stroke: colour, strokeWidth: 1.5, strokeDasharray: "2 4", clip }),
       Plot.lineY(inside, { x: (point) => x(point.x), y: "tons", stroke: colour, strokeWidth: 2, clip }),

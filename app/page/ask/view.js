@@ -59,7 +59,7 @@ export const ask = {
             ${levels(asked.level, choose("level"))}
             <label>Region
               <input type="text" maxlength="200" placeholder="any" aria-describedby="region-help" .value=${live(asked.region)} @change=${(event) => choose("region")(event.target.value.trim())}></label>
-            <small id="region-help">One that training knows is predicted with what it has of its own.</small>
+            <small id="region-help" class="help">One that training knows is predicted with what it has of its own.</small>
             ${cropChoice(crops)}
           </section>
           <div class="actions">
@@ -75,7 +75,7 @@ export const ask = {
             ${asked.pinned ? html`<p class="fine"><span class="mark">A</span> ${words(asked.pinned)}</p>` : nothing}
             ${curves(drawn, crops, { ...asked, reach, points })}
             <p class="fine">Band: ${100 * asked.level}% interval. Shaded and dashed: outside training.
-              ${points ? "Dots: reported yields." : nothing}</p>
+              ${points ? `Dots: reported yields${asked.region ? `, rings: those of ${asked.region}` : ""}.` : nothing}</p>
             ${session.access?.rows ? nothing : tokenNeeded("Seeing what regions reported beside the curves")}
           ` : fault ? nothing : loading("the yields", 500)}
         </div>

@@ -23,7 +23,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from app import memory
-from scripts.bench import bulk, learning, peers
+from scripts.bench import bulk, learning, looking, peers
 from scripts.bench.load import Load, load, middle, require_wrk
 from scripts.bench.servers import FLOOR, IDIOMATIC, ORCHARD, Connection, Kind, Server, serving
 
@@ -71,6 +71,8 @@ def main() -> None:
         one_region(store, effort, [] if effort is QUICK else peers.installed())
         many_regions(store, effort)
         beside(store, effort)
+        if looking.is_possible():
+            page(store, effort)
         training(folder, effort)
 
 
@@ -201,6 +203,26 @@ def beside(store: Path, effort: Effort) -> None:
             rows.append([name, f"{done}", f"{before.rate:,.0f}", *figures, f"{while_.failures}"])
     header = ["single predictions beside", "how many", "predictions/s", "idle p99 ms", "p99 ms", "ratio", "failed"]
     _print("Latency of single predictions while the server is at work", header, rows)
+
+
+def page(store: Path, effort: Effort) -> None:
+    """Look at the page with a browser on the same cores, and move a slider once a frame."""
+    with serving(ORCHARD, ALL_CORES, store) as server:
+        looks = looking.looks(server, effort.beside_rounds)
+    rows = [
+        [
+            f"{look.files}",
+            f"{look.kilobytes:.0f}",
+            f"{look.first_answer:.0f}",
+            f"{len(look.drawn)}",
+            f"{median(look.drawn):.0f}",
+            f"{sorted(look.drawn)[int(len(look.drawn) * 0.95)]:.0f}",
+            f"{median(look.between):.0f}",
+        ]
+        for look in looks
+    ]
+    header = ["files", "kB", "first answer ms", "moves", "move to painted, p50 ms", "p95 ms", "frame p50 ms"]
+    _print("The page in a new browser", header, rows)
 
 
 @contextmanager

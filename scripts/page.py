@@ -22,17 +22,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+D3 = (
+    "array color interpolate format time time-format path geo contour axis scale scale-chromatic selection shape dsv"
+).split()
+"""The modules of d3 that charts use, each behind those that it needs: two thirds of d3's bytes."""
 FILES = {
-    "d3.min.js": "d3/dist/d3.min.js",
-    "plot.umd.min.js": "@observablehq/plot/dist/plot.umd.min.js",
-    "pico.min.css": "@picocss/pico/css/pico.min.css",
-    "lit-html/lit-html.js": "lit-html/lit-html.js",
-    "lit-html/directive.js": "lit-html/directive.js",
-    "lit-html/directive-helpers.js": "lit-html/directive-helpers.js",
-    "lit-html/directives/live.js": "lit-html/directives/live.js",
-    "lit-html/directives/repeat.js": "lit-html/directives/repeat.js",
+    "d3.min.js": tuple(f"d3-{name}/dist/d3-{name}.min.js" for name in D3),
+    "plot.umd.min.js": ("@observablehq/plot/dist/plot.umd.min.js",),
+    "pico.min.css": ("@picocss/pico/css/pico.min.css",),
+    "lit-html/lit-html.js": ("lit-html/lit-html.js",),
+    "lit-html/directive.js": ("lit-html/directive.js",),
+    "lit-html/directive-helpers.js": ("lit-html/directive-helpers.js",),
+    "lit-html/directives/live.js": ("lit-html/directives/live.js",),
+    "lit-html/directives/repeat.js": ("lit-html/directives/repeat.js",),
 }
-"""Where each file comes from in node_modules."""
+"""Which files of node_modules each is, one behind the other."""
 LICENCES = "LICENSES.txt"
 """The licences of all packages that the files are made of: some hold parts of several."""
 WORK = ".page-"
@@ -191,11 +195,12 @@ def _copy(packages: Path, vendor: Path) -> None:
     Raises:
         Refused: a package lacks its file or its licence.
     """
-    for target, source in FILES.items():
-        if not (packages / source).is_file():
-            raise Refused(f"npm installed no {source}: the lists in scripts/page.py and package.json do not agree")
+    for target, sources in FILES.items():
+        for source in sources:
+            if not (packages / source).is_file():
+                raise Refused(f"npm installed no {source}: the lists in scripts/page.py and package.json do not agree")
         (vendor / target).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(packages / source, vendor / target)
+        (vendor / target).write_bytes(b"\n".join((packages / source).read_bytes() for source in sources))
     (vendor / LICENCES).write_text("\n\n".join(_licences(packages)), encoding="utf-8")
 
 

@@ -1,6 +1,7 @@
 """How the page's libraries get into a checkout: nothing but what the sums say, whole or not at all, and not twice."""
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -33,7 +34,7 @@ def checkout(tmp_path: Path) -> Path:
     for name in ("scripts/page.py", "scripts/setup", "package.json", "package-lock.json"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, root / name)
-    for source in FILES.values():
+    for source in itertools.chain(*FILES.values()):
         _write(root / "registry" / source, f"the text of {source}")
     locked = json.loads((ROOT / "package.json").read_text())["dependencies"]
     for name, version in locked.items():
@@ -85,7 +86,7 @@ def test_the_files_are_there_with_their_licences(checkout: Path) -> None:
     """Each file as npm installed it; the licence of each package, with its name and version; nothing left behind."""
     found = _vendor(checkout)
     licences = found.pop(LICENCES)
-    assert found == {target: f"the text of {source}" for target, source in FILES.items()}
+    assert found == {target: "\n".join(f"the text of {source}" for source in FILES[target]) for target in FILES}
     for name, version in json.loads((ROOT / "package.json").read_text())["dependencies"].items():
         assert f"{name} {version} (ISC)\n\nwhoever has {name}, may" in licences
     assert not list(checkout.glob(".page-*"))
@@ -109,11 +110,11 @@ def test_a_differing_file_is_refused(checkout: Path) -> None:
     """It is named with both sums; what was there stays, and where nothing was there, nothing is."""
     before = _vendor(checkout)
     (checkout / "app" / "page" / "vendor" / "pico.min.css").write_text("touched")
-    (checkout / "registry" / FILES["d3.min.js"]).write_text("another text")
+    (checkout / "registry" / FILES["plot.umd.min.js"][0]).write_text("another text")
     done = _page(checkout)
     assert done.returncode == 1
-    assert "app/page/vendor/d3.min.js" in done.stderr
-    for text in ("another text", before["d3.min.js"]):
+    assert "app/page/vendor/plot.umd.min.js" in done.stderr
+    for text in ("another text", before["plot.umd.min.js"]):
         assert hashlib.sha256(text.encode()).hexdigest() in done.stderr
     assert _vendor(checkout) == before | {"pico.min.css": "touched"}
     shutil.rmtree(checkout / "app" / "page" / "vendor")
@@ -146,7 +147,7 @@ def test_the_set_up_goes_on_without_npm_and_network(checkout: Path) -> None:
     assert "the page at / lacks its libraries (there is no npm, and pip says: No matching distribution found" in missing
     assert "scripts/page.py" in how
     _npm(checkout)
-    (checkout / "registry" / FILES["d3.min.js"]).write_text("another text")
+    (checkout / "registry" / FILES["plot.umd.min.js"][0]).write_text("another text")
     done = _set_up(checkout)
     assert (done.returncode, done.stdout) == (1, "")
 

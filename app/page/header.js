@@ -14,7 +14,7 @@ const THEMES = { auto: "Auto", light: "Light", dark: "Dark" };
 export const header = (views, current) => html`<header class="top">
   <div class="name"><a href="#/ask"><img src=${new URL("icon.svg", import.meta.url).pathname} alt="" width="28" height="28">Orchard</a> ${chip()}</div>
   <nav aria-label="Views">
-    <ul>${Object.entries(views).map(([name, view]) => html`<li><a href=${link(name)} aria-current=${name === current ? "page" : nothing}>${view.short}</a></li>`)}</ul>
+    <ul>${Object.entries(views).map(([name, view]) => html`<li><a href=${link(name)} aria-current=${name === current ? "page" : nothing}>${view.name}</a></li>`)}</ul>
   </nav>
   <div class="tools">${units()} ${theme()} ${token()}</div>
 </header>`;

@@ -106,7 +106,7 @@ function draw({ x, y, crop, reach, tons, half: halves, weather, seen }, width) {
   // Values lie in the middle of the grid's cells, so that it reaches half a cell further.
   const [right, up] = [(sides.x2 - sides.x1) / (SIDE - 1) / 2, (sides.y2 - sides.y1) / (SIDE - 1) / 2];
   const ends = { x1: sides.x1 - right, x2: sides.x2 + right, y1: sides.y1 - up, y2: sides.y2 + up };
-  const grid = { width: SIDE, height: SIDE, ...ends, clip: true };
+  const grid = { width: SIDE, height: SIDE, ...ends, interpolate: "none", clip: true };
   return {
     height: HEIGHT, marginLeft: 46,
     x: { label: named(x), domain: [sides.x1, sides.x2] },

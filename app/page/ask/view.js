@@ -28,9 +28,8 @@ let flying = null;
 let isBehind = false;
 let isStill = true;
 
-export const ask = {
+export const view = {
   title: "What if",
-  short: "Ask",
   needs: "model",
 
   open({ query }) {

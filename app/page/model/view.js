@@ -1,3 +1,3 @@
 // To come.
 import { html } from "../lit.js";
-export const model = { title: "Model", short: "Model", needs: "model", render: () => html`<p>…</p>` };
+export const view = { title: "Model", needs: "model", render: () => html`<p>…</p>` };

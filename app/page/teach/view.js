@@ -1,3 +1,3 @@
 // To come.
 import { html } from "../lit.js";
-export const teach = { title: "Teach", short: "Teach", needs: "model", render: () => html`<p>…</p>` };
+export const view = { title: "Teach", needs: "model", render: () => html`<p>…</p>` };

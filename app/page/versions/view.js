@@ -1,3 +1,3 @@
 // To come.
 import { html } from "../lit.js";
-export const versions = { title: "Versions", short: "Versions", needs: "model", render: () => html`<p>…</p>` };
+export const view = { title: "Versions", needs: "model", render: () => html`<p>…</p>` };

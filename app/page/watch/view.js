@@ -1,3 +1,3 @@
 // To come.
 import { html } from "../lit.js";
-export const watching = { title: "Watch", short: "Watch", needs: "model", render: () => html`<p>…</p>` };
+export const view = { title: "Watch", needs: "model", render: () => html`<p>…</p>` };

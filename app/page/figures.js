@@ -11,6 +11,17 @@ export const CROP_COLOURS = [1, 2, 3, 4, 5, 6].map((number) => `var(--crop-${num
 export const DASHES = ["", "6 3", "2 3", "8 3 2 3", "1 4", "10 4"];
 export const SYMBOLS = ["circle", "square", "triangle", "diamond", "cross", "star"];
 
+const remembered = new Map();
+
+/** Return what `make` makes, the same object while the `parts` it is made of are the same: charts know by that. */
+export function same(id, parts, make) {
+  const before = remembered.get(id);
+  if (before && parts.every((part, place) => part === before.parts[place])) return before.made;
+  const made = make();
+  remembered.set(id, { parts, made });
+  return made;
+}
+
 /** Return a crop's colour. */
 export const colourOf = (crops, crop) => CROP_COLOURS[crops.indexOf(crop) % CROP_COLOURS.length];
 
@@ -76,6 +87,15 @@ customElements.define("orchard-chart", Chart);
  * opened. `height`: reserved before it is drawn, px.
  */
 export function figure({ title, sentence, data, draw, columns, rows, height = 220, id = title }) {
+  return html`<figure class="chart">
+    <figcaption><strong>${title}</strong>${sentence ? html` <span>${sentence}</span>` : nothing}</figcaption>
+    <orchard-chart name=${title} .style=${`min-height:${height}px`} .draw=${draw} .data=${data}></orchard-chart>
+    ${numbersOf({ id, title, columns, rows })}
+  </figure>`;
+}
+
+/** Return the table beside a chart, closed; `rows()`: asked for when it is opened. */
+export function numbersOf({ id, title, columns, rows }) {
   const isOpen = opened.has(id);
   const toggle = (event) => {
     if (event.target.open === opened.has(id)) return;
@@ -83,14 +103,10 @@ export function figure({ title, sentence, data, draw, columns, rows, height = 22
     else opened.delete(id);
     changed();
   };
-  return html`<figure class="chart">
-    <figcaption><strong>${title}</strong>${sentence ? html` <span>${sentence}</span>` : nothing}</figcaption>
-    <orchard-chart name=${title} .style=${`min-height:${height}px`} .draw=${draw} .data=${data}></orchard-chart>
-    <details class="numbers" ?open=${isOpen} @toggle=${toggle}>
-      <summary>Table<span class="unseen"> of ${title}</span></summary>
-      ${isOpen ? table({ columns, rows: rows(), name: title }) : nothing}
-    </details>
-  </figure>`;
+  return html`<details class="numbers" ?open=${isOpen} @toggle=${toggle}>
+    <summary>Table<span class="unseen"> of ${title}</span></summary>
+    ${isOpen ? table({ columns, rows: rows(), name: title }) : nothing}
+  </details>`;
 }
 
 /** Return a table; numbers are aligned. It scrolls sideways by itself where it is too wide, also by keyboard. */

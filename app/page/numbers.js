@@ -67,3 +67,8 @@ export function ago(when) {
 export function count(number, noun, nouns = `${noun}s`) {
   return `${number.toLocaleString("en")} ${number === 1 ? noun : nouns}`;
 }
+
+/** Write a number beside an axis, large ones shortly. */
+export function short(value) {
+  return (Math.abs(value) >= 10_000 ? d3.format("~s")(value) : value.toLocaleString("en")).replace(MINUS, "−");
+}

@@ -22,6 +22,9 @@ export function same(id, parts, make) {
   return made;
 }
 
+/** Name a mark for screen readers: Plot's own `ariaLabel` is that of each point. */
+export const called = (name, mark) => Object.assign(mark, { ariaLabel: name });
+
 /** Return a crop's colour. */
 export const colourOf = (crops, crop) => CROP_COLOURS[crops.indexOf(crop) % CROP_COLOURS.length];
 

@@ -1,6 +1,6 @@
 // What each feature does to a yield: its coefficient, with the interval that chance leaves it.
 
-import { numbersOf, same } from "../figures.js";
+import { called, numbersOf, same } from "../figures.js";
 import { html, nothing } from "../lit.js";
 import { decimals, rounded, short, signed } from "../numbers.js";
 import { session } from "../session.js";
@@ -89,8 +89,8 @@ function draw({ marks, domain, colour }, width) {
       marks.map((each, place) => {
         const { symbol, fill, dash } = MARKS[place % MARKS.length];
         return [
-          Plot.link(known.filter((one) => one === each), { x1: "low", x2: "high", y: "name", stroke: colour, strokeWidth: 3, strokeDasharray: dash, strokeLinecap: "round", ariaLabel: "interval of 95%" }),
-          Plot.dot([each], { x: "tons", y: "name", symbol, r: 5.5, fill: fill ? colour : "var(--surface)", stroke: fill ? "var(--surface)" : colour, strokeWidth: fill ? 1.5 : 2, ariaLabel: "coefficient" }),
+          called("interval of 95%", Plot.link(known.filter((one) => one === each), { x1: "low", x2: "high", y: "name", stroke: colour, strokeWidth: 3, strokeDasharray: dash, strokeLinecap: "round" })),
+          called("coefficient", Plot.dot([each], { x: "tons", y: "name", symbol, r: 5.5, fill: fill ? colour : "var(--surface)", stroke: fill ? "var(--surface)" : colour, strokeWidth: fill ? 1.5 : 2 })),
         ];
       }),
     ],

@@ -1,6 +1,6 @@
 // How the error fell while the model was fitted.
 
-import { figure, same } from "../figures.js";
+import { called, figure, same } from "../figures.js";
 import { count, significant } from "../numbers.js";
 
 const { Plot } = window;
@@ -24,7 +24,7 @@ function draw({ curve, least }, width) {
     x: { label: "epoch →", ticks: Math.max(3, Math.floor(width / 80)) },
     y: { type: "log", label: "↑ loss, t² (log)", tickSize: 3, ticks: 4, tickFormat: (value) => d3.format("~g")(value).replace("e+", "e") },
     marks: [
-      least > 0 ? Plot.ruleY([least], { stroke: "currentColor", strokeDasharray: "4 3", strokeOpacity: 0.8, ariaLabel: "the smallest possible" }) : null,
+      least > 0 ? called("the smallest possible", Plot.ruleY([least], { stroke: "currentColor", strokeDasharray: "4 3", strokeOpacity: 0.8 })) : null,
       Plot.lineY(curve, { x: "epoch", y: "loss", stroke: "var(--pico-primary)", strokeWidth: 2 }),
       curve.length === 1 ? Plot.dot(curve, { x: "epoch", y: "loss", fill: "var(--pico-primary)" }) : null,
     ],

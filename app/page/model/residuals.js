@@ -1,6 +1,6 @@
 // By how much predictions missed, and whether that follows anything: a feature, a season, the order of batches.
 
-import { figure, same } from "../figures.js";
+import { called, figure, same } from "../figures.js";
 import { html, nothing } from "../lit.js";
 import { decimals, rounded, short, signed } from "../numbers.js";
 import { session } from "../session.js";
@@ -59,8 +59,8 @@ const frame = (width) => ({ height: HEIGHT, marginLeft: 46, marginRight: 10, mar
 const off = { label: "↑ off by, tons", grid: true, ticks: 4, tickFormat: short };
 const dots = (rows, x, colour) => [
   Plot.ruleY([0], { stroke: "currentColor", strokeOpacity: 0.6 }),
-  Plot.dot(rows.filter((row) => row.isInside !== false), { x, y: "residual", r: rows.length > 200 ? 1.8 : 3, fill: colour, fillOpacity: 0.75, ariaLabel: "inside their interval" }),
-  Plot.dot(rows.filter((row) => row.isInside === false), { x, y: "residual", r: rows.length > 200 ? 2.8 : 3.8, symbol: "triangle", fill: "var(--surface)", stroke: "currentColor", strokeWidth: 1.2, ariaLabel: "outside their interval" }),
+  called("inside their interval", Plot.dot(rows.filter((row) => row.isInside !== false), { x, y: "residual", r: rows.length > 200 ? 1.8 : 3, fill: colour, fillOpacity: 0.75 })),
+  called("outside their interval", Plot.dot(rows.filter((row) => row.isInside === false), { x, y: "residual", r: rows.length > 200 ? 2.8 : 3.8, symbol: "triangle", fill: "var(--surface)", stroke: "currentColor", strokeWidth: 1.2 })),
 ];
 const tip = (rows, x) => Plot.tip(rows, Plot.pointer({ x, y: "residual", title: said, fill: "var(--surface)", stroke: "var(--line)" }));
 
@@ -77,7 +77,7 @@ function drawGroups({ rows, names, means, colour }, width) {
     x: { label: null, type: "band", domain: names, ticks: seen, tickFormat: (name) => (name.length > 8 ? `${name.slice(0, 7)}…` : name), padding: 0.25 }, y: off,
     marks: [
       dots(rows, "group", colour),
-      Plot.tickY(means, { x: "name", y: "residual", stroke: "currentColor", strokeWidth: 3, ariaLabel: "means" }),
+      called("means", Plot.tickY(means, { x: "name", y: "residual", stroke: "currentColor", strokeWidth: 3 })),
       tip(rows, "group"),
     ],
   };
@@ -98,12 +98,12 @@ export function leverage(rows, largest, colour) {
 function drawLeverage({ rows, largest, colour }, width) {
   return {
     ...frame(width), x: { label: "leverage →", ticks: Math.max(3, Math.floor(width / 80)), domain: [0, largest * 1.05], insetLeft: 0 }, y: off,
-    marks: [Plot.ruleX([largest], { stroke: "currentColor", strokeDasharray: "4 3", ariaLabel: "the largest of training" }), dots(rows, "leverage", colour), tip(rows, "leverage")],
+    marks: [called("the largest of training", Plot.ruleX([largest], { stroke: "currentColor", strokeDasharray: "4 3" })), dots(rows, "leverage", colour), tip(rows, "leverage")],
   };
 }
 
-/** Say what a residual is on average, for a heading. */
-export function missed(rows) {
-  const squares = Math.sqrt(d3.mean(rows, (row) => row.residual ** 2));
-  return `Reported − predicted; typically ${rounded(squares, decimals(squares))} t. Dots that follow a bend or a slope say that the line misses something.`;
+/** Say what a residual is on average, for a heading: of all rows that were read, drawn or not. */
+export function missed(rows, { rmse }) {
+  const typical = rmse ?? Math.sqrt(d3.mean(rows, (row) => row.residual ** 2));
+  return `Reported − predicted; typically ${rounded(typical, decimals(typical))} t. Dots that follow a bend or a slope say that the line misses something.`;
 }

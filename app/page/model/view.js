@@ -130,13 +130,13 @@ function pointPanels(card, name, colour, loaded) {
     ${page.reason ? html`<p class="banner" role="status">${page.reason}</p>` : nothing}
     ${page.selected_by ? html`<p class="banner" role="status">Too many to draw: ${count(page.shown, "row")} of ${page.total.toLocaleString("en")} are shown, ${page.selected_by}.</p>` : nothing}
     <div class="grid-2 points">
-      <section class="card">${observed(name, rows, page.level, colour)}</section>
+      <section class="card">${observed(name, loaded, colour)}</section>
       <div class="stack">
         <section class="card">${leverage(rows, card.crops[name].largest_leverage, colour)}</section>
         <section class="card">${loss(card)}</section>
       </div>
     </div>
-    <section class="card"><h2>What it missed</h2><p class="fine">${missed(rows)}</p>${residuals(known, rows, colour)}
+    <section class="card"><h2>What it missed</h2><p class="fine">${missed(rows, page.crops[name])}</p>${residuals(known, rows, colour)}
       <p class="fine">● in its interval &nbsp; △ outside</p>
       ${curlOf(curl("GET", `models/${card.version}/residuals`, { query: { crop: name }, withToken: true }))}</section>`;
 }

@@ -116,7 +116,7 @@ export function numbersOf({ id, title, columns, rows }) {
 export function table({ columns, rows, name }) {
   return html`<div class="scroll" tabindex="0" role="region" aria-label=${`table: ${name}`}>
     <table>
-      <thead><tr>${columns.map((column) => html`<th scope="col">${column}</th>`)}</tr></thead>
+      <thead><tr>${columns.map((column, place) => html`<th scope="col" class=${typeof rows[0]?.[place] === "number" ? "number" : nothing}>${column}</th>`)}</tr></thead>
       <tbody>${rows.map((row) => html`<tr>${row.map((cell) => html`<td class=${typeof cell === "number" ? "number" : nothing}>${shownCell(cell)}</td>`)}</tr>`)}</tbody>
     </table>
   </div>`;
@@ -124,5 +124,5 @@ export function table({ columns, rows, name }) {
 
 function shownCell(cell) {
   if (cell === null || cell === undefined) return "–";
-  return typeof cell === "number" ? cell.toLocaleString("en", { maximumSignificantDigits: 6 }) : cell;
+  return typeof cell === "number" ? cell.toLocaleString("en", { maximumSignificantDigits: 6 }).replace("-", "−") : cell;
 }

@@ -1,6 +1,6 @@
 // Cards of versions, fetched once: a version never changes.
 
-import { get, hasToken } from "../calls.js";
+import { get } from "../calls.js";
 import { changed } from "../session.js";
 
 const kept = new Map();
@@ -22,7 +22,7 @@ async function fetchCard(version) {
   try {
     kept.set(version, { card: await get(`models/${encodeURIComponent(version)}`) });
   } catch (fault) {
-    kept.set(version, { fault, wasSigned: hasToken() });
+    kept.set(version, { fault });
   }
   changed();
 }

@@ -35,8 +35,8 @@ export function coefficients({ id, crop, features, of, scale, deviations, remark
   return html`<figure class="chart coefficients">
     ${of.length > 1 ? html`<p class="fine legend">${of.map((line, place) => html`<span>${place ? "◇" : "●"} ${line.name}</span>`)}</p>` : nothing}
     ${rows.map((row) => html`<div class="coefficient" .style=${`--crop:${colour}`}>
-      <p><strong>${row.feature}</strong> <span class="fine">${per(row.feature, scale)}</span>
-        ${remarks[row.feature] ? html`<em>${remarks[row.feature]}</em>` : row.marks.map((mark, place) => said(mark, of.length > 1 ? (place ? "◇ " : "● ") : ""))}</p>
+      <p><strong>${row.feature}</strong> <span class="fine">${remarks[row.feature] ? nothing : per(row.feature, scale)}</span>
+        ${remarks[row.feature] ? html`<em class="fine">${remarks[row.feature]}</em>` : row.marks.map((mark, place) => said(mark, of.length > 1 ? (place ? "◇ " : "● ") : ""))}</p>
       ${remarks[row.feature] ? nothing : html`<orchard-chart name=${`coefficient of ${row.feature}`} .style=${`min-height:${height(row.marks)}px`}
         .draw=${draw} .data=${same(`${id} ${row.feature}`, [row, colour], () => ({ ...row, colour }))}></orchard-chart>`}
     </div>`)}
@@ -54,7 +54,7 @@ const per = (feature, scale) => PER[scale](feature);
 function said({ tons, low, high }, mark) {
   const places = low === null ? decimals(Math.abs(tons) / 100) : decimals((high - low) / 2);
   return html`<span class="value"><span aria-hidden="true">${mark}</span><strong>${signed(tons, places)} t</strong>
-    ${low === null ? html`<small>no interval: too few rows</small>` : html`<small>(${rounded(low, places)} to ${rounded(high, places)})</small>`}
+    ${low === null ? html`<small>no interval can be told</small>` : html`<small>(${rounded(low, places)} to ${rounded(high, places)})</small>`}
     ${low !== null && low <= 0 && high >= 0 ? html`<small class="maybe">may be nothing</small>` : nothing}</span>`;
 }
 

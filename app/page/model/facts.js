@@ -9,6 +9,7 @@ import { curlOf, download } from "../pieces.js";
 import { heldOutBriefly, term } from "./words.js";
 
 const HARD = 30;
+const FEW = 12;
 
 /** Return the figures of a crop. */
 export function cropFacts(name, crop, record) {
@@ -37,6 +38,12 @@ function effects(found, tons) {
   return html`${one("regions", found.region)} ${one("seasons", found.season)} ${fact("Noise of a single row", `± ${tons(found.noise)}`)}`;
 }
 
+/** Return sentences, closed where they are many. */
+function sentences(said) {
+  const list = html`<ul class="reasons">${said.map((one) => html`<li>${one}</li>`)}</ul>`;
+  return said.length <= FEW ? list : html`<details class="numbers"><summary>${count(said.length, "sentence")}</summary>${list}</details>`;
+}
+
 const fact = (name, value, more = nothing) => html`<div><dt>${name}</dt><dd>${value}${more === nothing ? nothing : html` <small>${more}</small>`}</dd></div>`;
 
 /** Return where a version comes from. */
@@ -47,7 +54,7 @@ export function origin(card) {
     ${fact("Learned from", card.source)}
     ${card.note ? fact("Note", card.note) : nothing}
     ${fact("Rows", card.rows.total.toLocaleString("en"), `${card.rows.received.toLocaleString("en")} came with this training; ${count(card.batches.length, "batch", "batches")}`)}
-    ${card.left_out.length ? fact("Left out", html`<ul>${card.left_out.map((sentence) => html`<li>${sentence}</li>`)}</ul>`) : nothing}
+    ${card.left_out.length ? fact("Left out", sentences(card.left_out)) : nothing}
     ${fact("Parent", card.parent === null ? "none: it is the first" : html`<a href=${link("model", [card.parent])}>version ${card.parent}</a>`, card.parent === null ? nothing : "live when it was trained")}
     ${fact(term("recipe", "Recipe"), card.recipe, card.seed === null ? nothing : `seed ${card.seed}`)}
     ${fact("Digest of the data", html`<code class="digest">${card.data_digest}</code>`)}
@@ -66,7 +73,7 @@ export function gate(card) {
     .map(([rows, pair]) => [crop, rows, ton(pair.candidate_rmse), ton(pair.current_rmse)]));
   return html`<section class="card"><h2>What the ${term("gate")} said</h2>
     <p><strong>${card.decision === "accepted" ? "✓ Accepted" : "✕ Rejected"}</strong></p>
-    ${card.reasons.length ? html`<ul class="fine">${card.reasons.map((reason) => html`<li>${reason}</li>`)}</ul>` : nothing}
+    ${sentences(card.reasons)}
     ${scores.length ? table({ name: "errors that the gate compared", columns: ["crop", "rows", "RMSE, tons", "of its parent"], rows: scores }) : nothing}
   </section>`;
 }

@@ -125,7 +125,7 @@ function pointPanels(card, name, colour, loaded) {
   if (fault) return problem(fault, retryPoints);
   if (!page) return loading("the rows", 400);
   if (!rows.length) return html`<section class="card points"><h2>Row by row</h2><p class="needed">${page.reason ?? "No row of this crop is stored."}</p></section>`;
-  const known = card.features.filter((feature) => feature.minimum !== null);
+  const known = card.features.filter((feature) => feature.minimum < feature.maximum);
   return html`
     ${page.reason ? html`<p class="banner" role="status">${page.reason}</p>` : nothing}
     ${page.selected_by ? html`<p class="banner" role="status">Too many to draw: ${count(page.shown, "row")} of ${page.total.toLocaleString("en")} are shown, ${page.selected_by}.</p>` : nothing}

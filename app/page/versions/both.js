@@ -4,7 +4,9 @@ import { call, get } from "../calls.js";
 import { changed, session } from "../session.js";
 
 const STEPS = 5;
-let kept = { key: null };
+const MOST = 4;
+/** By what was asked: the page and its dialog may each show a pair. */
+const kept = new Map();
 
 /**
  * Return `{rows, regions, crops, from}` (by crop: `one` and `other`, columns of tons, low, high), `{fault}`, or `{}`
@@ -12,16 +14,17 @@ let kept = { key: null };
  */
 export function both(one, other) {
   const key = JSON.stringify([one.version, other.version, session.access?.rows]);
-  if (kept.key !== key) {
-    kept = { key };
-    ask(kept, one, other);
+  if (!kept.has(key)) {
+    if (kept.size >= MOST) kept.delete(kept.keys().next().value);
+    kept.set(key, {});
+    ask(kept.get(key), one, other);
   }
-  return kept;
+  return kept.get(key);
 }
 
 /** Ask again. */
 export function retryBoth() {
-  kept = { key: null };
+  kept.clear();
   changed();
 }
 

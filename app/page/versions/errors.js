@@ -8,7 +8,7 @@ import { decimals, rounded, short, significant } from "../numbers.js";
 const { Plot } = window;
 const HEIGHT = 210;
 const WIDE = 6;
-const MOST = 12;
+const MOST = 6;
 const LOOKS = {
   accepted: { symbol: "circle", isFull: true, r: 4.5 },
   rejected: { symbol: "times", isFull: false, r: 5 },
@@ -18,12 +18,13 @@ const LOOKS = {
 export const SIGNS = { live: "★", accepted: "●", rejected: "✕", damaged: "⚠" };
 export const stateOf = (entry) => (entry.damaged ? "damaged" : entry.live ? "live" : entry.decision ?? "accepted");
 
-/** Return a chart for each crop, at most twelve; `versions`: entries of the list. */
+/** Return a chart for each crop, at most six, once there are two versions; `versions`: entries of the list. */
 export function errors(versions, crops) {
+  if (versions.filter((entry) => !entry.damaged).length < 2) return nothing;
   return html`<section class="card"><h2>Out-of-fold error by version</h2>
     <p class="fine legend"><span>★ live</span><span>● accepted</span><span>✕ rejected</span> Lower is better. Versions differ in their rows, too.</p>
     <div class="small-charts">${crops.slice(0, MOST).map((crop) => chart(crop, crops, versions))}</div>
-    ${crops.length > MOST ? html`<p class="fine">The first ${MOST} of ${crops.length} crops; the others are in the table.</p>` : nothing}
+    ${crops.length > MOST ? html`<p class="fine">The first ${MOST} of ${crops.length} crops; each version has those of all.</p>` : nothing}
   </section>`;
 }
 

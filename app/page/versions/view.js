@@ -37,7 +37,7 @@ export const versions = {
       ${activated()}
       ${errors(found.versions, crops)}
       <section class="card"><h2>All of them, newest first</h2>
-        ${crops.length > COLUMNS ? html`<p class="fine">Errors of the first ${COLUMNS} of ${crops.length} crops.</p>` : nothing}
+        ${crops.length > COLUMNS ? html`<p class="fine">Errors of the first ${COLUMNS} of ${crops.length} crops; a version has those of all.</p>` : nothing}
         ${versionTable({ versions: found.versions, crops: crops.slice(0, COLUMNS), ticked, tick, activate: openActivation })}
         ${found.next === null ? nothing : html`<button type="button" class="secondary outline older" @click=${more}>Older versions</button>`}
         <p class="fine" role="status">${ticked.length === 0 ? "Tick two to see what sets them apart." : ticked.length === 1 ? `Version ${ticked[0]} is ticked: tick another one.` : nothing}</p>

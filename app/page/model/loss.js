@@ -21,7 +21,7 @@ export function loss({ fit, loss_curve: curve }) {
 function draw({ curve, least }, width) {
   return {
     height: HEIGHT, marginLeft: 50, marginRight: 10, marginTop: 20, marginBottom: 32,
-    x: { label: "epoch →", ticks: Math.max(3, Math.floor(width / 80)) },
+    x: { label: "epoch →", ticks: d3.ticks(1, curve.at(-1)?.epoch ?? 1, Math.max(3, width / 80)).filter(Number.isInteger), tickFormat: "d" },
     y: { type: "log", label: "↑ loss, t² (log)", tickSize: 3, ticks: 4, tickFormat: (value) => d3.format("~g")(value).replace("e+", "e") },
     marks: [
       least > 0 ? called("the smallest possible", Plot.ruleY([least], { stroke: "currentColor", strokeDasharray: "4 3", strokeOpacity: 0.8 })) : null,

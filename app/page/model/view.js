@@ -42,7 +42,7 @@ export const model = {
     const version = asked.version ?? pinned;
     if (version === null) return empty("No model yet", "Nothing has been learned here.", "orchard train YOUR.csv");
     const { card, fault } = version === session.live?.version ? { card: session.live } : cardOf(version);
-    if (fault) return problem(fault, () => retryCard(version));
+    if (fault) return html`${problem(fault, () => retryCard(version))}<p><a href=${link("versions")}>All versions</a></p>`;
     if (!card) return loading(`version ${version}`, 500);
     return html`${asked.version ? nothing : stale(version, redraw)} ${whole(card)}`;
   },

@@ -22,9 +22,8 @@ const asked = { version: null, crop: null, scale: "unit" };
 /** The version that was live when the address named none: it stays until the reader wants another. */
 let pinned = null;
 
-export const model = {
+export const view = {
   title: "Model",
-  short: "Model",
 
   get needs() {
     return here().rest[0] ? "nothing" : "model";

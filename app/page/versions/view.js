@@ -16,9 +16,8 @@ import { versionTable } from "./table.js";
 const COLUMNS = 6;
 let ticked = [];
 
-export const versions = {
+export const view = {
   title: "Versions",
-  short: "Versions",
   needs: "nothing",
 
   open({ query }) {

@@ -54,7 +54,7 @@ INSIDE = {
         ("concurrency", "cors", "encodings", "hosts", "request_id"),
         ("represented", "services"),
         ("openapi",),
-        ("bodies", "express", "guards", "health", "large", "metrics"),
+        ("bodies", "express", "guards", "health", "large", "metrics", "page"),
         ("doors",),
         ("access", "door", "events", "grafana", "inference", "models", "observations", "predict", "retrain"),
         ("link",),

@@ -170,6 +170,16 @@ def test_a_card_is_sent_once(writing: Running) -> None:
     assert live.status_code == 304
 
 
+def test_a_page_that_is_kept_keeps_its_policy(longer: Running) -> None:
+    """A browser replaces the headers that it has kept by those of a 304: another policy would leave the page blank."""
+    first = longer.client.get("/")
+    again = longer.client.get("/", headers={"If-None-Match": first.headers["etag"]})
+    assert again.status_code == 304
+    for name in ("content-security-policy", "cross-origin-opener-policy", "referrer-policy", "cache-control"):
+        assert again.headers[name] == first.headers[name]
+    assert "script-src 'self'" in again.headers["content-security-policy"]
+
+
 def test_nothing_else_is_kept(longer: Running) -> None:
     """Lists change; problems have no tag."""
     for path in ("/models", "/models/log", "/models/live/drift", "/models/77"):

@@ -32,8 +32,8 @@ file_router = APIRouter(include_in_schema=False)
 INDEX, MISSING, VENDOR = "index.html", "missing.html", "vendor"
 TYPES: Final = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}
 """Content types by the end of a file's name; others, such as the licences, are not served."""
-AHEAD = re.compile(r"(?:ask/|vendor/lit-html/(?:.*/)?)?(?!main|theme)[a-z-]+\.js")
-"""Modules that the first view is made of: fetched at once, and not each when another one names it."""
+AHEAD = re.compile(r"(?:vendor/lit-html/(?:directives/)?)?(?!main|theme)[a-z-]+\.js")
+"""Modules that every view needs: they are fetched at once, and not each when another one names it."""
 FOR_EVER = "public, max-age=31536000, immutable"
 PLOT_STYLES = (
     "'sha256-/jg3HOQ97BIOLIR7iXhepLJanBbw11P39q1Ne1E+6Jc='",
@@ -59,7 +59,8 @@ def page() -> Response:
     name = INDEX if f"{VENDOR}/d3.min.js" in _files() else MISSING
     text = Template(_folder().joinpath(name).read_text("utf-8"))
     below = f"page/{_digest()}"
-    ahead = "\n    ".join(f'<link rel="modulepreload" href="{below}/{path}">' for path in _files() if AHEAD.fullmatch(path))
+    links = (f'<link rel="modulepreload" href="{below}/{path}">' for path in _files() if AHEAD.fullmatch(path))
+    ahead = "\n    ".join(links)
     return Response(text.substitute(files=below, ahead=ahead), headers=PAGE, media_type=TYPES[".html"])
 
 

@@ -1,6 +1,7 @@
 """Takes the pictures of the page that the README shows, from a running service with the example's model.
 
-``.venv/bin/python scripts/pictures.py`` writes ``deploy/pictures/*.webp``. Needs Chromium, and playwright (extra `test`).
+``.venv/bin/python scripts/pictures.py`` writes ``deploy/pictures/*.webp``. Needs Chromium, and playwright, which the
+extra `test` brings.
 """
 
 import base64

@@ -40,10 +40,16 @@ export function accessible(drawing, name) {
   return drawing;
 }
 
-/** A chart as wide as its place: `draw(data, width)` returns what Plot takes, and is called when one of them changes. */
+/**
+ * A chart as wide as its place: `draw(data, width)` returns what Plot takes, and is called when one of them changes.
+ *
+ * What moves with a slider may have a `ground`, `{draw, data}`, that stays: axes take longer to draw than all else.
+ */
 class Chart extends HTMLElement {
   #data;
   #draw;
+  #ground = null;
+  #groundDrawn = null;
   #width = 0;
   #observer = new ResizeObserver(([entry]) => this.#resized(Math.floor(entry.contentRect.width)));
 
@@ -56,6 +62,11 @@ class Chart extends HTMLElement {
   set draw(draw) {
     if (draw === this.#draw) return;
     this.#draw = draw;
+    this.#update();
+  }
+
+  set ground(ground) {
+    this.#ground = ground ?? null;
     this.#update();
   }
 
@@ -75,9 +86,23 @@ class Chart extends HTMLElement {
 
   #update() {
     if (!this.#width || !this.#draw || this.#data === undefined) return;
-    const options = this.#draw(this.#data, this.#width);
-    const drawing = Plot.plot({ width: this.#width, ...options });
-    this.replaceChildren(accessible(drawing, this.getAttribute("name") ?? "chart"));
+    const drawing = accessible(this.#plotted(this.#draw, this.#data), this.getAttribute("name") ?? "chart");
+    if (this.#ground) this.replaceChildren(this.#groundPlotted(), drawing);
+    else this.replaceChildren(drawing);
+  }
+
+  #plotted(draw, data) {
+    return Plot.plot({ width: this.#width, ...draw(data, this.#width) });
+  }
+
+  #groundPlotted() {
+    const { draw, data } = this.#ground;
+    const before = this.#groundDrawn;
+    if (before && before.data === data && before.width === this.#width) return before.drawing;
+    const drawing = this.#plotted(draw, data);
+    drawing.setAttribute("aria-hidden", "true"); // the drawing over it has the chart's name, and the table its numbers
+    this.#groundDrawn = { data, width: this.#width, drawing };
+    return drawing;
   }
 }
 customElements.define("orchard-chart", Chart);
@@ -87,12 +112,13 @@ customElements.define("orchard-chart", Chart);
  *
  * `title`: its heading. `sentence`: what is to be seen in it. `draw`: a function that is always the same one, which
  * makes options for Plot of `data` and a width. `columns`: the table's heads. `rows()`: its rows, asked for when it is
- * opened. `height`: reserved before it is drawn, px.
+ * opened. `height`: reserved before it is drawn, px. `ground`: what stays while it moves, `{draw, data}`.
  */
-export function figure({ title, sentence, data, draw, columns, rows, height = 220, id = title }) {
+export function figure({ title, sentence, data, draw, ground, columns, rows, height = 220, id = title }) {
   return html`<figure class="chart">
     <figcaption><strong>${title}</strong>${sentence ? html` <span>${sentence}</span>` : nothing}</figcaption>
-    <orchard-chart name=${title} .style=${`min-height:${height}px`} .draw=${draw} .data=${data}></orchard-chart>
+    <orchard-chart name=${title} class=${ground ? "layered" : nothing} .style=${`min-height:${height}px`}
+      .ground=${ground} .draw=${draw} .data=${data}></orchard-chart>
     ${numbersOf({ id, title, columns, rows })}
   </figure>`;
 }

@@ -1,8 +1,8 @@
 // How each crop answers to each feature, the others being as they are asked about.
 
-import { colourOf, figure } from "../figures.js";
+import { called, colourOf, figure, same } from "../figures.js";
 import { html } from "../lit.js";
-import { named, shown, unit, written } from "../units.js";
+import { named, shown, unit } from "../units.js";
 
 const { Plot } = window;
 const HEIGHT = 160;
@@ -12,45 +12,68 @@ export const curves = (drawn, crops, asked) =>
   html`<div class="curves">${crops.map((crop) => Object.keys(drawn.curves[crop]).map((feature) => curve(crop, feature, drawn, asked)))}</div>`;
 
 function curve(crop, feature, drawn, { weather, pinned, reach, points, region }) {
+  const id = `${crop} by ${feature}`;
   const line = drawn.curves[crop][feature];
   const { low, high, from, to } = reach[feature];
+  const colour = colourOf(drawn.crops, crop);
+  const seen = d3.extent([...drawn.range[crop], ...(points ?? []).map((row) => row.yields[crop])]);
+  const [least, most] = d3.nice(...seen, 4);
+  const unitShown = unit(feature);
+  const ground = same(`ground of ${id}`, [drawn.version, least, most, low, high, from, to, colour, points, region, unitShown], () => {
+    const known = points?.filter((row) => row.yields[crop] !== undefined) ?? [];
+    return { draw: drawGround, data: { crop, feature, colour, low, high, from, to, least, most, points: known, region } };
+  });
   const data = {
-    crop, feature, line, colour: colourOf(drawn.crops, crop), low, high, from, to,
+    feature, line, colour, from, to, least, most,
     at: weather[feature], tons: drawn.point[crop].tons,
     then: pinned?.[feature] ?? null, thenTons: drawn.pinned[crop].tons,
-    range: drawn.range[crop],
-    points: points?.filter((row) => row.yields[crop] !== undefined) ?? [],
-    region,
   };
   return figure({
-    id: `${crop} by ${feature}`,
-    title: `${crop} by ${feature}`,
+    id,
+    title: id,
     sentence: null,
     data,
     draw,
+    ground,
     height: HEIGHT,
     columns: [named(feature), "tons", "low", "high", "outside training"],
     rows: () => line.map((point) => [shown(feature, point.x), point.tons, point.low, point.high, point.isOutside ? "yes" : ""]),
   });
 }
 
-function draw({ crop, feature, line, colour, low, high, from, to, at, tons, then, thenTons, range, points, region }, width) {
+const PLACE = { height: HEIGHT, marginLeft: 46, marginRight: 8, marginTop: 18, marginBottom: 22 };
+const clip = true;
+
+/** What stays while a slider moves: axes, what training has not seen, what regions reported. */
+function drawGround({ crop, feature, colour, low, high, from, to, least, most, points, region }, width) {
   const x = (value) => shown(feature, value);
-  const inside = line.map((point) => ({ ...point, tons: point.isOutside ? NaN : point.tons }));
   const outside = [[from, low], [high, to]].filter(([start, end]) => end > start);
-  const seen = d3.extent([...range, ...points.map((row) => row.yields[crop])]);
-  const clip = true;
+  const at = { x: (row) => x(row[feature]), y: (row) => row.yields[crop], clip };
   return {
-    height: HEIGHT, marginLeft: 46, marginRight: 8, marginTop: 18, marginBottom: 22,
+    ...PLACE,
     x: { label: null, domain: [x(from), x(to)], ticks: Math.max(3, Math.floor(width / 70)) },
-    y: { label: "tons", domain: d3.nice(...seen, 4), ticks: 4, grid: true, tickFormat: (value) => short(value) },
+    y: { label: "tons", domain: [least, most], ticks: 4, grid: true, tickFormat: short },
     marks: [
       Plot.rectX(outside, { x1: (ends) => x(ends[0]), x2: (ends) => x(ends[1]), fill: "currentColor", fillOpacity: 0.07 }),
-      Plot.dot(points, { x: (row) => x(row[feature]), y: (row) => row.yields[crop], r: 1.5, fill: "currentColor", fillOpacity: 0.35, clip }),
-      region ? Plot.dot(points.filter((row) => row.region === region), { x: (row) => x(row[feature]), y: (row) => row.yields[crop], r: 3, stroke: colour, fill: "var(--surface)", clip }) : null,
-      Plot.areaY(line, { x: (point) => x(point.x), y1: "low", y2: "high", fill: colour, fillOpacity: 0.22, clip }),
-      Plot.lineY(line, { x: (point) => x(point.x), y: "tons", stroke: colour, strokeWidth: 1.5, strokeDasharray: "2 4", clip }),
-      Plot.lineY(inside, { x: (point) => x(point.x), y: "tons", stroke: colour, strokeWidth: 2, clip }),
+      Plot.dot(points, { ...at, r: 1.5, fill: "currentColor", fillOpacity: 0.35 }),
+      region ? Plot.dot(points.filter((row) => row.region === region), { ...at, r: 3, stroke: colour, fill: "var(--surface)" }) : null,
+    ],
+  };
+}
+
+function draw({ feature, line, colour, from, to, least, most, at, tons, then, thenTons }) {
+  const x = (value) => shown(feature, value);
+  const inside = line.map((point) => ({ ...point, tons: point.isOutside ? NaN : point.tons }));
+  const along = { x: (point) => x(point.x), clip };
+  return {
+    ...PLACE,
+    axis: null,
+    x: { domain: [x(from), x(to)] },
+    y: { domain: [least, most] },
+    marks: [
+      called("interval", Plot.areaY(line, { ...along, y1: "low", y2: "high", fill: colour, fillOpacity: 0.22 })),
+      called("outside training", Plot.lineY(line, { ...along, y: "tons", stroke: colour, strokeWidth: 1.5, strokeDasharray: "2 4" })),
+      called("yield", Plot.lineY(inside, { ...along, y: "tons", stroke: colour, strokeWidth: 2 })),
       then === null ? null : Plot.dot([then], { x: x(then), y: thenTons, r: 4, stroke: "currentColor", fill: "var(--surface)", clip }),
       then === null ? null : Plot.text(["A"], { x: x(then), y: thenTons, dy: -11, fontWeight: 700, clip }),
       Plot.ruleX([at], { x: x(at), stroke: "currentColor", strokeOpacity: 0.5 }),

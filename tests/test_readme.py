@@ -205,7 +205,7 @@ def test_all_calls_are_in_the_readme() -> None:
     for cell in _first_cells("All calls"):
         method = cell.strip("`").partition(" ")[0]
         named |= {(method, path) for path in re.findall(r"(/[^`\s]*)", cell) if not path.startswith("/v2")}
-    assert named - {("GET", "/openapi.json"), ("GET", "/docs")} == calls
+    assert named - {("GET", path) for path in ("/", "/openapi.json", "/docs")} == calls
 
 
 def test_all_statuses_and_metrics_are_in_the_readme() -> None:

@@ -10,8 +10,9 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -22,7 +23,7 @@ PICTURES = ROOT / "deploy" / "pictures"
 MOST_BYTES = 200_000
 QUALITY = 82
 CORES = "0,1"
-SIZE = {"width": 1200, "height": 860}
+SIZE: ViewportSize = {"width": 1200, "height": 860}
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Picture:
 
     name: str
     address: str
-    theme: str
+    theme: Literal["light", "dark"]
     awaited: str
 
 

@@ -8,7 +8,7 @@ from tests.browsing import NARROW, WIDE, Start, Visit, VisitAt
 from tests.running import Running
 
 HOSTILE = '<img src=x onerror="alert(1)"><script>alert(2)</script>'
-BAND = 'orchard-chart svg g[aria-label="area"] path'
+BAND = 'orchard-chart svg g[aria-label="interval"] path'
 SLIDER = 'input[type="range"][aria-label^="Temperature"]'
 TYPED = 'input[type="number"][aria-label^="Temperature"]'
 KEPT = """() => JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])"""

@@ -34,8 +34,7 @@ SIZES = """() => Object.fromEntries(["navigation", "resource"].flatMap((kind) =>
   .filter((each) => each.initiatorType !== "fetch").map((each) => [each.name, each.encodedBodySize]))"""
 READS = "a-token-for-reading"
 SIGN = re.compile("[+−]")  # noqa: RUF001 - as the page writes numbers
-BAND_HEIGHT = """() => document.querySelector('orchard-chart g:is([aria-label="area"], [aria-label="interval"])')
-  .getBBox().height"""
+BAND_HEIGHT = """() => document.querySelector('orchard-chart g[aria-label="interval"]').getBBox().height"""
 SLIDER = 'input[type="range"][aria-label^="Temperature"]'
 
 

@@ -49,6 +49,15 @@ Exact = Annotated[
     Query(description="Intervals as wide as the rows of training alone would have them, whatever the record says."),
 ]
 
+Counts = Annotated[
+    bool,
+    Query(
+        alias="count",
+        description="Without it (`false`) the question leaves no trace in drift and in the counts of predictions: for "
+        "curves, maps and trials, which ask about weather that no region has.",
+    ),
+]
+
 Day = Annotated[date, BeforeValidator(day_of)]
 _DAY_SCHEMA = WithJsonSchema({"type": "string", "format": "date"})
 SeasonStart = Annotated[
@@ -99,6 +108,7 @@ async def predict(
     effects: WithEffects = "all",
     exact: Exact = False,
     warnings: WithWarnings = False,
+    counts: Counts = True,
 ) -> Response:
     """Predict each crop's yield in tons, with a prediction interval and a warning wherever it deserves less trust.
 
@@ -131,7 +141,8 @@ async def predict(
         answer = await asyncio.to_thread(encodings.encoded, answer, encoding)
         headers |= {"Content-Encoding": encoding, "Vary": "Accept-Encoding"}
     response = large.response(answer, headers, FORMATS[wanted].content_type, services.concurrency)
-    services.note(served.model, usage)
+    if counts:
+        services.note(served.model, usage)
     return response
 
 

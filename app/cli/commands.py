@@ -184,6 +184,9 @@ def predict(
     exact: Annotated[
         bool, typer.Option("--exact", help="Intervals as the rows alone have them, whatever the record says.")
     ] = False,
+    uncounted: Annotated[
+        bool, typer.Option("--uncounted", help="A trial: leave no trace in the service's drift and counts.")
+    ] = False,
     url: Url = None,
     as_json: AsJson = None,
 ) -> None:
@@ -195,10 +198,16 @@ def predict(
         if table is not None:
             if explain or region is not None or any(value is not None for value in weather.values()):
                 raise InvalidInput(
-                    "a table takes the options --level, --version, --effects, --exact, --celsius, --kelvin, --inches, "
-                    "--url and --json only"
+                    "a table takes the options --level, --version, --effects, --exact, --uncounted, --celsius, "
+                    "--kelvin, --inches, --url and --json only"
                 )
-            options: dict[str, Any] = {"level": level, "version": version, "effects": effects, "exact": exact}
+            options: dict[str, Any] = {
+                "level": level,
+                "version": version,
+                "effects": effects,
+                "exact": exact,
+                "count": not uncounted,
+            }
             _predict_table(orchard, table, options, as_json=bool(as_json))
             if not as_json:
                 besides.tell_example(orchard, version or "live")
@@ -215,6 +224,7 @@ def predict(
             version=version,
             effects=effects,
             exact=exact,
+            count=not uncounted,
         )
         if as_json:
             console.print_json(answer)

@@ -89,6 +89,7 @@ class Local:
         version: str | None = None,
         effects: EffectsAsked | None = None,
         exact: bool = False,
+        count: bool = True,  # noqa: ARG002 - without a service nothing is counted
     ) -> OnePrediction:
         """Predict one region's yields, tons."""
         weather = {"temperature": temperature, "rainfall": rainfall, "humidity": humidity}
@@ -105,6 +106,7 @@ class Local:
         version: str | None = None,
         effects: EffectsAsked | None = None,
         exact: bool = False,
+        count: bool = True,  # noqa: ARG002 - without a service nothing is counted
     ) -> SeveralPredictions:
         """Predict several regions, answered in their order."""
         answer = self._replied(_json({"regions": list(regions)}), JSON, level, version, effects, exact, explain=explain)
@@ -118,6 +120,7 @@ class Local:
         version: str | None = None,
         effects: EffectsAsked | None = None,
         exact: bool = False,
+        count: bool = True,  # noqa: ARG002 - without a service nothing is counted
     ) -> str:
         """Predict the regions of a table, CSV or a workbook, and return it as CSV with the yields added."""
         media_type = XLSX if table.startswith(ZIP) else CSV

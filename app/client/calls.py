@@ -195,6 +195,7 @@ class Calls:
         version: str | None = None,
         effects: EffectsAsked | None = None,
         exact: bool = False,
+        count: bool = True,
     ) -> Call[OnePrediction]:
         """Predict one region's yields, tons.
 
@@ -203,13 +204,14 @@ class Calls:
         harvests that an interval should cover, 0.95 if none is given. ``explain`` adds what weather and region
         contribute. ``version``: the live one if none is given. ``effects``: "none" predicts by the line that all
         regions have in common. ``exact``: intervals as wide as the rows of training alone would have them, whatever the
-        record of earlier ones says.
+        record of earlier ones says. Without ``count`` the question leaves no trace in drift and in the counts of
+        predictions: for curves, maps and trials, which ask about weather that no region has.
         """
         weather = given(temperature=temperature, rainfall=rainfall, humidity=humidity)
         asked = {"region": values.plain("region", region)} | {
             name: values.number(name, value) for name, value in weather.items()
         }
-        options = _options(self.units, level, version, effects, exact, explain=explain)
+        options = _options(self.units, level, version, effects, exact, count=count, explain=explain)
         return _predict(reading(OnePrediction), asked, options)
 
     @call
@@ -222,9 +224,10 @@ class Calls:
         version: str | None = None,
         effects: EffectsAsked | None = None,
         exact: bool = False,
+        count: bool = True,
     ) -> Call[SeveralPredictions]:
         """Predict several regions, answered in their order; options as in `predict`."""
-        options = _options(self.units, level, version, effects, exact, explain=explain)
+        options = _options(self.units, level, version, effects, exact, count=count, explain=explain)
         return _predict(reading(SeveralPredictions), {"regions": values.rows("regions", regions)}, options)
 
     @call
@@ -240,6 +243,7 @@ class Calls:
         version: str | None = None,
         effects: EffectsAsked | None = None,
         exact: bool = False,
+        count: bool = True,
     ) -> Call[PredictionColumns]:
         """Predict several regions, given and answered as columns of equal length: the quickest for many.
 
@@ -247,7 +251,7 @@ class Calls:
         """
         columns = given(temperature=temperature, rainfall=rainfall, humidity=humidity, region=region)
         asked = {name: values.column(name, column) for name, column in columns.items()}
-        options = _options(self.units, level, version, effects, exact, explain=explain)
+        options = _options(self.units, level, version, effects, exact, count=count, explain=explain)
         return _predict(reading(PredictionColumns), asked, options)
 
     @call
@@ -259,9 +263,10 @@ class Calls:
         version: str | None = None,
         effects: EffectsAsked | None = None,
         exact: bool = False,
+        count: bool = True,
     ) -> Call[str]:
         """Predict the regions of a table with the weather columns, and return it as CSV with the yields added."""
-        options = _options(self.units, level, version, effects, exact)
+        options = _options(self.units, level, version, effects, exact, count=count)
         content = content_of(table)
         headers = {"Content-Type": _type_of(content), "Accept": CSV}
         return Call("POST", "/predict", bytes.decode, options, headers, content)
@@ -275,12 +280,13 @@ class Calls:
         version: str | None = None,
         effects: EffectsAsked | None = None,
         exact: bool = False,
+        count: bool = True,
     ) -> Call[dict[str, Any]]:
         """Predict the features of a GeoJSON object, and return it with the yields in their properties.
 
         A FeatureCollection or a Feature (RFC 7946), with the weather in ``properties``.
         """
-        options = _options(self.units, level, version, effects, exact)
+        options = _options(self.units, level, version, effects, exact, count=count)
         headers = {"Content-Type": GEOJSON, "Accept": GEOJSON}
         return Call("POST", "/predict", _OBJECT.validate_json, options, headers, to_bytes(collection))
 
@@ -407,11 +413,12 @@ def _options(
     effects: EffectsAsked | None,
     exact: bool,
     *,
+    count: bool,
     explain: bool = False,
 ) -> dict[str, Any]:
     """Return the query of a prediction."""
     options = {"level": level, "explain": explain or None, "version": version, "effects": effects}
-    return options | {"exact": exact or None} | _named(units)
+    return options | {"exact": exact or None, "count": None if count else False} | _named(units)
 
 
 def _named(units: Units) -> dict[str, str]:

@@ -210,6 +210,19 @@ def test_drift_adds_up_over_workers(trained: Path, tmp_path: Path) -> None:
         assert "orchard_asked_regions 42.0" in running.client.get("/metrics").text
 
 
+def test_a_trial_leaves_no_trace(trained: Path, tmp_path: Path) -> None:
+    """With `count=false` the answer is the same, in each shape, and neither drift nor the counts know of it."""
+    with serving(copy_store(trained, tmp_path / "store")) as running:
+        for body in (PLACE, {"regions": [PLACE] * 2}, {name: [value] for name, value in PLACE.items()}):
+            counted = running.client.post("/predict", json=body)
+            trial = running.client.post("/predict?count=false", json=body)
+            assert trial.json() == counted.json()
+        assert running.client.get("/models/live/drift").json()["asked"] == 4
+        told = running.client.get("/metrics").text
+        assert "orchard_asked_regions 4.0" in told
+        assert 'orchard_predictions_total{crop="mango"} 4.0' in told
+
+
 def test_request_ids_are_taken_over_or_made(reading: Running) -> None:
     """A plain X-Request-ID is repeated in the header and in problems; any other is replaced."""
     answer = reading.client.get("/nowhere", headers={"X-Request-ID": "abc-1"})

@@ -210,6 +210,8 @@ def service(trained: Path, tmp_path: Path) -> Iterator[Running]:
 def test_drift_is_asked_of_a_service(service: Running, tmp_path: Path) -> None:
     """It says whether what was asked is like training; alone a store has not been asked."""
     url = str(service.client.base_url)
+    weather = ("--temperature", "73", "--rainfall", "67", "--humidity", "43")
+    assert "mango" in orchard(tmp_path, "predict", *weather, "--uncounted", "--url", url).stdout
     assert orchard(tmp_path, "drift", "--url", url).stdout == "nobody has asked for a prediction in the last 24 hours\n"
     hot = [100.0 + row % 20 / 16 for row in range(200)]
     place = {"temperature": hot, "rainfall": [67.0] * 200, "humidity": [43.0] * 200}

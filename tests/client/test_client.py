@@ -122,7 +122,11 @@ def test_the_rest_of_the_calls(orchard: Orchard) -> None:
     assert (line.version, line.why) == ("1", "back")
     assert orchard.log(limit=1).log == [line]
     assert orchard.log(before=line.number).log[0].version == report.version
-    assert orchard.drift().asked >= 0
+    asked = orchard.drift().asked
+    for shape in (orchard.predict, orchard.predict_columns):
+        one = {"temperature": 73, "rainfall": 67, "humidity": 43}
+        shape(**(one if shape == orchard.predict else {name: [value] for name, value in one.items()}), count=False)
+    assert orchard.drift().asked == asked
     dry = orchard.retrain(table=TABLE, dry_run=True, activate="always")
     assert (dry.version, dry.dry_run, dry.rows.received) == (None, True, 2)
     assert orchard.retrain(activate="never").rows.received == 0

@@ -67,7 +67,7 @@ async function ask(wanted, { weather, reach, x, y, crop, level, region }) {
   const body = Object.fromEntries(Object.keys(reach).map((feature) => [feature, rows.map((row) => row[feature])]));
   if (region) body.region = rows.map(() => region);
   try {
-    const { yields, model_version: version } = await call("POST", "predict", { query: { level }, body });
+    const { yields, model_version: version } = await call("POST", "predict", { query: { level, count: false }, body });
     if (wanted !== asked) return;
     drawn = { x, y, crop, reach, rows, version, tons: yields[crop].tons, half: half(yields[crop]) };
   } catch {

@@ -147,7 +147,7 @@ async function saveCSV() {
   const { table } = brought;
   try {
     const query = { ...drawn.query, version: drawn.version };
-    download(`${base()}-yields.csv`, await callText("POST", "predict", { query, body: table.body, type: table.type, accept: CSV }), CSV);
+    download(`${base()}-yields.csv`, await callText("POST", "predict", { query: { ...query, count: false }, body: table.body, type: table.type, accept: CSV }), CSV);
   } catch (error) {
     fault = error;
     changed();

@@ -168,7 +168,7 @@ async function askNow() {
       isBehind = false;
       const asks = question(asked.weather, asked.pinned, box(session.live));
       const body = asked.region ? { ...asks.columns, region: asks.columns[asks.features[0]].map(() => asked.region) } : asks.columns;
-      const answer = await call("POST", "predict", { query: { level: asked.level, explain: true }, body, signal: flying.signal });
+      const answer = await call("POST", "predict", { query: { level: asked.level, explain: true, count: false }, body, signal: flying.signal });
       drawn = sorted(answer, asks);
       fault = null;
       changed();

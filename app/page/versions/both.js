@@ -35,7 +35,7 @@ async function ask(into, one, other) {
     const rows = stored.length ? stored : spread(other, one, features);
     const body = Object.fromEntries(features.map((name) => [name, rows.map((row) => row[name])]));
     if (stored.length) body.region = rows.map((row) => row.region);
-    const predict = ({ version }) => call("POST", "predict", { query: { version }, body });
+    const predict = ({ version }) => call("POST", "predict", { query: { version, count: false }, body });
     const [first, second] = await Promise.all([predict(one), predict(other)]);
     const crops = Object.keys(first.yields).filter((crop) => second.yields[crop]);
     Object.assign(into, { rows, features, from: stored.length ? "rows" : "spread", crops: Object.fromEntries(crops.map((crop) => [crop, pairs(rows, first.yields[crop], second.yields[crop])])) });

@@ -33,9 +33,7 @@ def test_a_slider_moves_the_yields_and_their_bands(visit: Visit) -> None:
     visit.page.wait_for_function("(now) => location.hash.includes(`temperature=${now}&`)", arg=number)
     assert _band(visit) != band
     assert slider.get_attribute("aria-valuetext") != told
-    assert (
-        visit.page.request.get(visit.url + "models/live/drift").json()["asked"] == 0
-    )  # what if is no region's weather
+    assert visit.page.request.get(visit.url + "models/live/drift").json()["asked"] == 0
     expected = visit.page.request.post(visit.url + "predict", data=_asked(visit)).json()["yields"]["mango"]["tons"]
     assert float(visit.text(".yield strong").removesuffix(" t")) == pytest.approx(expected, abs=0.06)
 

@@ -11,7 +11,8 @@ FILLED = {"version": "1", "model": "yield", "batch": "none"}
 OPEN = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")
 UNITS = "'temperature_unit', 'rainfall_unit'"
 PREDICT = (
-    "'level', 'explain', 'version', 'effects', 'exact', 'warnings', 'season_start', 'season_end', 'region', " + UNITS
+    "'level', 'explain', 'version', 'effects', 'exact', 'warnings', 'count', 'season_start', 'season_end', 'region', "
+    + UNITS
 )
 RETRAIN = f"'activate', 'dry_run', 'note', 'source', 'crops', {UNITS}"
 GET = (*OPEN, "/metrics", "/models", "/models/live", "/docs", "/docs/start.js", "/openapi.json", "/v2")

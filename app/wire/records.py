@@ -20,7 +20,6 @@ from app.errors import KeyTaken, OrchardError
 from app.model.weather import FEATURE_NAMES
 from app.serving.entries import Entry
 from app.serving.live import LEVEL, Live, Served
-from app.serving.version_rows import VersionRows, version_rows
 from app.store.registry import Registry
 from app.wire.schemas import (
     BatchEntry,
@@ -42,6 +41,7 @@ from app.wire.schemas import (
 
 if TYPE_CHECKING:
     from app.data.observations import Observations
+    from app.serving.version_rows import VersionRows
 
 EXPORTED_AT_ONCE = 1_000
 """Rows of a part of an export: some megabytes while they are worked on."""
@@ -91,6 +91,8 @@ def residuals(registry: Registry, observations: "Observations", version: str, cr
         InvalidInput: it does not predict the ``crop``.
         StoreDamaged, StoreTooNew, StoreUnavailable: what is stored cannot be read.
     """
+    from app.serving.version_rows import version_rows  # noqa: PLC0415 - scores and folds, which only this call needs
+
     rows = version_rows(registry, observations, version, crop)
     while not rows.is_done:
         with observations.reading() as transaction:
@@ -109,7 +111,7 @@ def residuals_at(_body: bytes, registry: Registry, database: str, version: str, 
         observations.close()
 
 
-def _residuals(rows: VersionRows) -> ResidualPage:
+def _residuals(rows: "VersionRows") -> ResidualPage:
     points = rows.chosen.rows()
     not_stored = rows.card.rows.total - rows.read
     return ResidualPage(
@@ -143,14 +145,14 @@ def _residuals(rows: VersionRows) -> ResidualPage:
     )
 
 
-def _selected_by(rows: VersionRows) -> str:
+def _selected_by(rows: "VersionRows") -> str:
     return (
         f"the {rows.chosen.largest} rows that lie farthest from what is predicted of them out of fold, counted in the "
         f"RMSE of their crop, and the first of every {rows.chosen.every} rows"
     )
 
 
-def _not_stored(rows: VersionRows, count: int) -> str:
+def _not_stored(rows: "VersionRows", count: int) -> str:
     """Say why rows of a version are not among those read."""
     missing = len(rows.card.batches) - len(rows.batches)
     if missing:

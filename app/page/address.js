@@ -3,14 +3,23 @@
 /** Return where the address leads: `{view, rest, query}`, such as `#/model/3?crop=mango`. */
 export function here() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?", 2);
-  const [view, ...rest] = path.split("/").map(decodeURIComponent);
+  const [view, ...rest] = path.split("/").map(decoded);
   return { view: view || "ask", rest, query: new URLSearchParams(query ?? "") };
 }
 
-/** Return the link to a view. */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part; // somebody has typed a %
+  }
+}
+
+/** Return the link to a view; a list in the query is given once for each of its entries. */
 export function link(view, rest = [], query = {}) {
   const path = [view, ...rest].map(encodeURIComponent).join("/");
-  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const each = ([name, value]) => (Array.isArray(value) ? value.map((one) => [name, one]) : [[name, value]]);
+  const given = Object.entries(query).flatMap(each).filter(([, value]) => value !== null && value !== undefined && value !== "");
   return `#/${path}${given.length ? `?${new URLSearchParams(given)}` : ""}`;
 }
 

@@ -1,10 +1,18 @@
 // The public calls of the service: all that this page knows, it asks as any other client would.
 
 let token = "";
+let refused = () => {};
 
-/** Set the token that calls are made with; it is kept in this variable and nowhere else. */
+/** Set the token that calls are made with; it is kept in this variable and nowhere else. Returns the one before. */
 export function useToken(given) {
+  const before = token;
   token = given;
+  return before;
+}
+
+/** Have a function called when a call is refused for its token, which may have been taken away. */
+export function whenRefused(listener) {
+  refused = listener;
 }
 
 /** Say whether calls are made with a token. */
@@ -47,14 +55,15 @@ export async function send(method, path, { query, body, type, accept = "applicat
   try {
     return await fetch(address(path, query), options);
   } catch (error) {
-    if (error.name === "AbortError") throw error;
+    if (error.name === "AbortError") throw error; // who asked has given up; a time-out has another name
     throw new Problem({ code: "offline", detail: "The service does not answer: it may be stopped, or the network down." });
   }
 }
 
 /** Return the Problem that an answer is. */
 export async function problemOf(answer) {
-  const text = await answer.text();
+  if (answer.status === 401) refused();
+  const text = await answer.text().catch(() => "");
   const retryAfter = answer.headers.get("Retry-After");
   try {
     return new Problem({ status: answer.status, ...JSON.parse(text) }, retryAfter);
@@ -68,14 +77,29 @@ export async function problemOf(answer) {
 export async function call(method, path, options) {
   const answer = await send(method, path, options);
   if (!answer.ok) throw await problemOf(answer);
-  return answer.json();
+  return parsed(answer);
+}
+
+/** Return what an answer's JSON holds. Throws a Problem where it is none: a proxy in front has a page of its own. */
+export async function parsed(answer) {
+  try {
+    return await answer.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem({ status: answer.status, code: "proxy", detail: "The answer is not the service's, or broke off: a proxy may be in between." });
+  }
 }
 
 /** Make a call, and return its answer as text. Throws as `call` does. */
 export async function callText(method, path, options) {
   const answer = await send(method, path, options);
   if (!answer.ok) throw await problemOf(answer);
-  return answer.text();
+  try {
+    return await answer.text();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem({ status: answer.status, code: "offline", detail: "The answer broke off." });
+  }
 }
 
 /** Return what is asked with GET. */

@@ -94,6 +94,7 @@ async function route() {
     document.title = `${view?.title ?? "Not here"} · Orchard`;
   } catch (error) {
     console.error(error);
+    if (shown.name !== to.view) return;
     shown.fault = { code: "page", detail: "This part of the page could not be fetched: load the page again." };
   }
   draw();

@@ -1,7 +1,6 @@
 // What several views are put together from, above all the states in which they have nothing else to show.
 
 import { html, nothing } from "./lit.js";
-import { ago } from "./numbers.js";
 import { session } from "./session.js";
 
 /** Nothing is there yet, it is on its way; `height`: the place that is reserved for it, px. */
@@ -42,7 +41,7 @@ export const stale = (drawnBy, redraw) => {
 /** The service does not answer: what is seen is from before. */
 export const offline = () =>
   session.offlineSince
-    ? html`<p class="banner bad" role="status">No answer from the service since ${ago(session.offlineSince)}: what is seen is from before.
+    ? html`<p class="banner bad" role="status">No answer from the service since ${session.offlineSince.toLocaleTimeString("en-GB", { timeStyle: "short" })}: what is seen is from before.
         It is asked again every few seconds.</p>`
     : nothing;
 

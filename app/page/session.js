@@ -1,8 +1,10 @@
 // What all views share: what is live, what may be done here, how things are shown; and who has to be told of changes.
 
-import { Problem, call, get, send, useToken } from "./calls.js";
+import { Problem, call, get, parsed, send, useToken, whenRefused } from "./calls.js";
 
 const POLLED_MS = 3_000;
+const PATIENCE_MS = 10_000;
+const SENDABLE = /^[\x21-\x7e]+$/;
 const KEPT = "orchard.";
 
 /** The state that views draw from. Change it by the functions below. */
@@ -36,19 +38,20 @@ export function changed() {
 }
 
 function recalled(name, otherwise) {
+  return stored("localStorage", (storage) => storage.getItem(KEPT + name)) ?? otherwise;
+}
+
+/** Do something with the browser's storage, which may be closed to this page: then nothing is kept. */
+function stored(storage, work) {
   try {
-    return localStorage.getItem(KEPT + name) ?? otherwise;
+    return work(window[storage]);
   } catch {
-    return otherwise; // storage is closed to this page
+    return null;
   }
 }
 
 function remember(name, value) {
-  try {
-    localStorage.setItem(KEPT + name, value);
-  } catch {
-    // It counts until the page is left.
-  }
+  stored("localStorage", (storage) => storage.setItem(KEPT + name, value));
 }
 
 /** Show and take a feature in another unit. */
@@ -67,47 +70,64 @@ export function chooseTheme(theme) {
   changed();
 }
 
-/** Take a token, and ask what may be done with it; throws a Problem, and keeps none, where it is not accepted. */
+/** Take a token, and ask what may be done with it; throws a Problem, and keeps the one before, where it is not accepted. */
 export async function signIn(token, forThisTab) {
-  useToken(token);
+  if (!SENDABLE.test(token)) throw new Problem({ code: "token", detail: "This is no token: it has only letters, digits and signs, and no spaces." });
+  const before = useToken(token);
+  const { access } = session;
   try {
     session.access = await get("access");
   } catch (error) {
-    useToken("");
+    useToken(before);
+    session.access = access;
     throw error;
   }
-  if (forThisTab) sessionStorage.setItem(`${KEPT}token`, token);
+  if (forThisTab) stored("sessionStorage", (storage) => storage.setItem(`${KEPT}token`, token));
+  else forget();
   await look(true);
 }
 
 /** Forget the token. */
 export async function signOut() {
   useToken("");
-  sessionStorage.removeItem(`${KEPT}token`);
+  forget();
   session.access = null;
   session.live = null;
   await look(true);
 }
 
+const forget = () => stored("sessionStorage", (storage) => storage.removeItem(`${KEPT}token`));
+
 /** Begin to look at the service, again and again while the page can be seen. */
 export async function start() {
-  const kept = sessionStorage.getItem(`${KEPT}token`);
+  const kept = stored("sessionStorage", (storage) => storage.getItem(`${KEPT}token`));
   if (kept) useToken(kept);
+  whenRefused(() => (session.access = null)); // it is asked again at the next look
   for (;;) {
-    if (!document.hidden) await look();
-    await new Promise((resolve) => {
-      const timer = setTimeout(resolve, POLLED_MS);
-      document.addEventListener("visibilitychange", () => (clearTimeout(timer), resolve()), { once: true });
-    });
+    if (!document.hidden) await look().catch(console.error); // whatever goes wrong, it looks again
+    await pause();
   }
+}
+
+/** Wait for a while, or until the page is shown again. */
+function pause() {
+  return new Promise((resolve) => {
+    const go = () => {
+      clearTimeout(timer);
+      document.removeEventListener("visibilitychange", go);
+      resolve();
+    };
+    const timer = setTimeout(go, POLLED_MS);
+    document.addEventListener("visibilitychange", go);
+  });
 }
 
 /** Look whether the service answers and what is live, and have it drawn where that has changed. */
 export async function look(again = false) {
   const before = JSON.stringify([session.ready, session.offlineSince !== null, session.problem?.code]);
   try {
-    const answer = await send("GET", "health/ready");
-    const told = await answer.json();
+    const answer = await send("GET", "health/ready", { signal: AbortSignal.timeout(PATIENCE_MS) });
+    const told = await parsed(answer);
     session.ready = answer.ok ? told : { status: "not ready", model_version: null, details: [told.detail], source: null };
     session.offlineSince = null;
     session.access ??= await accessOf();
@@ -115,11 +135,11 @@ export async function look(again = false) {
     if (session.ready.model_version) session.problem = null;
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    if (error.code === "offline") session.offlineSince ??= new Date();
+    if (error.code === "offline" || error.code === "proxy") session.offlineSince ??= new Date();
     else session.problem = error;
   }
   const after = JSON.stringify([session.ready, session.offlineSince !== null, session.problem?.code]);
-  if (again || before !== after || session.offlineSince) changed();
+  if (again || before !== after) changed();
 }
 
 async function accessOf() {
@@ -127,8 +147,8 @@ async function accessOf() {
     return await get("access");
   } catch (error) {
     if (error.status !== 401) throw error;
-    useToken(""); // one that was kept for this tab, and has been taken away since
-    sessionStorage.removeItem(`${KEPT}token`);
+    useToken(""); // it has been taken away since
+    forget();
     return get("access");
   }
 }

@@ -1,5 +1,5 @@
 // The theme that was chosen here before, set before anything is drawn: a page that flashes white hurts at night.
-// `?theme=dark` sets it for a frame that embeds the page.
+// `?theme=dark` sets it for a link.
 {
   const asked = new URLSearchParams(location.search).get("theme");
   let kept = null;

@@ -8,7 +8,7 @@ export const CHOICES = {
   rainfall: { mm: [1, 0], in: [25.4, 0] },
 };
 const STEPS = { "°F": 0.5, "°C": 0.25, mm: 1, in: 0.05, "%": 0.5 };
-const DIGITS = { "°F": 1, "°C": 1, mm: 0, in: 2, "%": 1 };
+const DIGITS = { "°F": 1, "°C": 1, mm: 1, in: 2, "%": 1 };
 
 const scale = (feature) => CHOICES[feature]?.[session.units[feature]] ?? [1, 0];
 

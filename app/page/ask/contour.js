@@ -3,7 +3,7 @@
 import { call } from "../calls.js";
 import { figure } from "../figures.js";
 import { html, nothing } from "../lit.js";
-import { loading } from "../pieces.js";
+import { loading, problem } from "../pieces.js";
 import { changed, session } from "../session.js";
 import { named, shown, written, unit } from "../units.js";
 import { steps } from "./grid.js";
@@ -17,19 +17,20 @@ const WIDER = [1.25, 1.5, 2];
 
 let asked = null;
 let drawn = null;
+let fault = null;
 let timer = null;
 let chosen = { x: null, y: null, crop: null };
 
 /** Forget what was drawn: the view is left. */
 export function forgetContour() {
   clearTimeout(timer);
-  asked = drawn = null;
+  asked = drawn = fault = null;
 }
 
 /** Return the chart of two features for one crop; it is asked for once the sliders are still. */
 export function contour({ weather, reach, crops, level, region, points, isStill }) {
   const features = Object.keys(reach);
-  if (features.length < 2) return nothing;
+  if (features.length < 2 || !crops.length) return nothing;
   const [x, y] = axes(features);
   const crop = crops.includes(chosen.crop) ? chosen.crop : crops[0];
   const fixed = features.filter((feature) => feature !== x && feature !== y);
@@ -48,8 +49,13 @@ export function contour({ weather, reach, crops, level, region, points, isStill 
     <div class="picks">
       ${select("Across", features, x, pick("x"))} ${select("Up", features.filter((name) => name !== x), y, pick("y"))} ${select("Crop", crops, crop, pick("crop"))}
     </div>
-    ${drawn ? picture(drawn, { weather, points, isStill }) : loading("the map", HEIGHT)}
+    ${fault ? problem(fault, again) : drawn ? picture(drawn, { weather, points, isStill }) : loading("the map", HEIGHT)}
   </section>`;
+}
+
+function again() {
+  asked = fault = null;
+  changed();
 }
 
 function axes(features) {
@@ -69,9 +75,13 @@ async function ask(wanted, { weather, reach, x, y, crop, level, region }) {
   try {
     const { yields, model_version: version } = await call("POST", "predict", { query: { level, count: false }, body });
     if (wanted !== asked) return;
+    if (!Object.hasOwn(yields, crop)) return; // another version has gone live: its card is on its way
+    fault = null;
     drawn = { x, y, crop, reach, rows, version, tons: yields[crop].tons, half: half(yields[crop]) };
-  } catch {
-    drawn = null; // what is wrong is told beside the sliders
+  } catch (error) {
+    if (wanted !== asked) return;
+    drawn = null;
+    fault = error;
   }
   changed();
 }

@@ -9,7 +9,7 @@ const HEIGHT = 160;
 
 /** Return a row of charts for each crop: all have its range of yields, so that they can be compared, and stay calm. */
 export const curves = (drawn, crops, asked) =>
-  html`<div class="curves">${crops.map((crop) => Object.keys(drawn.curves[crop]).map((feature) => curve(crop, feature, drawn, asked)))}</div>`;
+  html`<div class="curves">${crops.map((crop) => Object.keys(drawn.curves[crop]).filter((feature) => asked.reach[feature]).map((feature) => curve(crop, feature, drawn, asked)))}</div>`;
 
 function curve(crop, feature, drawn, { weather, pinned, reach, points, region }) {
   const id = `${crop} by ${feature}`;

@@ -8,6 +8,16 @@ const MEANING = { temperature: "average over the season", rainfall: "total over 
 /** Degrees of confidence that intervals may have. */
 export const LEVELS = [0.5, 0.8, 0.95, 0.99];
 
+/** What was typed into a number's field, by feature: it stands there as it was typed while it is the weather that is asked. */
+const typed = new Map();
+
+/** Return the text of a number's field: while somebody types there, nothing else is put in its place. */
+function textOf(feature, value) {
+  const text = typed.get(feature);
+  const isTyping = document.activeElement?.dataset?.feature === feature;
+  return text !== undefined && (isTyping || stored(feature, Number(text)) === value) ? text : written(feature, value);
+}
+
 /** Return the sliders; `move(feature, value)` is told of each change, in the service's units. */
 export const sliders = ({ weather, reach, move }) =>
   Object.entries(reach).map(([feature, { low, high, from, to }]) => {
@@ -22,7 +32,7 @@ export const sliders = ({ weather, reach, move }) =>
           aria-valuetext=${`${written(feature, weather[feature])} ${unit(feature)}${isOutside ? ", outside training" : ""}`}
           .value=${live(String(shown(feature, weather[feature])))} @input=${moved} @keydown=${(event) => byKey(event, feature, weather, { from, to }, move)}>
         <label><input type="number" aria-label=${`${NAMES[feature] ?? feature} in ${unit(feature)}`} inputmode="decimal" step="any" min=${shown(feature, from)} max=${shown(feature, to)}
-          .value=${live(written(feature, weather[feature]))} @change=${moved}><span aria-hidden="true">${unit(feature)}</span></label>
+          data-feature=${feature} .value=${live(textOf(feature, weather[feature]))} @input=${(event) => typed.set(feature, event.target.value)} @change=${moved}><span aria-hidden="true">${unit(feature)}</span></label>
       </div>
       <p class="fine ${isOutside ? "outside" : ""}">${isOutside ? html`<strong>outside training</strong>, which had ${range}` : html`training had ${range}`}</p>
     </fieldset>`;

@@ -4,7 +4,7 @@ import { here, note } from "../address.js";
 import { Problem, call, curl } from "../calls.js";
 import { html, live, nothing } from "../lit.js";
 import { curlOf, download, loading, problem, stale, tokenNeeded } from "../pieces.js";
-import { changed, session } from "../session.js";
+import { changed, look, session } from "../session.js";
 import { unit, written } from "../units.js";
 import { answers } from "./answers.js";
 import { contour, forgetContour } from "./contour.js";
@@ -19,6 +19,8 @@ const AT_FIRST = 3;
 
 /** What is asked: weather in the service's units, and what it is compared with. */
 const asked = { weather: null, pinned: null, level: 0.95, region: "", crops: null };
+/** The region's name while it is typed. */
+let typedRegion = null;
 /** What was answered: of the newest question that has an answer. */
 let drawn = null;
 let fault = null;
@@ -27,6 +29,7 @@ let timer = null;
 let flying = null;
 let isBehind = false;
 let isStill = true;
+let sought = null;
 
 export const view = {
   title: "What if",
@@ -34,6 +37,7 @@ export const view = {
 
   open({ query }) {
     read(query);
+    preparedFor = null;
     if (session.live) prepare();
   },
 
@@ -45,7 +49,9 @@ export const view = {
   render() {
     prepare();
     const reach = box(session.live);
-    const crops = chosenCrops();
+    const chosen = chosenCrops();
+    // For a moment an answer may be another version's than the card: what only one of them has is left out.
+    const crops = drawn ? chosen.filter((crop) => drawn.crops.includes(crop)) : chosen;
     const points = observed();
     return html`
       ${stale(drawn?.version, askNow)}
@@ -57,9 +63,10 @@ export const view = {
             ${absent()}
             ${levels(asked.level, choose("level"))}
             <label>Region
-              <input type="text" maxlength="200" placeholder="any" aria-describedby="region-help" .value=${live(asked.region)} @change=${(event) => choose("region")(event.target.value.trim())}></label>
+              <input type="text" maxlength="200" placeholder="any" aria-describedby="region-help" .value=${live(typedRegion ?? asked.region)}
+                @input=${(event) => (typedRegion = event.target.value)} @change=${nameRegion}></label>
             <small id="region-help" class="help">One that training knows is predicted with what it has of its own.</small>
-            ${cropChoice(crops)}
+            ${cropChoice(chosen)}
           </section>
           <div class="actions">
             <button type="button" class="secondary outline" @click=${pin}>${asked.pinned ? "Keep this as A instead" : "Keep as A"}</button>
@@ -70,10 +77,10 @@ export const view = {
           ${fault ? problem(fault, askNow) : nothing}
           <div role="status" aria-live="polite" class="warnings">${said.map((warning) => html`<p class="banner">${warning}</p>`)}</div>
           ${drawn ? html`
-            ${answers(drawn, crops, asked.level, asked.pinned !== null)}
+            ${answers(drawn, crops, drawn.level, asked.pinned !== null)}
             ${asked.pinned ? html`<p class="fine"><span class="mark">A</span> ${words(asked.pinned)}</p>` : nothing}
             ${curves(drawn, crops, { ...asked, reach, points })}
-            <p class="fine">Band: ${100 * asked.level}% interval. Shaded and dashed: outside training.
+            <p class="fine">Band: ${100 * drawn.level}% interval. Shaded and dashed: outside training.
               ${points ? `Dots: reported yields${asked.region ? `, rings: those of ${asked.region}` : ""}.` : nothing}</p>
             ${session.access?.rows ? nothing : tokenNeeded("Seeing what regions reported beside the curves")}
           ` : fault ? nothing : loading("the yields", 500)}
@@ -104,7 +111,7 @@ function read(query) {
   asked.pinned = a?.every(Number.isFinite) ? a : null;
   asked.level = LEVELS.find((level) => level === Number(query.get("level"))) ?? 0.95;
   asked.region = query.get("region") ?? "";
-  asked.crops = query.get("crops")?.split(",") ?? null;
+  asked.crops = query.has("crops") ? query.getAll("crops") : null;
 }
 
 let preparedFor = null;
@@ -134,6 +141,11 @@ function chosenCrops() {
 function move(feature, value) {
   asked.weather = { ...asked.weather, [feature]: value };
   askNow();
+}
+
+function nameRegion(event) {
+  typedRegion = null;
+  choose("region")(event.target.value.trim());
 }
 
 const choose = (name) => (value) => {
@@ -168,9 +180,11 @@ async function askNow() {
       isBehind = false;
       const asks = question(asked.weather, asked.pinned, box(session.live));
       const body = asked.region ? { ...asks.columns, region: asks.columns[asks.features[0]].map(() => asked.region) } : asks.columns;
-      const answer = await call("POST", "predict", { query: { level: asked.level, explain: true, count: false }, body, signal: flying.signal });
-      drawn = sorted(answer, asks);
+      const { level } = asked;
+      const answer = await call("POST", "predict", { query: { level, explain: true, count: false }, body, signal: flying.signal });
+      drawn = { ...sorted(answer, asks), level };
       fault = null;
+      seek(drawn.version);
       changed();
     } while (isBehind);
   } catch (error) {
@@ -182,6 +196,13 @@ async function askNow() {
     changed();
     whenQuiet();
   }
+}
+
+/** Where another version answers than the one whose card is here, ask for its card: once, not with each answer. */
+function seek(version) {
+  if (version === session.live.version || version === sought) return;
+  sought = version;
+  look(true);
 }
 
 /** Say the service's warnings, and have the address hold what is seen, once nothing moves any more. */
@@ -201,7 +222,7 @@ function parameters() {
     ...numbers,
     level: asked.level === 0.95 ? "" : asked.level,
     region: asked.region,
-    crops: asked.crops?.join(","),
+    crops: asked.crops,
     a: asked.pinned ? Object.values(asked.pinned).map((value) => Number(value.toFixed(3))).join(",") : "",
   };
 }

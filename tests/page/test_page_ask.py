@@ -108,4 +108,4 @@ def test_storage_may_be_closed(visit: Visit) -> None:
     visit.go()
     assert _tons(visit) > 0
     visit.page.locator(".tools select").first.select_option("°C")
-    assert "°C" in visit.text("main")
+    visit.page.locator("main", has_text="°C").wait_for()

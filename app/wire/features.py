@@ -14,7 +14,7 @@ from app.model.weather import REGION_LENGTH
 from app.wire import given
 from app.wire.media_types import GEOJSON
 from app.wire.positions import blanked
-from app.wire.schemas import Humidity, Loose, Name, Rainfall, StoredName, Temperature, Yields
+from app.wire.schemas import Day, ForecastId, Humidity, Loose, Name, Rainfall, StoredName, Temperature, Yields
 from app.wire.strict_json import SHOWN, Place, parse_json
 from app.wire.validation import validated
 
@@ -42,6 +42,8 @@ class ReportedProperties(WeatherProperties):
     region: StoredName | None = None
     season: StoredName | None = None
     yields: Yields
+    forecast: ForecastId | None = None
+    harvested: Day | None = None
 
 
 class _Feature(Loose):

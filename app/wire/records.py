@@ -13,7 +13,7 @@ from pydantic_core import to_json
 
 from app.data import example
 from app.data.harvest import Harvest
-from app.data.naming import TEXT_COLUMNS
+from app.data.naming import OUTCOME_COLUMNS, TEXT_COLUMNS
 from app.data.provenance import Once, Provenance
 from app.data.tables import safe_cell
 from app.errors import KeyTaken, OrchardError
@@ -210,6 +210,8 @@ def page(observations: "Observations", limit: int, after: str | None) -> Observa
             **dict(zip(FEATURE_NAMES, row.weather, strict=True)),
             yields=row.yields,
             withdrawn=row.withdrawn,
+            forecast=row.forecast,
+            harvested=row.harvested,
         )
         for row in rows[:limit]
     ]
@@ -223,15 +225,16 @@ def csv_of(rows: Iterable[ObservationEntry]) -> str:
     # A feature that no row has is no column: such a table can be sent again.
     features = [name for name in FEATURE_NAMES if any(getattr(row, name) is not None for row in rows_in_use)]
     columns = tuple(features or FEATURE_NAMES), tuple(crops)
+    texts = *TEXT_COLUMNS, *(name for name in OUTCOME_COLUMNS if any(getattr(row, name) for row in rows_in_use))
     cells = (
-        _cells((row.region, row.season), [getattr(row, name) for name in columns[0]], row.yields, crops)
+        _cells([getattr(row, name) for name in texts], [getattr(row, name) for name in columns[0]], row.yields, crops)
         for row in rows_in_use
     )
-    return _csv([_header(*columns), *cells])
+    return _csv([_header(texts, *columns), *cells])
 
 
-def _header(features: Iterable[str], crops: Iterable[str]) -> list[str]:
-    return [*TEXT_COLUMNS, *features, *map(safe_cell, crops)]
+def _header(texts: Iterable[str], features: Iterable[str], crops: Iterable[str]) -> list[str]:
+    return [*texts, *features, *map(safe_cell, crops)]
 
 
 def _cells(
@@ -254,6 +257,7 @@ class Export:
     """
 
     batches: frozenset[str]
+    texts: tuple[str, ...]
     features: tuple[str, ...]
     crops: tuple[str, ...]
     after: str | None = None
@@ -268,7 +272,8 @@ def export(observations: "Observations") -> Export:
     with observations.reading() as transaction:
         in_use = transaction.active()
         features, crops = transaction.columns(in_use)
-    return Export(frozenset(batch.id for batch in in_use), features or FEATURE_NAMES, tuple(sorted(crops)))
+        texts = *TEXT_COLUMNS, *transaction.outcome_columns()
+    return Export(frozenset(batch.id for batch in in_use), texts, features or FEATURE_NAMES, tuple(sorted(crops)))
 
 
 def export_part(observations: "Observations", to_do: Export) -> tuple[str, Export | None]:
@@ -279,10 +284,12 @@ def export_part(observations: "Observations", to_do: Export) -> tuple[str, Expor
     """
     with observations.reading() as transaction:
         rows = transaction.page(EXPORTED_AT_ONCE, to_do.after)
-    header = [_header(to_do.features, to_do.crops)] if to_do.after is None else []
+    header = [_header(to_do.texts, to_do.features, to_do.crops)] if to_do.after is None else []
     places = [FEATURE_NAMES.index(name) for name in to_do.features]
     cells = (
-        _cells((row.region, row.season), [row.weather[place] for place in places], row.yields, to_do.crops)
+        _cells(
+            [getattr(row, name) for name in to_do.texts], [row.weather[at] for at in places], row.yields, to_do.crops
+        )
         for row in rows
         if row.batch in to_do.batches
     )

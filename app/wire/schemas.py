@@ -23,7 +23,15 @@ from pydantic import (
     model_validator,
 )
 
-from app.data.naming import CROP_PATTERN, MAX_CROPS, NAME_PATTERN, NOTE_PATTERN, crop_name_problem
+from app.data.naming import (
+    CROP_PATTERN,
+    ID_LENGTH,
+    MAX_CROPS,
+    NAME_PATTERN,
+    NOTE_PATTERN,
+    crop_name_problem,
+    day_of,
+)
 from app.model.weather import FEATURE_NAMES, REGION_LENGTH, WEATHER, YIELD, Feature
 from app.model.worth import By
 from app.store.card import Card, Decision
@@ -52,6 +60,19 @@ def _as_text(name: Any) -> Any:
 _Code = Annotated[int, Field(gt=-EXACT, lt=EXACT)]
 _PlainName = Annotated[str, Field(max_length=REGION_LENGTH)]
 _PlainStoredName = Annotated[str, Field(max_length=REGION_LENGTH, pattern=NAME_PATTERN)]
+_PlainId = Annotated[str, Field(max_length=ID_LENGTH, pattern=NAME_PATTERN)]
+ForecastId = Annotated[_PlainId, BeforeValidator(_as_text, json_schema_input_type=_PlainId | _Code)]
+"""What a forecast is called by; empty: nothing."""
+
+
+def _day(text: str) -> str:
+    if text:
+        day_of(text)
+    return text
+
+
+Day = Annotated[str, AfterValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
+"""A day as text, YYYY-MM-DD; empty: none."""
 Name = Annotated[_PlainName, BeforeValidator(_as_text, json_schema_input_type=_PlainName | _Code)]
 StoredName = Annotated[_PlainStoredName, BeforeValidator(_as_text, json_schema_input_type=_PlainStoredName | _Code)]
 
@@ -62,6 +83,14 @@ def _nothing() -> float:
 
 _MAY_LACK: Any = Field(default_factory=_nothing, exclude_if=math.isnan)
 """A number that may be left out, and is NaN then."""
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+_MAY_BE_NONE: Any = Field(default=None, exclude_if=_is_none)
+"""What is not written where there is none: answers without it are what they were before it was."""
 NOTE_LENGTH = 1_000
 Note = Annotated[str, Field(max_length=NOTE_LENGTH, pattern=NOTE_PATTERN)]
 
@@ -186,7 +215,8 @@ def predict_request(needed: frozenset[str]) -> TypeAdapter[RegionWeather | Sever
 class ReportedSeason(_Request):
     """What a region reports after harvest: its weather and the yield of one crop or more, in tons.
 
-    A feature that was not measured is left out of all rows; at least one is there.
+    A feature that was not measured is left out of all rows; at least one is there. ``forecast``: the id of the forecast
+    that this is the outcome of. ``harvested``: the day.
     """
 
     region: StoredName | None = None
@@ -195,6 +225,8 @@ class ReportedSeason(_Request):
     rainfall: Rainfall = _MAY_LACK
     humidity: Humidity = _MAY_LACK
     yields: Yields
+    forecast: ForecastId | None = _MAY_BE_NONE
+    harvested: Day | None = _MAY_BE_NONE
 
 
 class ObservationsRequest(_Request):
@@ -475,7 +507,10 @@ class BatchRestored(BaseModel):
 
 
 class ObservationEntry(BaseModel):
-    """A stored observation, yields in tons; null for weather that was not reported."""
+    """A stored observation, yields in tons; null for weather that was not reported.
+
+    ``forecast`` and ``harvested``: there only where they were reported.
+    """
 
     batch: str
     row: int
@@ -486,6 +521,8 @@ class ObservationEntry(BaseModel):
     humidity: float | None
     yields: dict[str, float]
     withdrawn: bool
+    forecast: str | None = _MAY_BE_NONE
+    harvested: str | None = _MAY_BE_NONE
 
 
 class ObservationPage(BaseModel):

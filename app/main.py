@@ -16,6 +16,7 @@ from app import __version__, memory, parent, stopping
 from app.api import (
     access,
     events,
+    forecasts,
     grafana,
     health,
     inference,
@@ -97,7 +98,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(access.router, dependencies=[Depends(check_query)])
     guard = [Depends(require_reader)] if settings.read_token is not None else []
     app.include_router(documentation.document, dependencies=guard)
-    for resource in (predict, link, retrain, observations, models, events, inference, metrics, grafana):
+    for resource in (predict, link, retrain, observations, forecasts, models, events, inference, metrics, grafana):
         app.include_router(resource.router, dependencies=[*guard, Depends(check_query)])
     return app
 

@@ -40,6 +40,7 @@ COUNTS: dict[Count, Counted] = {
     ),
     "retrains": Counted("orchard_retrains", "Retrains by what came of them.", ("decision",)),
     "observations_stored": Counted("orchard_observations_stored", "Observations stored since the start, rows.", ()),
+    "forecasts_stored": Counted("orchard_forecasts_stored", "Forecasts stored since the start, rows.", ()),
     "process_cpu_seconds": Counted(
         "process_cpu_seconds", "User and system time of the serving processes, those that have ended included.", ()
     ),

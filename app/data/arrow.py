@@ -203,9 +203,16 @@ def observations_of(
     ).reporting()
 
 
+def schema_of_texts(schema: pa.Schema, name: str) -> pa.Schema:
+    """Return a schema whose column of that name is one of texts, where it is there once, as days."""
+    if schema.names.count(name) != 1 or not pa.types.is_date(schema.field(name).type):
+        return schema
+    return schema.set(schema.get_field_index(name), pa.field(name, pa.string()))
+
+
 def days_as_text(rows: pa.Table | pa.RecordBatch, name: str) -> pa.Table | pa.RecordBatch:
     """Return rows with a column of days as texts, YYYY-MM-DD, where there is one of that name."""
-    if rows.schema.names.count(name) != 1 or not pa.types.is_date(rows.schema.field(name).type):
+    if schema_of_texts(rows.schema, name) is rows.schema:
         return rows
     days = rows.column(name).cast(pa.date32()).cast(pa.string())
     return rows.set_column(rows.schema.get_field_index(name), name, days)

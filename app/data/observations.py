@@ -23,7 +23,9 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from app.data import stored
+from app.data.cursor import cursor_of, place_of
 from app.data.database import Database
+from app.data.forecasts import Forecasts
 from app.data.harvest import Harvest
 from app.data.naming import OUTCOME_COLUMNS
 from app.data.provenance import Once, Provenance
@@ -153,6 +155,11 @@ class Transaction:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+
+    @property
+    def forecasts(self) -> Forecasts:
+        """The forecasts, in the same transaction."""
+        return Forecasts(self._connection)
 
     def add(self, batch: Batch, harvest: Harvest, record: Mapping[str, Sketch] | None = None) -> None:
         """Store a harvest as this batch, with its rows where it holds them.
@@ -393,14 +400,14 @@ class Transaction:
             .limit(limit)
         )
         if after is not None:
-            sequence, row = _cursor(after)
+            sequence, row = place_of(after)
             query = query.where(
                 (OBSERVATIONS.c.batch > sequence) | ((OBSERVATIONS.c.batch == sequence) & (OBSERVATIONS.c.row > row))
             )
         return [_observation(row) for row in self._connection.execute(query)]
 
     def faults(self) -> Iterator[str]:
-        """Yield a sentence for all that is not what was written: every batch, its moments, its rows, every answer."""
+        """Yield a sentence for all that is not what was written: batches, moments, rows, answers, forecasts."""
         for row in self._connection.execute(sql.select(BATCHES).order_by(BATCHES.c.sequence)).all():
             yield from _faults(lambda row=row: _entry(row))
             yield from _faults(lambda row=row: _checked_moments(row))
@@ -409,6 +416,7 @@ class Transaction:
             yield from self._faults_of_rows(row)
         for row in self._connection.execute(sql.select(ANSWERS)).all():
             yield from _faults(lambda row=row: _answer(row))
+        yield from self.forecasts.faults()
 
     def _faults_of_rows(self, batch: Any) -> Iterator[str]:
         count = 0
@@ -565,15 +573,6 @@ def _observation(row: Sequence[Any]) -> Observation:
     sequence, batch, withdrawn, *columns = row
     _check_row(columns, batch)
     _, number, region, season, *weather, yields, _, forecast, harvested = columns
-    cursor, is_withdrawn = f"{sequence}-{number}", withdrawn is not None
+    cursor, is_withdrawn = cursor_of(sequence, number), withdrawn is not None
     known = (batch, number, region, season, tuple(weather), json.loads(yields), is_withdrawn, cursor)
     return Observation(*known, forecast, harvested)
-
-
-def _cursor(text: str) -> tuple[int, int]:
-    sequence, _, row = text.partition("-")
-    if len(text) <= 40 and all(part.isascii() and part.isdigit() for part in (sequence, row)):  # noqa: PLR2004 - two 64-bit numbers
-        place = int(sequence), int(row)
-        if max(place) < 2**63:
-            return place
-    raise NotFound("there is no page behind that cursor")

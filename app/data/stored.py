@@ -103,6 +103,44 @@ TRAININGS = sql.Table(
 )
 """Trainings that are committed and whose version is not known to be live, by the hash of its file: several stores may
 share a database. See `app.training.pending`."""
+FORECAST_BATCHES = sql.Table(
+    "forecast_batches",
+    SCHEMA,
+    sql.Column("sequence", sql.Integer, primary_key=True, autoincrement=True),
+    sql.Column("id", sql.String(32), unique=True, nullable=False),
+    sql.Column("version", sql.Text, nullable=False),
+    sql.Column("level", sql.Double, nullable=False),
+    sql.Column("crops", sql.Text, nullable=False),
+    sql.Column("source", sql.Text, nullable=False),
+    sql.Column("note", sql.Text, nullable=False),
+    sql.Column("who", sql.Text, nullable=False),
+    sql.Column("rows", sql.Integer, nullable=False),
+    sql.Column("created", UtcTime(), nullable=False),
+    sql.Column("erased", sql.Integer, nullable=False),
+    sql.Column("checksum", sql.String(16), nullable=False),
+    sqlite_autoincrement=True,  # batches are erased, and a cursor must not lead into a later one
+)
+FORECASTS = sql.Table(
+    "forecasts",
+    SCHEMA,
+    sql.Column("batch", sql.ForeignKey(FORECAST_BATCHES.c.sequence), primary_key=True),
+    sql.Column("row", sql.Integer, primary_key=True),
+    sql.Column("id", sql.String(ID_LENGTH)),
+    sql.Column("region", sql.Text, nullable=False),
+    sql.Column("season", sql.Text, nullable=False),
+    sql.Column("due", sql.String(10)),
+    *(sql.Column(name, sql.Double) for name in FEATURE_NAMES),
+    sql.Column("yields", sql.LargeBinary, nullable=False),
+    sql.Column("extrapolated", sql.Boolean, nullable=False),
+    sql.Column("warnings", sql.Text),
+    sql.Column("checksum", sql.String(16), nullable=False),
+    sqlite_with_rowid=False,
+)
+"""``yields``: tons, low and high of each of the batch's crops, float64 in little-endian order, NaN for no interval.
+``id``: the one that was given; without one, it is made of the batch's id and the row."""
+FORECASTS_BY_PLACE = sql.Index("forecasts_place", FORECASTS.c.region, FORECASTS.c.season)
+_HAS_ID = FORECASTS.c.id.is_not(None)
+FORECASTS_BY_ID = sql.Index("forecasts_id", FORECASTS.c.id, unique=True, sqlite_where=_HAS_ID, postgresql_where=_HAS_ID)
 FORMAT = sql.Table("orchard_format", SCHEMA, sql.Column("number", sql.Integer, primary_key=True))
 
 ENTRY = ("id", "digest", "source", "note", "who", "rows", "created", "withdrawn", "withdrawn_why", "withdrawn_by")

@@ -230,7 +230,7 @@ def csv_of(rows: Iterable[ObservationEntry]) -> str:
         _cells([getattr(row, name) for name in texts], [getattr(row, name) for name in columns[0]], row.yields, crops)
         for row in rows_in_use
     )
-    return _csv([_header(texts, *columns), *cells])
+    return csv_text([_header(texts, *columns), *cells])
 
 
 def _header(texts: Iterable[str], features: Iterable[str], crops: Iterable[str]) -> list[str]:
@@ -243,7 +243,8 @@ def _cells(
     return [*(safe_cell(name or "") for name in names), *weather, *(yields.get(crop, "") for crop in crops)]
 
 
-def _csv(rows: Iterable[Sequence[object]]) -> str:
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Return rows of cells as CSV (RFC 4180)."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\r\n").writerows(rows)
     return text.getvalue()
@@ -294,7 +295,7 @@ def export_part(observations: "Observations", to_do: Export) -> tuple[str, Expor
         if row.batch in to_do.batches
     )
     is_last = len(rows) < EXPORTED_AT_ONCE
-    return _csv([*header, *cells]), None if is_last else replace(to_do, after=rows[-1].cursor)
+    return csv_text([*header, *cells]), None if is_last else replace(to_do, after=rows[-1].cursor)
 
 
 def batches(observations: "Observations", limit: int, before: str | None) -> BatchPage:

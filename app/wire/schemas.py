@@ -81,7 +81,7 @@ def _nothing() -> float:
     return math.nan
 
 
-_MAY_LACK: Any = Field(default_factory=_nothing, exclude_if=math.isnan)
+MAY_LACK: Any = Field(default_factory=_nothing, exclude_if=math.isnan)
 """A number that may be left out, and is NaN then."""
 
 
@@ -212,6 +212,57 @@ def predict_request(needed: frozenset[str]) -> TypeAdapter[RegionWeather | Sever
     return TypeAdapter(shapes)
 
 
+class ForecastRegion(_Request):
+    """What is forecast: a region's season by the weather that is expected, and the day when its harvest is due.
+
+    ``id``: what the forecast is called by, one that no other has; without it, it is given one. A feature that no crop
+    of the model needs may be left out.
+    """
+
+    id: ForecastId | None = _MAY_BE_NONE
+    region: StoredName
+    season: StoredName
+    due: Day | None = _MAY_BE_NONE
+    temperature: Temperature = MAY_LACK
+    rainfall: Rainfall = MAY_LACK
+    humidity: Humidity = MAY_LACK
+
+
+class SeveralForecasts(_Request):
+    """Several regions' forecasts, stored in the same order."""
+
+    regions: Annotated[list[ForecastRegion], Field(min_length=1, fail_fast=True)]
+
+
+class ForecastColumns(_Request):
+    """Several regions' forecasts as columns of equal length."""
+
+    id: Annotated[list[ForecastId | None], Field(fail_fast=True)] | None = None
+    region: Annotated[list[StoredName], Field(min_length=1, fail_fast=True)]
+    season: Annotated[list[StoredName], Field(fail_fast=True)]
+    due: Annotated[list[Day | None], Field(fail_fast=True)] | None = None
+    temperature: Annotated[list[Temperature], Field(fail_fast=True)] | None = None
+    rainfall: Annotated[list[Rainfall], Field(fail_fast=True)] | None = None
+    humidity: Annotated[list[Humidity], Field(fail_fast=True)] | None = None
+
+    @model_validator(mode="after")
+    def _equal_lengths(self) -> Self:
+        for name, column in self:
+            if column is not None and len(column) != len(self.region):
+                raise ValueError(f"{name} has {len(column)} values, region {len(self.region)}")
+        return self
+
+
+FORECAST_REQUEST: TypeAdapter[ForecastRegion | SeveralForecasts | ForecastColumns] = TypeAdapter(
+    Annotated[
+        Annotated[ForecastRegion, Tag("one")]
+        | Annotated[SeveralForecasts, Tag("several")]
+        | Annotated[ForecastColumns, Tag("columns")],
+        Discriminator(shape_of),
+    ]
+)
+
+
 class ReportedSeason(_Request):
     """What a region reports after harvest: its weather and the yield of one crop or more, in tons.
 
@@ -221,9 +272,9 @@ class ReportedSeason(_Request):
 
     region: StoredName | None = None
     season: StoredName | None = None
-    temperature: Temperature = _MAY_LACK
-    rainfall: Rainfall = _MAY_LACK
-    humidity: Humidity = _MAY_LACK
+    temperature: Temperature = MAY_LACK
+    rainfall: Rainfall = MAY_LACK
+    humidity: Humidity = MAY_LACK
     yields: Yields
     forecast: ForecastId | None = _MAY_BE_NONE
     harvested: Day | None = _MAY_BE_NONE
@@ -530,6 +581,93 @@ class ObservationPage(BaseModel):
 
     observations: list[ObservationEntry]
     next: str | None
+
+
+class ForecastYield(BaseModel):
+    """A crop's yield in tons as it was foretold, with its prediction interval."""
+
+    tons: float
+    low: float | None
+    high: float | None
+
+
+class StoredForecast(BaseModel):
+    """One stored forecast, in the answer to the call that has stored it."""
+
+    id: str
+    region: str
+    season: str
+    yields: dict[str, ForecastYield]
+    extrapolated: bool
+    warnings: list[str]
+
+
+class ForecastsStored(BaseModel):
+    """The answer to stored forecasts: what was predicted, by which version and at which level."""
+
+    batch: str
+    model_version: str
+    level: float
+    predictions: list[StoredForecast]
+
+
+class ForecastEntry(BaseModel):
+    """A stored forecast as it was given; null for weather that was not, and for a day that nobody has said."""
+
+    batch: str
+    row: int
+    id: str
+    region: str
+    season: str
+    due: str | None
+    temperature: float | None
+    rainfall: float | None
+    humidity: float | None
+    yields: dict[str, ForecastYield]
+    extrapolated: bool
+    warnings: list[str]
+    model_version: str
+    level: float
+    created: datetime
+
+
+class ForecastPage(BaseModel):
+    """Stored forecasts, oldest first; ``next`` is the ``after`` of the next page, null on the last one."""
+
+    forecasts: list[ForecastEntry]
+    next: str | None
+
+
+class ForecastBatchEntry(BaseModel):
+    """A batch of forecasts: by which version, at which level, where they came from, who stored them, when and why.
+
+    ``erased``: how many of its ``rows`` are not there any more, since they were too old.
+    """
+
+    batch: str
+    model_version: str
+    level: float
+    crops: list[str]
+    source: str
+    note: str
+    who: str
+    rows: int
+    erased: int
+    created: datetime
+
+
+class ForecastBatchPage(BaseModel):
+    """Batches of forecasts, newest first; ``next`` is the ``before`` of the next page, null on the last one."""
+
+    batches: list[ForecastBatchEntry]
+    next: str | None
+
+
+class ForecastsErased(BaseModel):
+    """The answer to an erased batch of forecasts: how many there were."""
+
+    batch: str
+    rows: int
 
 
 class Liveness(BaseModel):

@@ -203,16 +203,20 @@ def observations_of(
     ).reporting()
 
 
+def _has_days(schema: pa.Schema, name: str) -> bool:
+    return schema.names.count(name) == 1 and bool(pa.types.is_date(schema.field(name).type))
+
+
 def schema_of_texts(schema: pa.Schema, name: str) -> pa.Schema:
     """Return a schema whose column of that name is one of texts, where it is there once, as days."""
-    if schema.names.count(name) != 1 or not pa.types.is_date(schema.field(name).type):
+    if not _has_days(schema, name):
         return schema
     return schema.set(schema.get_field_index(name), pa.field(name, pa.string()))
 
 
 def days_as_text(rows: pa.Table | pa.RecordBatch, name: str) -> pa.Table | pa.RecordBatch:
     """Return rows with a column of days as texts, YYYY-MM-DD, where there is one of that name."""
-    if schema_of_texts(rows.schema, name) is rows.schema:
+    if not _has_days(rows.schema, name):
         return rows
     days = rows.column(name).cast(pa.date32()).cast(pa.string())
     return rows.set_column(rows.schema.get_field_index(name), name, days)

@@ -24,6 +24,9 @@ from app.wire.schemas import (
     Access,
     BatchPage,
     DriftReport,
+    ForecastBatchPage,
+    ForecastPage,
+    ForecastsStored,
     LogPage,
     ObservationPage,
     OnePrediction,
@@ -293,6 +296,30 @@ def print_observations(page: ObservationPage) -> None:
         console().print("no observation is stored")
         return
     _print_page(grids.observations(page.observations), f"--after {page.next}" if page.next else None)
+
+
+def print_stored_forecasts(stored: ForecastsStored) -> None:
+    """Print forecasts that were just stored."""
+    out = console()
+    out.print(grids.foretold(stored))
+    count = len(stored.predictions)
+    out.print(f"batch {stored.batch}: {count} forecasts by version {stored.model_version} stored")
+
+
+def print_forecasts(page: ForecastPage) -> None:
+    """Print a page of stored forecasts."""
+    if not page.forecasts:
+        console().print(f"no such forecast here; there are more: --after {page.next}" if page.next else "no forecast")
+        return
+    _print_page(grids.forecasts(page.forecasts), f"--after {page.next}" if page.next else None)
+
+
+def print_forecast_batches(page: ForecastBatchPage) -> None:
+    """Print a page of batches of forecasts."""
+    if not page.batches:
+        console().print("no batch of forecasts is stored")
+        return
+    _print_page([grids.forecast_batches(page)], _before(page.next))
 
 
 def _print_page(found: Iterable[Grid], following: str | None, *, wide: bool = False) -> None:

@@ -21,6 +21,10 @@ from app.wire.schemas import (
     CropResidual,
     CropYield,
     DriftReport,
+    ForecastBatchPage,
+    ForecastEntry,
+    ForecastsStored,
+    ForecastYield,
     LogPage,
     ObservationEntry,
     OnePrediction,
@@ -393,6 +397,57 @@ def observations(entries: Iterable[ObservationEntry]) -> Iterator[Grid]:
             yields = (f"{row.yields[crop]:g}" if crop in row.yields else "" for crop in crops)
             grid.add_row(str(row.row + 1), row.region or "", row.season or "", *weather, *yields)
         yield grid
+
+
+def foretold(stored: ForecastsStored) -> Grid:
+    """Return forecasts that were just stored."""
+    crops = list(dict.fromkeys(crop for each in stored.predictions for crop in each.yields))
+    grid = _of_forecasts(f"Tons, and the interval that covers {stored.level:g} of harvests", crops)
+    for each in stored.predictions:
+        yields = [_interval(each.yields.get(crop)) for crop in crops]
+        grid.add_row(each.id, each.region, each.season, *yields, "; ".join(each.warnings))
+    return grid
+
+
+def forecasts(entries: Iterable[ForecastEntry]) -> Iterator[Grid]:
+    """Yield stored forecasts, a table a batch."""
+    for batch, grouped in groupby(
+        entries, lambda entry: (entry.batch, entry.model_version, entry.level, entry.created)
+    ):
+        rows = list(grouped)
+        name, version, level, created = batch
+        title = f"Batch {name}, {created:{DAY}}, version {version}: tons, and the interval of {level:g}"
+        grid = _of_forecasts(title, crops := list(rows[0].yields))
+        for row in rows:
+            yields = [_interval(row.yields.get(crop)) for crop in crops]
+            grid.add_row(row.id, row.region, row.season, *yields, "; ".join(row.warnings))
+        yield grid
+
+
+def _of_forecasts(title: str, crops: Iterable[str]) -> Grid:
+    grid = Grid(title=title)
+    for name in ("id", "region", "season"):
+        grid.add_column(name, overflow="fold")
+    for crop in crops:
+        grid.add_column(crop, justify="right", no_wrap=True)
+    grid.add_column("warnings", overflow="fold")
+    return grid
+
+
+def _interval(of: ForecastYield | None) -> str:
+    if of is None:
+        return ""
+    return f"{of.tons:.2f}" if of.low is None or of.high is None else f"{of.tons:.2f} ({of.low:.2f} to {of.high:.2f})"
+
+
+def forecast_batches(page: ForecastBatchPage) -> Grid:
+    """Return a page of batches of forecasts."""
+    grid = _listing("from", whole=("batch", "rows", "version", "stored"))
+    for entry in page.batches:
+        gone = f"{entry.erased} of them erased since" if entry.erased else ""
+        origin = "; ".join(filter(None, (entry.source, entry.note, gone)))
+        grid.add_row(entry.batch, str(entry.rows), entry.model_version, f"{entry.created:{DAY}}", origin)
+    return grid
 
 
 class Difference(NamedTuple):

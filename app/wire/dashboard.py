@@ -228,9 +228,12 @@ _LEARNING = (
         extra=_FROM_ZERO,
     ),
     Panel(
-        "Observations stored",
+        "Observations and forecasts stored",
         "Rows in an hour.",
-        [(_increase("orchard_observations_stored_total", ""), "rows")],
+        [
+            (_increase("orchard_observations_stored_total", ""), "observations"),
+            (_increase("orchard_forecasts_stored_total", ""), "forecasts"),
+        ],
         extra=_STACKED,
     ),
 )

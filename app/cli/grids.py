@@ -411,13 +411,13 @@ def foretold(stored: ForecastsStored) -> Grid:
 
 def forecasts(entries: Iterable[ForecastEntry]) -> Iterator[Grid]:
     """Yield stored forecasts, a table a batch."""
-    for batch, grouped in groupby(
-        entries, lambda entry: (entry.batch, entry.model_version, entry.level, entry.created)
-    ):
+    for batch, grouped in groupby(entries, lambda entry: entry.batch):
         rows = list(grouped)
-        name, version, level, created = batch
-        title = f"Batch {name}, {created:{DAY}}, version {version}: tons, and the interval of {level:g}"
-        grid = _of_forecasts(title, crops := list(rows[0].yields))
+        first, crops = rows[0], list(rows[0].yields)
+        title = (
+            f"Batch {batch}, {first.created:{DAY}}, version {first.model_version}: tons, interval of {first.level:g}"
+        )
+        grid = _of_forecasts(title, crops)
         for row in rows:
             yields = [_interval(row.yields.get(crop)) for crop in crops]
             grid.add_row(row.id, row.region, row.season, *yields, "; ".join(row.warnings))

@@ -398,7 +398,7 @@ class Calls:
         note: str = "",
         key: str | None = None,
     ) -> Call[ForecastsStored]:
-        """Predict regions by the weather that is expected, and keep what was predicted until the harvest. Needs a token.
+        """Predict regions by the weather that is expected, and keep what was predicted. Needs a token.
 
         ``regions``, as rows or as a ``table``: each with ``region``, ``season`` and weather, and perhaps an ``id`` of
         its own and the day when the harvest is ``due``. ``level`` and ``version`` as in `predict`, ``key`` as in
@@ -431,7 +431,7 @@ class Calls:
 
     @call
     def forecast_batches(self, *, limit: int = 100, before: str | None = None) -> Call[ForecastBatchPage]:
-        """Return who stored which forecasts, when and why, newest first; ``before``: a page's ``next``. Needs a token."""
+        """Return who stored which forecasts, newest first; ``before``: a page's ``next``. Needs a token."""
         query = {"limit": limit, "before": before}
         return Call("GET", "/forecasts/batches", reading(ForecastBatchPage), query)
 

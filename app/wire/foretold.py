@@ -102,6 +102,10 @@ def _check(texts: Texts, rows: int) -> None:
     faults = Faults()
     for name, problem_of in PROBLEMS.items():
         column = texts.columns[name]
+        if texts.is_table and name in NEEDED and not any(column):
+            told = f"the column {name!r} is missing, or empty: by its region and its season a forecast is found again"
+            faults.add(FieldError((name,), told, "missing"))
+            continue
         wrong = {text: found for text in set(column) if text and (found := problem_of(text))}
         for row in range(rows) if wrong or name in NEEDED else ():
             text = column[row]

@@ -414,10 +414,8 @@ def forecasts(entries: Iterable[ForecastEntry]) -> Iterator[Grid]:
     for batch, grouped in groupby(entries, lambda entry: entry.batch):
         rows = list(grouped)
         first, crops = rows[0], list(rows[0].yields)
-        title = (
-            f"Batch {batch}, {first.created:{DAY}}, version {first.model_version}: tons, interval of {first.level:g}"
-        )
-        grid = _of_forecasts(title, crops)
+        told = f"version {first.model_version}: tons, interval of {first.level:g}"
+        grid = _of_forecasts(f"Batch {batch}, {first.created:{DAY}}, {told}", crops)
         for row in rows:
             yields = [_interval(row.yields.get(crop)) for crop in crops]
             grid.add_row(row.id, row.region, row.season, *yields, "; ".join(row.warnings))

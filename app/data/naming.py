@@ -69,9 +69,10 @@ def id_problem(name: str) -> str | None:
 
 
 def day_problem(text: str) -> str | None:
-    """Say what is wrong with a day, or return None."""
+    """Say what is wrong with a day, or return None; an empty text is none, and nothing is wrong with it."""
     try:
-        day_of(text)
+        if text:
+            day_of(text)
     except ValueError as error:
         return str(error)
     return None

@@ -329,8 +329,8 @@ class Forecasts:
         query = sql.select(*columns).where(wanted)
         if not withdrawn:
             query = query.join(BATCHES, OBSERVATIONS.c.batch == BATCHES.c.sequence).where(BATCHES.c.withdrawn.is_(None))
-        for *told, yields in self._connection.execute(query):
-            yield Reported(*told, json.loads(yields))
+        for batch, row, region, season, forecast, harvested, yields in self._connection.execute(query):
+            yield Reported(batch, row, region, season, forecast, harvested, json.loads(yields))
 
     def erase(self, batch: str) -> int:
         """Erase a batch with all that is stored of it; return how many forecasts that were.
@@ -412,7 +412,7 @@ def has_outcome(forecast: Forecast, outcomes: Outcomes) -> bool:
 def _spelled(region: str, season: str) -> Iterator[tuple[str, str]]:
     """Yield the ways in which both names may be stored: version 0.1.0 took them as they came."""
     for form in ("NFC", "NFD"):
-        yield unicodedata.normalize(form, region), unicodedata.normalize(form, season)  # type: ignore[arg-type]
+        yield unicodedata.normalize(form, region), unicodedata.normalize(form, season)
 
 
 def _is_behind(cursor: str) -> sql.ColumnElement[bool]:
@@ -428,7 +428,7 @@ def _rows(foretold: Foretold, batch: str, sequence: int | None) -> Iterator[dict
     for number, ((name, region, season, due), (known, extrapolated, sentences)) in enumerate(
         zip(names, more, strict=True)
     ):
-        weather = [value if value == value else None for value in known]  # noqa: PLR0124 - NaN is no value
+        weather = [_known(value) for value in known]
         yields = content[number * size : (number + 1) * size]
         warnings = json.dumps(list(sentences), ensure_ascii=False) if sentences else None
         values = [number, name, region, season, due, *weather, yields, bool(extrapolated), warnings]
@@ -462,6 +462,10 @@ def _whole(row: Sequence[Any]) -> Forecast | None:
         return None
 
 
+def _known(number: float) -> float | None:
+    return number if number == number else None  # noqa: PLR0124 - NaN: none
+
+
 def _forecast(row: Sequence[Any], batch: ForecastBatch) -> Forecast:
     """``row``: the columns of the table."""
     sequence, *values, told = row
@@ -469,7 +473,6 @@ def _forecast(row: Sequence[Any], batch: ForecastBatch) -> Forecast:
     what = f"forecast {number} of batch {batch.id}"
     stored.check(told, [*(value.hex() if isinstance(value, bytes) else value for value in values), batch.id], what)
     numbers = np.frombuffer(yields, dtype="<f8").reshape(len(batch.crops), len(ENDS)).tolist()
-    ends = [tuple(end if end == end else None for end in each) for each in numbers]  # noqa: PLR0124 - NaN: none
     return Forecast(
         batch,
         number,
@@ -478,7 +481,7 @@ def _forecast(row: Sequence[Any], batch: ForecastBatch) -> Forecast:
         season,
         due,
         tuple(weather),
-        dict(zip(batch.crops, ends, strict=True)),
+        {crop: (tons, _known(low), _known(high)) for crop, (tons, low, high) in zip(batch.crops, numbers, strict=True)},
         extrapolated,
         tuple(json.loads(warnings)) if warnings else (),
         cursor_of(sequence, number),

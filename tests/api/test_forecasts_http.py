@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -98,7 +98,7 @@ def _table(row: dict[str, Any]) -> bytes:
     return f"{','.join(row).upper()}\r\n{','.join(map(str, row.values()))}\r\n".encode()
 
 
-FORMS = {
+FORMS: dict[str, tuple[str, Callable[[dict[str, Any]], bytes]]] = {
     "one": ("application/json", lambda row: json.dumps(row).encode()),
     "several": ("application/json", lambda row: json.dumps({"regions": [row]}).encode()),
     "columns": ("application/json", lambda row: json.dumps({name: [value] for name, value in row.items()}).encode()),

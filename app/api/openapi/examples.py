@@ -143,7 +143,7 @@ FORECAST: Examples = {
     JSON: {
         "one region": _EXPECTED,
         "several regions": {"regions": [_EXPECTED, _EXPECTED | {"region": "B", "id": "B in spring 2027"}]},
-        "columns": COLUMNS | {"season": ["2027"] * len(COLUMNS["temperature"])},
+        "columns": COLUMNS | {"season": ["2027", "2027"]},
     },
     CSV: {"a table": "region,season,due,temperature,rainfall,humidity\nA,2027,2027-09-30,73,67,43\nB,2027,,91,88,64\n"},
     GEOJSON: {

@@ -12,6 +12,7 @@ from app.wire.schemas import ForecastRegion
 from tests.running import Running, copy_store, serving
 
 ROW: dict[str, Any] = {"region": "A", "season": "2027", "temperature": 75, "rainfall": 80, "humidity": 55}
+MINE = {"id": "mine", "due": "2027-09-30"}
 TABLE = "region,season,id,temperature,rainfall,humidity\nB,2027,{name},75,80,55\n"
 
 
@@ -32,7 +33,10 @@ def _client(running: Running) -> dict[str, Any]:
 def test_forecasts_are_stored_listed_and_erased(running: Running) -> None:
     """As rows and as a table; page by page; under a key once."""
     with Orchard(**_client(running)) as orchard:
-        regions = [ROW, ForecastRegion(**ROW | {"id": "mine", "due": "2027-09-30"})]
+        regions: list[ForecastRegion | dict[str, Any]] = [
+            ROW,
+            ForecastRegion(**ROW | {"id": "mine", "due": "2027-09-30"}),
+        ]
         first = orchard.forecast(regions, level=0.8, note="why")
         asked = orchard.predict(temperature=75, rainfall=80, humidity=55, level=0.8)
         told = {crop: of.model_dump() for crop, of in first.predictions[0].yields.items()}

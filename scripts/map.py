@@ -60,7 +60,6 @@ INSIDE = {
             "access",
             "door",
             "events",
-            "forecasts",
             "grafana",
             "inference",
             "models",
@@ -68,7 +67,7 @@ INSIDE = {
             "predict",
             "retrain",
         ),
-        ("link",),
+        ("forecasts", "link"),
     ),
 }
 """The same inside the two largest rooms, file by file."""

@@ -276,3 +276,16 @@ def test_old_forecasts_are_erased_at_the_start(trained: Path, tmp_path: Path) ->
         assert [each["id"] for each in _listed(running)] == ["old", "young"]
     with serving(store, ORCHARD_FORECAST_DAYS="30") as running:
         until(lambda: [each["id"] for each in _listed(running)] == ["young"])
+
+
+@pytest.mark.long
+def test_as_many_as_the_limits_allow_are_stored(writing: Running) -> None:
+    """The helper's memory is enough for 200 000 rows, each with a name and a warning of its own."""
+    rows = [f"R{row},2028,{70 + row % 10},{200 + row / 100},{43 + row % 20}" for row in range(200_000)]
+    table = "region,season,temperature,rainfall,humidity\n" + "\n".join(rows) + "\n"
+    answer = _post(writing, table.encode(), Content_Type=CSV)
+    assert answer.status_code == 201, answer.text[:500]
+    found = answer.json()
+    assert len(found["predictions"]) == len(rows)
+    assert all(each["warnings"] for each in found["predictions"])
+    writing.client.delete(f"/forecasts/batches/{found['batch']}", headers=writing.write)

@@ -510,7 +510,7 @@ def test_a_program_of_before_refuses_it(observations: Observations, url: str, mo
 
 
 def test_a_database_of_format_6_is_brought_up_to_date(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its rows are as they were, with their checksums, and say nothing of forecasts; from then on both can be stored."""
+    """Its rows are as they were, with their checksums, and say nothing of forecasts; there is room for both."""
     engine = sql.create_engine(url)
     with monkeypatch.context() as patch, engine.begin() as connection:
         patch.setattr(stored, "DATABASE", 6)

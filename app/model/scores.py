@@ -6,13 +6,11 @@ Everything is computed from moments: cross-validation costs one pass over the ro
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from statistics import NormalDist
 
-import mpmath
 import numpy as np
 from numpy.typing import NDArray
 
+from app.model.chi_square import chi_square_quantile
 from app.model.fisher import f_quantile
 from app.model.fit import CropFit, Fit, least_squares
 from app.model.folds import FOLDS, FoldedMoments
@@ -24,8 +22,6 @@ from app.model.worth import LOST, Worth
 
 CONFIDENCE = 0.99
 """Honest noise on the new rows stays below its bound with this probability."""
-APPROXIMATE_FROM = 10_000
-"""Degrees of freedom from which the approximation of a chi-square quantile is right to a relative 1e-6."""
 NOT_WORSE = 1.0
 """On new rows, the candidate's error may be this many times the current model's."""
 NOT_FORGOTTEN = 1.25
@@ -271,31 +267,6 @@ def _check_unasked(
     if recorded is None:
         return True, sentence
     return _beside(sentence, error, NOT_FORGOTTEN * _honest_bound(known, recorded, rows))
-
-
-@lru_cache(maxsize=4096)
-def chi_square_quantile(probability: float, degrees_of_freedom: int) -> float:
-    """Return x with P(X <= x) = ``probability`` (0 to 1, exclusive): how large honest noise on k rows can be.
-
-    Relative error below 1e-10 up to 10 000 degrees of freedom, below 1e-6 beyond (tested against SciPy). Wilson and
-    Hilferty (1931): the cube root of X / k is nearly normal; below 10 000 that is where the search for ln x begins.
-
-    Raises:
-        ValueError: the probability is out of bounds, or ``degrees_of_freedom`` is below 1.
-    """
-    if not 0.0 < probability < 1.0 or degrees_of_freedom < 1:
-        raise ValueError(f"no chi-square quantile for {probability} and {degrees_of_freedom} degrees of freedom")
-    part = 2.0 / (9.0 * degrees_of_freedom)
-    near = degrees_of_freedom * (1.0 - part + NormalDist().inv_cdf(probability) * math.sqrt(part)) ** 3
-    if degrees_of_freedom >= APPROXIMATE_FROM:
-        return near
-
-    def missed(logarithm: float) -> float:
-        below: float = mpmath.gammainc(degrees_of_freedom / 2.0, 0.0, mpmath.exp(logarithm) / 2.0, regularized=True)
-        return below - probability
-
-    begin = math.log(max(near, 1e-4))  # for small probabilities the approximation may lie below 0
-    return math.exp(mpmath.findroot(missed, (begin - 1e-3, begin + 1e-3), solver="secant"))
 
 
 def _check_new(

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from app.data.harvest import HELD_ROWS
 from app.data.tables import Table
+from app.model.chi_square import chi_square_quantile
 from app.model.moments import Array
 from app.model.names import Names
 from app.model.rounding import rounded
-from app.model.scores import CONFIDENCE, chi_square_quantile
+from app.model.scores import CONFIDENCE
 from app.model.slips import FACTORS, TWICE, WAY_OUT
 from app.model.student import t_quantile
 from app.training.asked import Asked

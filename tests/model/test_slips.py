@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from app.model.chi_square import chi_square_quantile
 from app.model.fit import least_squares
 from app.model.folds import FoldedMoments
 from app.model.linear import LinearModel
 from app.model.moments import Array, Moments
-from app.model.scores import chi_square_quantile
 from app.model.slips import WAY_OUT, slips
 from app.model.weather import FEATURE_NAMES
 

@@ -28,7 +28,7 @@ class Band:
     low: float
     high: float
 
-    def with_(self, value: float) -> "Band":
+    def stretched_to(self, value: float) -> "Band":
         """Return it, stretched to a value: pairs without a season, or seasons of few pairs, may pull that out of it."""
         return Band(min(self.low, value), max(self.high, value))
 
@@ -51,7 +51,7 @@ def of_bias(sums: Sums) -> Band | None:
     means = seasons.by_season("error") / seasons.by_season("pairs")
     many, middle = len(means), float(means.mean())
     half = t_quantile(LEVEL, many - 1) * float(means.std(ddof=1)) / math.sqrt(many)
-    return Band(middle - half, middle + half).with_(mean)
+    return Band(middle - half, middle + half).stretched_to(mean)
 
 
 def of_rmse(sums: Sums) -> Band | None:
@@ -75,7 +75,7 @@ def of_rmse(sums: Sums) -> Band | None:
     parts = [(between, known**2 / float(np.sum(counts**2)))]
     if known > len(counts):
         parts.append((max(0.0, square - between), known - len(counts)))
-    return _root(square, parts).with_(math.sqrt(mean_square))
+    return _root(square, parts).stretched_to(math.sqrt(mean_square))
 
 
 def _root(square: float, parts: list[tuple[float, float]]) -> Band:

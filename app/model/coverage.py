@@ -83,8 +83,8 @@ def _design_effect(counts: Array, inside: Array, alike: float) -> float:
     share = float(inside.sum()) / of
     beside = float(np.sum(counts**2)) / of - 1.0
     scatter = float(np.sum((inside - share * counts) ** 2)) * seasons / (seasons - 1.0)
-    # A season's count is a whole number: without scatter the sum is what rounding leaves, and so is share (1 - share).
-    seen = scatter / (share * (1.0 - share) * of) if 0.0 < share < 1.0 else 0.0
+    alone = share * (1.0 - share) * of * of / (of - 1.0)  # what it would be of pairs that share nothing
+    seen = scatter / alone if alone else 0.0
     known = PRIOR_SEASONS + seasons - 1.0
     moderated = (PRIOR_SEASONS * (1.0 + beside * PRIOR_ALIKE) + (seasons - 1.0) * seen) / known
     return max(1.0, moderated, 1.0 + beside * alike**2)

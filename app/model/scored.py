@@ -139,7 +139,7 @@ class Scored:
         if self.model_error is None or self.weather_error is None or not self.weather_error:
             return ""
         model, weather = _sides([self.model_error, self.weather_error])
-        return f" (the model's part: {model}; the weather forecast's: {weather})"
+        return f": the model's part is {model}, the weather forecast's {weather}"
 
     def _held_sentence(self) -> list[str]:
         held = self.coverage
@@ -163,7 +163,7 @@ class Scored:
 
 def _held(sums: Sums, coverage: Coverage) -> Held:
     inside, of = sums.total("inside"), sums.total("bounded")
-    band = coverage.band().with_(inside / of) if of >= LEAST_PAIRS else None
+    band = coverage.band().stretched_to(inside / of) if of >= LEAST_PAIRS else None
     promised = round(sums.total("promised") / of, _LEVEL_DIGITS)
     return Held(round(inside), round(of), promised, *((band.low, band.high) if band else (None, None)))
 

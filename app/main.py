@@ -28,6 +28,7 @@ from app.api import (
     predict,
     problems,
     retrain,
+    scores,
 )
 from app.api.address import Prefixed, check_query
 from app.api.concurrency import Concurrency, ConcurrencyLimit
@@ -100,7 +101,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(access.router, dependencies=[Depends(check_query)])
     guard = [Depends(require_reader)] if settings.read_token is not None else []
     app.include_router(documentation.document, dependencies=guard)
-    for resource in (predict, link, retrain, observations, forecasts, models, events, inference, metrics, grafana):
+    for resource in (
+        predict,
+        link,
+        retrain,
+        observations,
+        forecasts,
+        scores,
+        models,
+        events,
+        inference,
+        metrics,
+        grafana,
+    ):
         app.include_router(resource.router, dependencies=[*guard, Depends(check_query)])
     return app
 

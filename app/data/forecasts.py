@@ -291,10 +291,7 @@ class Forecasts:
         return found, after
 
     def _behind(self, after: str | None, limit: int, wanted: Wanted) -> list[Forecast]:
-        query = sql.select(*_ENTRIES, FORECASTS).join(
-            FORECAST_BATCHES, FORECASTS.c.batch == FORECAST_BATCHES.c.sequence
-        )
-        query = query.order_by(FORECASTS.c.batch, FORECASTS.c.row).limit(limit)
+        query = with_entries().order_by(FORECASTS.c.batch, FORECASTS.c.row).limit(limit)
         if after is not None:
             query = query.where(_is_behind(after))
         for name in ("region", "season"):
@@ -314,7 +311,7 @@ class Forecasts:
     def outcomes(self, forecasts: Sequence[Forecast], *, withdrawn: bool = False) -> Outcomes:
         """Return what may be the outcome of these forecasts; ``withdrawn``: also what was withdrawn."""
         ids = list({each.id for each in forecasts})
-        places = list({place for each in forecasts for place in _spelled(each.region, each.season)})
+        places = list({place for each in forecasts for place in spelled(each.region, each.season)})
         columns = OBSERVATIONS.c
         found: dict[tuple[int, int], Reported] = {}
         of_place = sql.tuple_(columns.region, columns.season)
@@ -325,7 +322,7 @@ class Forecasts:
         return Outcomes(found.values())
 
     def _reported(self, wanted: sql.ColumnElement[bool], *, withdrawn: bool) -> Iterator[Reported]:
-        columns = [OBSERVATIONS.c[name] for name in (*Reported._fields[:-1], "yields")]
+        columns = [OBSERVATIONS.c[name] for name in (*Reported._fields[:-2], "yields")]
         query = sql.select(*columns).where(wanted)
         if not withdrawn:
             query = query.join(BATCHES, OBSERVATIONS.c.batch == BATCHES.c.sequence).where(BATCHES.c.withdrawn.is_(None))
@@ -350,14 +347,11 @@ class Forecasts:
         the last one looked at; None: it was the last one of all. What is damaged stays, to be told.
         """
         old = FORECAST_BATCHES.c.created < before
-        query = sql.select(*_ENTRIES, FORECASTS).join(
-            FORECAST_BATCHES, FORECASTS.c.batch == FORECAST_BATCHES.c.sequence
-        )
-        query = query.where(old).order_by(FORECASTS.c.batch, FORECASTS.c.row).limit(most)
+        query = with_entries().where(old).order_by(FORECASTS.c.batch, FORECASTS.c.row).limit(most)
         if after is not None:
             query = query.where(_is_behind(after))
         rows = self._connection.execute(query).all()
-        looked_at = [forecast for row in rows if (forecast := _whole(row)) is not None]
+        looked_at = [forecast for forecast in wholes(rows) if forecast is not None]
         outcomes = self.outcomes(looked_at, withdrawn=True)
         gone: dict[str, list[int]] = {}
         for each in looked_at:
@@ -409,7 +403,7 @@ def has_outcome(forecast: Forecast, outcomes: Outcomes) -> bool:
     return any(outcomes.of(*place, crop) is not None for crop in forecast.batch.crops)
 
 
-def _spelled(region: str, season: str) -> Iterator[tuple[str, str]]:
+def spelled(region: str, season: str) -> Iterator[tuple[str, str]]:
     """Yield the ways in which both names may be stored: version 0.1.0 took them as they came."""
     for form in ("NFC", "NFD"):
         yield unicodedata.normalize(form, region), unicodedata.normalize(form, season)
@@ -453,13 +447,26 @@ def _entry_of(values: Sequence[Any]) -> ForecastBatch:
     return ForecastBatch(**said | {"crops": tuple(json.loads(said["crops"]))})
 
 
-def _whole(row: Sequence[Any]) -> Forecast | None:
-    """Return the forecast of a row with its batch's entry before it, None where one of them is damaged."""
+def with_entries() -> sql.Select[Any]:
+    """Return a query of all forecasts, each behind its batch's entry, for `wholes`."""
+    return sql.select(*_ENTRIES, FORECASTS).join(FORECAST_BATCHES, FORECASTS.c.batch == FORECAST_BATCHES.c.sequence)
+
+
+def wholes(rows: Iterable[Sequence[Any]]) -> Iterator[Forecast | None]:
+    """Yield the forecasts of rows with their batches' entries before them, None for one that is damaged."""
     width = len(_ENTRIES)
-    try:
-        return _forecast(row[width:], _entry_of(row[:width]))
-    except StoreDamaged:
-        return None
+    entries: dict[int, ForecastBatch | None] = {}
+    for row in rows:
+        if row[0] not in entries:
+            try:
+                entries[row[0]] = _entry_of(row[:width])
+            except StoreDamaged:
+                entries[row[0]] = None
+        entry = entries[row[0]]
+        try:
+            yield None if entry is None else _forecast(row[width:], entry)
+        except StoreDamaged:
+            yield None
 
 
 def _known(number: float) -> float | None:

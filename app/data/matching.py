@@ -23,6 +23,7 @@ class Reported(NamedTuple):
     forecast: str | None
     harvested: str | None
     yields: Mapping[str, float]
+    weather: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
-from app.data import stored
+from app.data import outcomes, stored
 from app.data.cursor import cursor_of, place_of
 from app.data.database import Database
 from app.data.forecasts import Forecasts
@@ -160,6 +160,16 @@ class Transaction:
     def forecasts(self) -> Forecasts:
         """The forecasts, in the same transaction."""
         return Forecasts(self._connection)
+
+    def forecasts_with_outcomes(self, after: outcomes.Place | None, limit: int) -> outcomes.Part:
+        """Return some forecasts, place by place, with what may have become of them: `app.data.outcomes`."""
+        return outcomes.part(self._connection, after, limit, ORCHARD)
+
+    def to_score(self, basis: str) -> int:
+        """Return how many rows scores on a basis, "forecast" or "arrival", are computed from."""
+        if basis == "forecast":
+            return outcomes.count(self._connection)
+        return int(self._connection.execute(sql.select(sql.func.sum(BATCHES.c.rows))).scalar() or 0)
 
     def add(self, batch: Batch, harvest: Harvest, record: Mapping[str, Sketch] | None = None) -> None:
         """Store a harvest as this batch, with its rows where it holds them.

@@ -670,6 +670,84 @@ class ForecastsErased(BaseModel):
     rows: int
 
 
+class BandedTons(BaseModel):
+    """A figure in tons, and its band of 95%: null where there are too few yields for one."""
+
+    tons: float
+    low: float | None
+    high: float | None
+
+
+class ScoredCoverage(BaseModel):
+    """How many yields lay ``inside`` of the intervals ``of`` so many, and the share that was ``promised``.
+
+    ``low`` and ``high``: the band of 95% of the share that is inside, null where there are too few for one.
+    """
+
+    inside: int
+    of: int
+    promised: float
+    low: float | None
+    high: float | None
+
+
+class ScoredGroup(BaseModel):
+    """What was said of a group's ``n`` yields of ``seasons`` that are named, beside what they were, in tons.
+
+    ``version``, ``season``, ``region``, ``lead`` (days before the harvest) and ``extrapolated`` are there where they
+    were asked for, null where they are not known. ``set_aside``: of batches that a training has brought and not been
+    made live with. ``ambiguous``: yields that others might be as well. ``bias``: mean of reported less predicted, below
+    0 where predictions were too high. ``coverage``, and of the same yields ``width`` and ``interval_score``, means:
+    null where none had an interval. ``skill``: 1 less the squared error over that of the mean yield in training.
+    ``model_error`` and ``weather_error`` add up to the bias: what the model by itself would have erred by, and the
+    forecast of the weather; ``weather_by_feature``: what each feature is of the latter. A figure that is not known of
+    every yield is null. ``below_promise``: whether coverage is below what was promised by more than chance.
+    """
+
+    crop: str
+    version: str | None = None
+    season: str | None = None
+    region: str | None = None
+    lead: Literal["0-30", "31-90", "91-180", ">180"] | None = None
+    extrapolated: bool | None = None
+    set_aside: bool
+    n: int
+    seasons: int
+    ambiguous: int
+    bias: BandedTons | None
+    mae: float | None
+    rmse: BandedTons | None
+    coverage: ScoredCoverage | None
+    width: float | None
+    interval_score: float | None
+    skill: float | None
+    model_error: float | None
+    weather_error: float | None
+    weather_by_feature: dict[str, float] | None
+    below_promise: bool
+    verdict: str
+
+
+class UncountedPairs(BaseModel):
+    """What is no prediction, or cannot be known. ``learned``: the version had learned the yield.
+
+    ``known``: the forecast was stored after the yield. ``unreadable``: the version cannot be read, or what is stored.
+    """
+
+    learned: int
+    known: int
+    unreadable: int
+
+
+class ScorePage(BaseModel):
+    """Scores by group: as forecasts were given, or when yields arrived; ``by`` what the groups are, besides crops."""
+
+    basis: Literal["forecast", "arrival"]
+    by: list[str]
+    groups: list[ScoredGroup]
+    left_out: UncountedPairs
+
+
 class Liveness(BaseModel):
     """The process answers."""
 

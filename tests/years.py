@@ -114,9 +114,9 @@ class World:
             transaction.forecasts.add(ForecastBatch.of(number, LEVEL, told, TEST), told)
         for row, name in enumerate(names):
             for place, crop_name in enumerate(crops):
-                numbers = answered[row, place].tolist()
+                tons, low, high = answered[row, place].tolist()
                 known = weather[row], bool(yields.extrapolated[row]), due, len(self.said)
-                self.said.append(Said(number, crop_name, name, season, *numbers, *known))
+                self.said.append(Said(number, crop_name, name, season, tons, low, high, *known))
 
 
 def days_before(due: str | None) -> int:

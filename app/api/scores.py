@@ -11,7 +11,7 @@ from app.api.openapi.parts import documented
 from app.api.represented import Represented
 from app.api.services import ServicesDep
 from app.errors import HelperFailed
-from app.serving.scores import KEYS, Basis, Key
+from app.serving.groups import KEYS, Basis, Key
 from app.wire import scores
 from app.wire.media_types import JSON
 from app.wire.parts import take
@@ -43,7 +43,7 @@ def _keys(request: Request, services: ServicesDep, credentials: Credentials, by:
     response_model=ScorePage,
     responses=documented(401, 422, 503),
 )
-async def page(
+async def score(
     request: Request,
     services: ServicesDep,
     by: Annotated[tuple[Key, ...], Depends(_keys)],

@@ -691,6 +691,33 @@ def erase(
 
 
 @CLI.command()
+def scores(
+    basis: Annotated[
+        Literal["forecast", "arrival"],
+        typer.Option(
+            help="forecast: as forecasts were given. arrival: what the version that was live when yields were "
+            "reported says of the weather reported with them; nothing need have been recorded for that."
+        ),
+    ] = "forecast",
+    by: Annotated[
+        str,
+        typer.Option(
+            help="What to group by, besides crops: some of version, season, region, lead, extrapolated, with commas "
+            "between them."
+        ),
+    ] = "",
+    url: Url = None,
+    as_json: AsJson = None,
+) -> None:
+    """Score what was predicted against what was harvested: how far off it was, and whether intervals held."""
+    from app.cli import console
+
+    with backend(url, as_json) as orchard:
+        page = orchard.scores(basis=basis, by=[by] if by else [])
+        console.print_json(page) if as_json else console.print_scores(page)
+
+
+@CLI.command()
 def drift(url: Url = None, as_json: AsJson = None) -> None:
     """Say whether the weather that a service was asked about in the last day is like that of training."""
     from app.cli import console, local

@@ -17,6 +17,7 @@ from app.model.weather import FEATURE_NAMES
 from app.store.card import Card, CropCard, CropScores, FitCard
 from app.training.report import Change, Changes
 from app.wire.schemas import (
+    BandedTons,
     BatchPage,
     CropResidual,
     CropYield,
@@ -29,11 +30,16 @@ from app.wire.schemas import (
     ObservationEntry,
     OnePrediction,
     ResidualPage,
+    ScorePage,
     VersionPage,
 )
 
 NONE = "-"
 TIME, DAY = "%Y-%m-%d %H:%M:%S", "%Y-%m-%d"
+SCORED = {
+    "forecast": "Harvests less what was forecast, tons",
+    "arrival": "Yields less what was predicted when they were reported, tons",
+}
 SHOWN_REGIONS = 20
 """Regions of a dry run that are shown; ``--json`` has them all."""
 
@@ -446,6 +452,31 @@ def forecast_batches(page: ForecastBatchPage) -> Grid:
         origin = "; ".join(filter(None, (entry.source, entry.note, gone)))
         grid.add_row(entry.batch, str(entry.rows), entry.model_version, f"{entry.created:{DAY}}", origin)
     return grid
+
+
+def scored(page: ScorePage) -> Grid:
+    """Return scores, a group a line."""
+    keys = [name for name in page.by if name != "crop"]
+    grid = Grid(title=SCORED[page.basis])
+    for name in ("crop", *keys):
+        grid.add_column(name, overflow="fold")
+    for name in ("yields", "seasons", "bias (95%)", "RMSE (95%)", "inside", "skill"):
+        grid.add_column(name, justify="right")
+    for group in page.groups:
+        crop = f"{group.crop}, set aside" if group.set_aside else group.crop
+        held = group.coverage
+        inside = "" if held is None else f"{held.inside} of {held.of}, promised {held.promised:.0%}"
+        figures = [_banded(group.bias), _banded(group.rmse), inside]
+        skill = "" if group.skill is None else f"{group.skill:.2f}"
+        told = ["" if (value := getattr(group, name)) is None else str(value) for name in keys]
+        grid.add_row(crop, *told, str(group.n), str(group.seasons), *figures, skill)
+    return grid
+
+
+def _banded(of: BandedTons | None) -> str:
+    if of is None:
+        return ""
+    return f"{of.tons:.2f}" if of.low is None or of.high is None else f"{of.tons:.2f} ({of.low:.2f} to {of.high:.2f})"
 
 
 class Difference(NamedTuple):

@@ -4,7 +4,7 @@ Writes go through the same transactions as a service's, so that a service on the
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ from app.data.tables import Reading
 from app.errors import TrainingUnavailable
 from app.model.progress import Progress
 from app.model.units import STORED, Units
+from app.serving.groups import Basis
 from app.serving.live import LEVEL, Live, Served
 from app.settings import Settings
 from app.store.line import LogLine
@@ -28,7 +29,7 @@ from app.store.objects import open_store
 from app.store.registry import Registry
 from app.training.order import Order
 from app.training.report import Activate, Report
-from app.wire import forecasts, records
+from app.wire import forecasts, records, scores
 from app.wire.forecasts import ForecastOptions
 from app.wire.formats import PredictOptions, answered_in, reply
 from app.wire.media_types import CSV, JSON, XLSX
@@ -51,6 +52,7 @@ from app.wire.schemas import (
     OnePrediction,
     RegionWeather,
     ResidualPage,
+    ScorePage,
     SeveralPredictions,
     VersionCard,
     VersionPage,
@@ -317,6 +319,11 @@ class Local:
         """Erase a batch of forecasts for good."""
         with self._observations() as observations:
             return forecasts.erase(observations, batch)
+
+    def scores(self, *, basis: Basis = "forecast", by: Iterable[str] = ()) -> ScorePage:
+        """Return what was predicted beside what was harvested, by group."""
+        with self._observations() as observations:
+            return scores.page(self._registry, observations, basis, scores.keys(",".join(by)))
 
     def _file(self, table: Path, crops: Sequence[str] | None) -> TableFile:
         return TableFile(table, Reading(self.units, None if crops is None else tuple(crops)))

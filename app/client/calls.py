@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial, update_wrapper
 from pathlib import Path
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, get_args, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, get_args, overload
 from urllib.parse import quote
 
 import httpx
@@ -48,6 +48,7 @@ from app.wire.schemas import (
     RegionWeather,
     ReportedSeason,
     ResidualPage,
+    ScorePage,
     SeveralPredictions,
     VersionCard,
     VersionPage,
@@ -440,6 +441,16 @@ class Calls:
         """Erase a batch of forecasts for good. Needs a token."""
         path = f"/forecasts/batches/{_part(batch)}"
         return Call("DELETE", path, reading(ForecastsErased), is_repeatable=False)  # then it is not there any more
+
+    @call
+    def scores(self, *, basis: Literal["forecast", "arrival"] = "forecast", by: Iterable[str] = ()) -> Call[ScorePage]:
+        """Return what was predicted beside what was harvested: bias, error and coverage, in tons and in words.
+
+        ``basis``: forecasts as they were given, or what the version that was live says of the weather that yields
+        arrived with. ``by``: what to group by besides crops, such as "version", "season", "lead" or "extrapolated";
+        "region" needs a token.
+        """
+        return Call("GET", "/scores", reading(ScorePage), {"basis": basis, "by": ",".join(by) or None})
 
 
 EVENTS_CALL = Call("GET", "/events", bytes.decode, patience_s=KEPT_ALIVE_S)

@@ -10,7 +10,7 @@ from app.data.observations import ORCHARD
 from app.errors import StoreDamaged
 from app.model.slips import lacked
 from app.model.sums import Sums
-from app.serving.scores import Key, Keyed, Scores, Value
+from app.serving.groups import Key, Keyed, Scores, Value
 from app.training.arrivals import Arrivals, Arrived, arrived
 
 if TYPE_CHECKING:

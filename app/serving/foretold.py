@@ -8,7 +8,7 @@ import numpy as np
 
 from app.model.names import Names
 from app.model.pairs import Pairs
-from app.serving.scores import Keyed, Scores
+from app.serving.groups import Keyed, Scores
 from app.training.arrivals import Versions
 
 if TYPE_CHECKING:

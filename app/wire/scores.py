@@ -5,7 +5,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from app.errors import FieldError, InvalidInput
-from app.serving.scores import KEYS, Basis, Group, Key, Scores, scores
+from app.serving.groups import KEYS, Basis, Group, Key, Scores
+from app.serving.scores import scores
 from app.store.registry import Registry
 from app.wire.schemas import ScoredGroup, ScorePage, UncountedPairs
 

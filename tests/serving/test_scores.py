@@ -18,8 +18,8 @@ from app.data.tables import Table
 from app.errors import InvalidInput
 from app.model.linear import clipped
 from app.model.scored import Scored
-from app.serving import foretold, scores
-from app.serving.scores import Group, Key, Scores
+from app.serving import foretold, groups, scores
+from app.serving.groups import Basis, Group, Key, LeftOut, Scores
 from app.settings import Settings
 from tests.postgresql import Cluster
 from tests.years import LEVEL, TEST, World, answer_of, days_before, harvest_of, weather_of
@@ -27,6 +27,7 @@ from tests.years import LEVEL, TEST, World, answer_of, days_before, harvest_of, 
 REGIONS = 24
 YEARS = range(2020, 2025)
 CLOSE = 1e-12
+BASES: tuple[Basis, ...] = ("forecast", "arrival")
 
 
 def _settings(request: pytest.FixtureRequest, folder: Path, kind: str) -> Settings:
@@ -116,7 +117,12 @@ def _arrival_pairs(world: World) -> list[Pair]:
             middle = yields.tons[crop]
             said = np.column_stack([clipped(middle), clipped(middle - margin), clipped(middle + margin)])
             for row in np.flatnonzero(~np.isnan(table.yields[:, place])).tolist():
-                keys = {"version": str(number), "crop": crop, "season": str(year), "region": table.regions[row]}
+                keys: dict[str, Any] = {
+                    "version": str(number),
+                    "crop": crop,
+                    "season": str(year),
+                    "region": table.regions[row],
+                }
                 keys |= {"lead": None, "extrapolated": bool(yields.extrapolated[row])}
                 numbers = tuple(said[row].tolist())
                 baseline = version.card.crops[crop].mean_yield
@@ -160,7 +166,7 @@ def _figures(scored: Scored) -> dict[str, float]:
     return found | {"bias": scored.bias.tons, "rmse": scored.rmse.tons, "inside": scored.coverage.inside}
 
 
-def _scores(world: World, basis: scores.Basis, *by: Key) -> Scores:
+def _scores(world: World, basis: Basis, *by: Key) -> Scores:
     return scores.scores(world.registry, world.observations, basis, by)
 
 
@@ -177,7 +183,7 @@ ASKED: list[tuple[Key, ...]] = [
 
 @pytest.mark.parametrize("by", ASKED, ids=",".join)
 @pytest.mark.parametrize("basis", ["forecast", "arrival"])
-def test_scores_are_those_by_hand(years: World, basis: scores.Basis, by: tuple[Key, ...]) -> None:
+def test_scores_are_those_by_hand(years: World, basis: Basis, by: tuple[Key, ...]) -> None:
     """Of every group, to rounding; forecasts in parts of a few places, too."""
     found = _scores(years, basis, *by)
     pairs = _forecast_pairs(years, last="lead" not in by) if basis == "forecast" else _arrival_pairs(years)
@@ -192,7 +198,7 @@ def test_scores_are_those_by_hand(years: World, basis: scores.Basis, by: tuple[K
         scale = max(pair.tons for pair in those)
         for name, value in expected.items():
             assert figures[name] == pytest.approx(value, rel=CLOSE, abs=CLOSE * scale), (group, name)
-    assert found.left_out == scores.LeftOut()
+    assert found.left_out == LeftOut()
     assert not any(found.ambiguous.values())
 
 
@@ -256,7 +262,7 @@ def test_what_a_training_has_set_aside_counts_by_itself(world: World) -> None:
     world.foretell("2020", weather_of(2019, REGIONS))
     outcome = world.learn(harvest_of(2020, REGIONS, beyond=400.0), activate="if_better")
     assert outcome.report.decision == "rejected"
-    for basis in ("forecast", "arrival"):
+    for basis in BASES:
         found = _scores(world, basis)
         assert _n(found) == {}
         assert _n(found, set_aside=True)["corn"] == REGIONS
@@ -266,13 +272,13 @@ def test_what_a_training_has_set_aside_counts_by_itself(world: World) -> None:
     assert outcome.report.batch is not None
     with world.observations.transaction() as transaction:
         transaction.restore(outcome.report.batch, "anna", "")
-    for basis in ("forecast", "arrival"):
+    for basis in BASES:
         found = _scores(world, basis)
         assert _n(found)["corn"] == REGIONS
         assert _n(found, set_aside=True) == {}
     with world.observations.transaction() as transaction:
         transaction.withdraw(outcome.report.batch, "anna", "")
-    for basis in ("forecast", "arrival"):
+    for basis in BASES:
         assert list(_scores(world, basis).scored()) == []
 
 
@@ -374,7 +380,7 @@ def test_rows_that_are_not_stored_are_known_by_their_moments(world: World) -> No
 
 def test_too_many_groups_are_refused(years: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is held is bounded."""
-    monkeypatch.setattr(scores, "MOST_GROUPS", 10)
+    monkeypatch.setattr(groups, "MOST_GROUPS", 10)
     with pytest.raises(InvalidInput, match="more than 10 groups"):
         _scores(years, "arrival", "region")
     assert len(_scores(years, "arrival", "season").sums) == 10

@@ -50,7 +50,7 @@ INSIDE = {
         ("formats", "tensors"),
     ),
     "api": (
-        ("address", "headers", "helper", "limits", "negotiation", "pool", "tokens", "units"),
+        ("address", "headers", "helper", "latest", "limits", "negotiation", "pool", "tokens", "units"),
         ("problems",),
         ("concurrency", "cors", "encodings", "hosts", "request_id"),
         ("represented", "services"),

@@ -29,11 +29,14 @@ def weather_of(year: int, regions: int) -> Array:
     return draw.normal([70.0, 900.0, 55.0], [4.0, 150.0, 5.0], (regions, 3)).round(4)
 
 
-def harvest_of(year: int, regions: int, *, beyond: float = 0.0) -> Table:
-    """Return what was harvested in a year; every fifth region reports no soy. ``beyond``: what corn has besides."""
+def harvest_of(year: int, regions: int, *, beyond: float = 0.0, alike: float = 8.0) -> Table:
+    """Return what was harvested in a year; every fifth region reports no soy.
+
+    ``beyond``: what corn has besides. ``alike``: the deviation of what all regions of a year have in common.
+    """
     draw = np.random.default_rng(10_000 + year)
     weather = weather_of(year, regions)
-    lean = draw.normal(0.0, 8.0)
+    lean = draw.normal(0.0, alike)
     corn = 200 + weather @ [2.0, 0.05, -1.0] + draw.normal(lean + beyond, 5.0, regions)
     soy = 90 + weather @ [1.0, 0.01, 0.5] + draw.normal(-lean, 4.0, regions)
     yields = np.column_stack([corn, soy])

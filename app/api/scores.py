@@ -6,15 +6,14 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import WithJsonSchema
 from starlette.responses import Response
 
+from app.api import latest
 from app.api.guards import Credentials, require_reader
 from app.api.openapi.parts import documented
 from app.api.represented import Represented
 from app.api.services import ServicesDep
-from app.errors import HelperFailed
 from app.serving.groups import KEYS, Basis, Key
 from app.wire import scores
 from app.wire.media_types import JSON
-from app.wire.parts import take
 from app.wire.schemas import ScorePage
 
 router = APIRouter(tags=["forecasts"], route_class=Represented)
@@ -59,16 +58,4 @@ async def score(
 
     A yield that the version had learned does not count; those set aside by a training count in groups of their own.
     """
-    where = services.registry, services.observations
-    few = await services.in_database(scores.written_if_few, *where, basis, by)
-    if few is not None:
-        return Response(few, media_type=JSON)
-    try:
-        file, _ = await services.reading_helper.call(
-            scores.written_at, b"", services.registry, services.settings.database, basis, by, asker=request
-        )
-    except HelperFailed as error:
-        raise HelperFailed(
-            "the scores were not computed: the process that reads the rows died, or took too long; ask by fewer keys"
-        ) from error
-    return Response(take(file), media_type=JSON)
+    return Response(await latest.written(services, basis, by, request), media_type=JSON)

@@ -165,6 +165,10 @@ class Transaction:
         """Return some forecasts, place by place, with what may have become of them: `app.data.outcomes`."""
         return outcomes.part(self._connection, after, limit, ORCHARD)
 
+    def state_of_forecasts(self) -> tuple[int, ...]:
+        """Return what changes whenever forecasts are stored or erased, or their outcomes come, go or come back."""
+        return outcomes.state(self._connection, ORCHARD)
+
     def to_score(self, basis: str) -> int:
         """Return how many rows scores on a basis, "forecast" or "arrival", are computed from."""
         if basis == "forecast":

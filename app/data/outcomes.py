@@ -62,6 +62,19 @@ def count(connection: Connection) -> int:
     return int(connection.execute(sql.select(rows)).scalar() or 0)
 
 
+def state(connection: Connection, set_aside_by: str) -> tuple[int, ...]:
+    """Return what changes whenever forecasts or their outcomes do: which are there, and which were withdrawn."""
+    forecasts, entry = FORECAST_BATCHES.c, BATCHES.c
+    withdrawn = sql.case((entry.withdrawn.is_(None), 0), (entry.withdrawn_by == set_aside_by, 1), else_=2)
+    total = sql.func.sum
+    queries = (
+        sql.select(total(forecasts.sequence), sql.func.count(), total(forecasts.rows - forecasts.erased)),
+        # Each batch's own share, so that one withdrawn and another restored are not taken for nothing.
+        sql.select(sql.func.count(), total(withdrawn * entry.sequence * entry.sequence), total(withdrawn)),
+    )
+    return tuple(int(value or 0) for query in queries for value in connection.execute(query).one())
+
+
 def part(connection: Connection, after: Place | None, limit: int, set_aside_by: str) -> Part:
     """Return the next part: about ``limit`` forecasts, more where a single place has more.
 

@@ -276,6 +276,22 @@ _RECORD = (
         kind="stat",
     ),
 )
+_FORECASTS = (
+    Panel(
+        "Harvests in the interval forecast",
+        "The share of those reported so far: it should be the level that was asked for.",
+        [(f"max by (crop) (orchard_forecast_coverage{{{JOB}}})", "{{crop}}")],
+        unit="percentunit",
+        width=12,
+        extra=_SHARE,
+    ),
+    Panel(
+        "Harvest less forecast",
+        "The mean, tons: below 0 where forecasts were too high.",
+        [(f"max by (crop) (orchard_forecast_bias_tons{{{JOB}}})", "{{crop}}")],
+        width=12,
+    ),
+)
 _PROCESSES = (
     Panel(
         "Memory",
@@ -303,6 +319,7 @@ _ROWS = (
     ("Predictions", _PREDICTIONS),
     ("Learning", _LEARNING),
     ("How well intervals held", _RECORD),
+    ("What forecasts were worth", _FORECASTS),
     ("Processes", _PROCESSES),
 )
 _VERSION_COLUMNS = (

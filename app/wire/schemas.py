@@ -403,10 +403,15 @@ class VersionPage(BaseModel):
 
 
 class VersionCard(Card):
-    """A version's card, with its number and whether it is live."""
+    """A version's card, with its number and whether it is live.
+
+    ``below_promise``: of the live one, which crops' forecasts were less often within their intervals than these
+    promise, a sentence each; the field is there only where there are any.
+    """
 
     version: str
     live: bool
+    below_promise: list[str] = Field(default=[], exclude_if=lambda sentences: not sentences)
 
 
 class CropResidual(BaseModel):

@@ -44,6 +44,16 @@ def page(registry: Registry, observations: "Observations", basis: Basis, by: Seq
     return _page(scores(registry, observations, basis, by))
 
 
+def state(observations: "Observations") -> tuple[int, ...]:
+    """Return what changes whenever the scores of forecasts may.
+
+    Raises:
+        StoreDamaged, StoreUnavailable: what is stored cannot be read.
+    """
+    with observations.reading() as transaction:
+        return transaction.state_of_forecasts()
+
+
 def written(registry: Registry, observations: "Observations", basis: Basis, by: Sequence[Key]) -> bytes:
     """Return `page` as JSON; keys that are not asked for are not in it."""
     content: str = page(registry, observations, basis, by).model_dump_json(exclude_unset=True)

@@ -18,6 +18,7 @@ OrchardError
 │   └── NotFound                  no such version, batch or path
 ├── Conflict                    not now, or not with what is already there
 │   ├── RetrainRunning            another retrain holds the lock
+│   ├── IdTaken                   a forecast has this id already
 │   ├── KeyReused                 the idempotency key was used for another body
 │   └── KeyTaken                  another call with this idempotency key is just being carried out
 └── ServiceError                what Orchard needs has failed
@@ -139,6 +140,10 @@ class Conflict(OrchardError):
 
 class RetrainRunning(Conflict):
     """Another retrain holds the lock."""
+
+
+class IdTaken(Conflict):
+    """A forecast has this id already."""
 
 
 class KeyReused(Conflict):

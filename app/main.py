@@ -16,6 +16,7 @@ from app import __version__, memory, parent, stopping
 from app.api import (
     access,
     events,
+    forecasts,
     grafana,
     health,
     inference,
@@ -27,6 +28,7 @@ from app.api import (
     predict,
     problems,
     retrain,
+    scores,
 )
 from app.api.address import Prefixed, check_query
 from app.api.concurrency import Concurrency, ConcurrencyLimit
@@ -42,8 +44,10 @@ from app.api.openapi.parts import TAGS, operation_id
 from app.api.request_id import RequestId
 from app.api.services import Services
 from app.api.tokens import Tokens, WrongTokens
-from app.data.integrity import database_fault, has_trainings, is_open_to_all
+from app.data.integrity import database_fault, has_trainings, is_open_to_all, is_there
 from app.errors import OrchardError
+from app.logs import log_write
+from app.serving import retention
 from app.serving.drift import AskedWeather
 from app.serving.live import Live
 from app.serving.tally import Tally
@@ -97,7 +101,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(access.router, dependencies=[Depends(check_query)])
     guard = [Depends(require_reader)] if settings.read_token is not None else []
     app.include_router(documentation.document, dependencies=guard)
-    for resource in (predict, link, retrain, observations, models, events, inference, metrics, grafana):
+    for resource in (
+        predict,
+        link,
+        retrain,
+        observations,
+        forecasts,
+        scores,
+        models,
+        events,
+        inference,
+        metrics,
+        grafana,
+    ):
         app.include_router(resource.router, dependencies=[*guard, Depends(check_query)])
     return app
 
@@ -138,7 +154,8 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], contextlib.AbstractAsyn
         with contextlib.suppress(OrchardError):  # it is told of when it can be looked at
             await events.tell(services)
         services.database.start()
-        background = [asyncio.create_task(task) for task in (_settle(services), _follow(services), doors.watch())]
+        tasks = (_settle(services), _follow(services), _forget(services), doors.watch())
+        background = [asyncio.create_task(task) for task in tasks]
         memory.keep_freed()
         memory.freeze_heap()
         try:
@@ -188,6 +205,25 @@ async def _settle(services: Services) -> None:
             await services.in_database(settle_store, services.settings)
         except OrchardError as error:
             logger.warning("an interrupted training could not be settled yet: %s", error.detail)
+
+
+async def _forget(services: Services) -> None:
+    """Erase old forecasts without an outcome, now and every hour, where the settings say how long they are kept."""
+    days = services.settings.forecast_days
+    if days is None:
+        return
+    looks = retention.Retention(days)
+    while True:
+        if is_there(services.settings.database):
+            await _tried("old forecasts cannot be erased", services, _look(services, looks, days))
+        await asyncio.sleep(retention.INTERVAL_S)
+
+
+async def _look(services: Services, looks: retention.Retention, days: int) -> None:
+    erased = await services.in_database(lambda: looks.look(services.observations))
+    if erased:
+        why = f"older than {days} days, and without an outcome"
+        log_write("forecasts were erased", who="orchard", note=why, rows=erased)
 
 
 async def _follow(services: Services) -> None:

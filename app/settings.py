@@ -20,6 +20,7 @@ OWN = (
     "access",
     "docs",
     "events",
+    "forecasts",
     "grafana.json",
     "health",
     "metrics",
@@ -176,6 +177,8 @@ class Settings(BaseSettings):
     """Origins whose pages may call, with commas between them; none without, * for all."""
     follow_interval_s: Annotated[float, Field(gt=0, le=60)] = 0.5
     """How often a process looks whether another one has activated a version, seconds."""
+    forecast_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
+    """How long forecasts are kept that have no outcome, days: older ones are erased. None: for good."""
     trainer_idle_s: Annotated[float, Field(ge=0, le=86_400)] = 60.0
     """How long the training process is kept after a retrain, so that the next one starts at once, seconds."""
     retrain_timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 600.0

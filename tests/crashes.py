@@ -29,12 +29,19 @@ from app.store.objects import TEMPORARY, Objects
 from app.store.registry import Registry
 from app.training.job import Job
 from app.training.order import Order
+from app.wire import forecasts
+from app.wire.forecasts import ForecastOptions
 from app.wire.reported import Sent, store_at
 
 CSV = b"""region,temperature,rainfall,humidity,mango,orange
 K,73,67,43,56.5,70.2
 L,91,88,64,81.3,100.4
 M,87,134,58,118.7,134
+"""
+EXPECTED = b"""region,season,id,temperature,rainfall,humidity
+K,2027,,73,67,43
+L,2027,,91,88,64
+M,2027,,87,134,58
 """
 TUTORIAL = Path(__file__).parent.parent / "app" / "data" / "tutorial.csv"
 CHANGES = ("INSERT", "UPDATE", "DELETE", "BEGIN IMMEDIATE")
@@ -72,6 +79,16 @@ def activate(settings: Settings, key: str) -> str:
     return "version 1"
 
 
+def forecast(settings: Settings, key: str) -> str:
+    """Predict three regions, and keep it."""
+    provenance, once = Provenance("POST /forecasts", "test"), Once(key, "same")
+    served = Registry(Objects(settings.model_store)).read("1")
+    options = ForecastOptions("text/csv", 10, "1", served.model, 0.95)
+    answer, kept = forecasts.store_at(EXPECTED, options, provenance, once, settings.database)
+    assert kept.batch in answer.decode()
+    return f"forecasts {kept.batch}"
+
+
 def upload(settings: Settings, key: str) -> str:
     """Store three rows."""
     provenance, once = Provenance("POST /observations", "test"), Once(key, "same")
@@ -79,7 +96,7 @@ def upload(settings: Settings, key: str) -> str:
     return "batch " + answer.decode().split('"')[3]
 
 
-WRITES: list[Write] = [retrain, train, activate, upload]
+WRITES: list[Write] = [retrain, train, activate, upload, forecast]
 
 
 def die_at(step: int) -> None:
@@ -135,6 +152,7 @@ class Witness:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._batches: list[str] = []
+        self._forecasts: list[str] = []
         self._live = "1"
 
     def look(self, acknowledged: str, wrote: Write) -> None:
@@ -153,16 +171,22 @@ class Witness:
         kind, _, name = acknowledged.partition(" ")
         if kind == "batch":
             self._batches.append(name)
+        if kind == "forecasts":
+            self._forecasts.append(name)
         if kind == "version":
             self._live = name
         elif line.version != self._live:
-            assert wrote is not upload, "an upload has changed the live version"
+            assert wrote not in {upload, forecast}, "an upload has changed the live version"
             self._live = line.version  # it was killed after the activation and before it could say so
         assert line.version == self._live, f"{line.version} is live, {self._live} was acknowledged"
         observations = Observations(self._settings.database)
         with observations.transaction() as transaction:
             for batch in self._batches[-LOOKED_AT:]:
                 transaction.withdraw(batch, "test", "seen")  # raises NotFound if an acknowledged batch is lost
+            found = [transaction.forecasts.of_batch(batch)[1] for batch in self._forecasts[-LOOKED_AT:]]
+            assert all(len(told) == len(EXPECTED.splitlines()) - 1 for told in found), "forecasts are lost"
+            halves = [fault for fault in transaction.faults() if "forecast" in fault]
+            assert not halves, halves
         observations.close()
 
 

@@ -41,11 +41,15 @@ from tests.running import HARVEST, Running, serving
 TOKEN = "0123456789abcdef"
 LATE = b"region,season,temperature,rainfall,humidity,mango,rye\nMarchfeld,2025,75,80,55,,4.5\nK,2025,74,70,45,58.25,\n"
 NEW = b"region,temperature,rainfall,humidity,mango,orange\nN,95,60,50,46.4,65\nO,75,110,66,108.4,\nP,84,80,55,72,88\n"
+EXPECTED = b"region,season,id,due,temperature,rainfall,humidity\nK,2030,k,2030-09-30,74,70,45\nL,2030,,,91,88,64\n"
+EXPECTED += b"M,2031,,,87,134,58\nN,2031,n,2031-10-01,120,500,58\n"
+HARVESTED = b"region,season,forecast,harvested,temperature,rainfall,humidity,mango\nX,2030,k,2030-10-01,74,70,45,58.5\n"
 PLACE = {"temperature": 75, "rainfall": 80, "humidity": 55}
 VERSIONS = ("1", "2", "3", "4")
 PAGES = (
     *("/health/ready", "/models", "/models/live", *(f"/models/{version}" for version in VERSIONS)),
     *("/models/log", "/observations/batches", "/observations?limit=3", "/observations?limit=1000"),
+    *("/forecasts/batches", "/forecasts?limit=2", "/forecasts?open=true"),
 )
 DATABASE = "observations.db"
 TOLD = ("told by an answer", "told by /health/ready alone", "told by check alone")
@@ -68,6 +72,9 @@ def fill(running: Running) -> None:
     assert post("/retrain", json={"activate": "never", "note": "kept"})["version"] == "4"
     csv = {"Content-Type": "text/csv"}
     post("/observations?note=late", content=LATE, headers=csv | {"Idempotency-Key": "late"})
+    headers = csv | {"Idempotency-Key": "spring"}
+    assert len(post("/forecasts?note=spring", content=EXPECTED, headers=headers)["predictions"]) == 4
+    post("/observations", content=HARVESTED, headers=csv)
     twice = post("/observations", json=HARVEST)["batch"]
     assert running.client.delete(f"/observations/batches/{twice}?note=twice", headers=running.write).is_success
 
@@ -173,6 +180,9 @@ async def _ask(found: Look, settings: Settings) -> None:
             found.take(path, answer.status_code, answer.text)
         answer = await client.post("/observations?note=late", content=LATE, headers=csv)
         found.take("the key late", answer.status_code, answer.text)
+        spring = {"Content-Type": "text/csv", "Idempotency-Key": "spring"}
+        answer = await client.post("/forecasts?note=spring", content=EXPECTED, headers=spring)
+        found.take("the key spring", answer.status_code, answer.text)
 
 
 def _repeat(found: Look, settings: Settings, digest: str) -> None:

@@ -25,6 +25,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -32,6 +33,7 @@ from tests.running import DEADLINE_S, ROOT, environment, lasting_port
 
 KINDS = ("everything", "main", "worker", "trainer", "helper")
 FAULTS = ("lost", "doubled", "changed", "refused", "orphans", "folders left", "starts failed")
+FORETOLD = ("id", "region", "season", "yields", "extrapolated", "warnings")
 WEATHER = ("temperature", "rainfall", "humidity")
 MARK = "ORCHARDS_TO_KILL"
 """In the environment of every process of a service: which start of which service it belongs to."""
@@ -190,6 +192,12 @@ class Call:
         found: list[dict[str, Any]] = self.body.get("observations", [])
         return found
 
+    @property
+    def regions(self) -> list[dict[str, Any]]:
+        """What was forecast."""
+        found: list[dict[str, Any]] = self.body.get("regions", [])
+        return found
+
 
 class Writers:
     """Make calls until they are told to stop; each is repeated until it is answered."""
@@ -207,7 +215,14 @@ class Writers:
 
     def kinds(self) -> list[tuple[Callable[[random.Random, str], Call], float]]:
         """Return what writers do, and how long they wait between two calls at most, seconds."""
-        return [(upload, 0.4), (upload, 0.4), (upload_many, 0.5), (retrain, 0.2), (self._activate, 0.3)]
+        return [
+            (upload, 0.4),
+            (upload, 0.4),
+            (upload_many, 0.5),
+            (foretell, 0.4),
+            (retrain, 0.2),
+            (self._activate, 0.3),
+        ]
 
     def write(self, number: int) -> None:
         """Make calls of one kind."""
@@ -260,6 +275,13 @@ def upload_many(draw: random.Random, key: str) -> Call:
     return Call(key, "/observations", {"observations": rows(draw, f"{key} {'x' * 150}", LARGE_ROWS), "note": key})
 
 
+def foretell(draw: random.Random, key: str) -> Call:
+    """Return a call that stores forecasts: a few, or a body which goes to the helper."""
+    name, count = draw.choice([(key, 3), (f"{key} {'x' * 150}", LARGE_ROWS)])
+    regions = [{name: row[name] for name in row if name != "yields"} for row in rows(draw, name, count)]
+    return Call(key, f"/forecasts?note={quote(key)}", {"regions": regions})
+
+
 def retrain(draw: random.Random, key: str) -> Call:
     """Return a call that learns a few rows."""
     rule = draw.choice(["always", "if_better"])
@@ -309,6 +331,7 @@ class Witness:
         with httpx.Client(base_url=self._service.url, headers=self._service.token(), timeout=DEADLINE_S) as client:
             self._look_at_batches(client, [call for call in calls if call.rows])
             self._look_at_rows(client, stored)
+            self._look_at_forecasts(client, [call for call in calls if call.regions])
             self._look_at_versions(client, [call for call in stored if call.path == "/retrain"])
             self._look_at_log(client, calls)
         for refused in self._writers.refused:
@@ -350,6 +373,24 @@ class Witness:
                 self.fault("changed", f"{call.key}: {stored}")
             elif len(stored) != len(wanted):
                 self.fault("lost", f"{call.key}: {len(wanted) - len(stored)} rows")
+
+    def _look_at_forecasts(self, client: httpx.Client, calls: list[Call]) -> None:
+        """All that was acknowledged is there once, row for row as it was answered, and nothing half."""
+        batches = {entry["batch"]: entry for entry in pages(client, "/forecasts/batches", "batches", "before")}
+        for key, times in Counter(entry["note"] for entry in batches.values()).items():
+            if times > 1:
+                self.fault("doubled", f"{key}: {times} batches of forecasts")
+        found: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        for row in pages(client, "/forecasts", "forecasts", "after"):
+            found[row["batch"]].append({name: row[name] for name in FORETOLD})
+        for batch, entry in batches.items():
+            if len(found[batch]) != entry["rows"]:
+                self.fault("lost", f"{entry['note']}: {len(found[batch])} of {entry['rows']} forecasts")
+        for call in calls:
+            if call.answer["batch"] not in batches:
+                self.fault("lost", f"{call.key}: forecasts {call.answer['batch']}")
+            elif found[call.answer["batch"]] != call.answer["predictions"]:
+                self.fault("changed", f"{call.key}: forecasts {call.answer['batch']}")
 
     def _look_at_versions(self, client: httpx.Client, calls: list[Call]) -> None:
         for call in calls:

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.settings import Settings
 from app.wire.dashboard import INFINITY, dashboard
 from app.wire.schemas import VersionEntry, VersionPage
-from tests.running import HARVEST, ROOT, Running, copy_store, serving
+from tests.running import HARVEST, ROOT, Running, copy_store, serving, until
 
 DEPLOY = ROOT / "deploy"
 Labels = dict[str, set[str]]
@@ -60,10 +60,18 @@ def _handed(compose: dict[str, Any], service: str) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def exported(recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> Labels:
-    """Return the labels of each metric that a service exports which was asked and taught, and has a record."""
+    """Return the labels of each metric that a service exports which was asked and taught, and has a record.
+
+    And a forecast of which the harvest was reported.
+    """
     with serving(copy_store(recorded, tmp_path_factory.mktemp("exported") / "store")) as running:
         running.client.post("/predict?level=0.8", json={"temperature": 75, "rainfall": 80, "humidity": 55})
         running.client.post("/retrain", json=HARVEST, headers=running.write)
+        row = {"region": "K", "season": "2027", "temperature": 75, "rainfall": 80, "humidity": 55}
+        running.client.post("/forecasts", json=row, headers=running.write)
+        harvest = {"observations": [row | {"yields": {"mango": 70}}]}
+        running.client.post("/observations", json=harvest, headers=running.write)
+        until(lambda: "orchard_forecast_bias_tons{" in running.client.get("/metrics").text)
         text = running.client.get("/metrics").text
     families = text_string_to_metric_families(text)
     found = {"up": {"job", "instance"}}  # which Prometheus itself adds

@@ -29,12 +29,14 @@ async def ready(services: ServicesDep) -> Readiness:
     """Return 200 and the live version, or 503 with the reason; after SIGTERM, too.
 
     Details name what is damaged, where the newest version that can be read is served, and a database that is out of
-    reach, while predictions go on; and crops whose last seasons all came out on one side of what was predicted.
+    reach, while predictions go on; crops whose last seasons all came out on one side of what was predicted; and those
+    whose forecasts were less often within their intervals than these promise, as was found lately.
     `source` is there while what is served was learned from the example's invented regions alone.
     """
     if services.concurrency.stopping_since is not None:
         raise NotReady("the service is shutting down")
     live = services.live
+    services.latest.ask(services)
     database = [services.database.fault] if services.database.fault else []
     return Readiness(
         status="ready",
@@ -45,6 +47,7 @@ async def ready(services: ServicesDep) -> Readiness:
             *services.condition.details,
             *database,
             *_leans(live.current),
+            *services.latest.below_promise,
         ],
         source=_example(live.current),
     )

@@ -1,7 +1,7 @@
 """GET /metrics: Prometheus text, over all workers."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -20,6 +20,7 @@ from app.model.linear import LinearModel
 from app.model.record import INNER, OUTER
 from app.serving.drift import drift
 from app.serving.tally import BOUNDS_S, Count, Duration, Durations, Key, Totals
+from app.wire.schemas import ScoredGroup
 
 router = APIRouter(tags=["health"])
 
@@ -40,6 +41,7 @@ COUNTS: dict[Count, Counted] = {
     ),
     "retrains": Counted("orchard_retrains", "Retrains by what came of them.", ("decision",)),
     "observations_stored": Counted("orchard_observations_stored", "Observations stored since the start, rows.", ()),
+    "forecasts_stored": Counted("orchard_forecasts_stored", "Forecasts stored since the start, rows.", ()),
     "process_cpu_seconds": Counted(
         "process_cpu_seconds", "User and system time of the serving processes, those that have ended included.", ()
     ),
@@ -87,6 +89,7 @@ async def metrics(services: ServicesDep) -> Response:
     Of other workers, as they were half a second ago at most.
     """
     await publish(services)
+    services.latest.ask(services)
     return Response(await asyncio.to_thread(_text, services), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -132,6 +135,7 @@ class _Now(Collector):
         yield from _counts(totals)
         yield from _durations(totals)
         yield from _processes(totals)
+        yield from _forecasts(self._services.latest.groups)
         yield from self._served()
 
     def _served(self) -> Iterator[Metric]:
@@ -185,6 +189,26 @@ def _record(model: LinearModel) -> Iterator[Metric]:
         for name, mean in newest(record.sketch):
             season.add_metric([crop.crop, name], mean)
     yield from (rows, held, wider, season)
+
+
+def _forecasts(groups: Sequence[ScoredGroup]) -> Iterator[Metric]:
+    """Yield what forecasts were worth whose harvest has been reported."""
+    coverage = GaugeMetricFamily(
+        "orchard_forecast_coverage",
+        "The share of harvests within the interval that was forecast, as was found lately.",
+        labels=["crop"],
+    )
+    bias = GaugeMetricFamily(
+        "orchard_forecast_bias_tons",
+        "Mean harvest less what was forecast of it, tons: below 0 where forecasts were too high.",
+        labels=["crop"],
+    )
+    for group in groups:
+        if group.coverage is not None:
+            coverage.add_metric([group.crop], group.coverage.inside / group.coverage.of)
+        if group.bias is not None:
+            bias.add_metric([group.crop], group.bias.tons)
+    yield from (coverage, bias)
 
 
 def _counts(totals: Totals) -> Iterator[Metric]:

@@ -64,8 +64,13 @@ async def versions(
 
 @router.get("/live", summary="The live version's card", responses=documented(503) | UNCHANGED, **KEPT)
 async def live(services: ServicesDep) -> VersionCard:
-    """Return what the live version says about itself."""
-    return records.card(services.live.current, services.live)
+    """Return what the live version says about itself.
+
+    `below_promise` is there where forecasts were less often within their intervals than these promise.
+    """
+    services.latest.ask(services)
+    card = records.card(services.live.current, services.live)
+    return card.model_copy(update={"below_promise": services.latest.below_promise})
 
 
 @router.get("/live/drift", summary="How far the weather asked about is from training", responses=documented(503))

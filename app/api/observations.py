@@ -1,27 +1,25 @@
 """The observation calls: store a batch, page through what is stored, withdraw a batch."""
 
-import asyncio
-from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import WithJsonSchema
 from pydantic_core import to_json
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from app.api import bodies, encodings
-from app.api.address import HEAD
+from app.api import bodies
+from app.api.exported import exported
 from app.api.guards import Writer, require_reader
 from app.api.helper import is_small
 from app.api.negotiation import answer_type, body_type
 from app.api.openapi import examples
 from app.api.openapi.parts import body, contents, documented
 from app.api.represented import Represented
-from app.api.services import Services, ServicesDep
+from app.api.services import ServicesDep
 from app.api.units import CropsQuery, crops_asked, units_asked
 from app.data.provenance import Provenance
 from app.data.tables import Reading
-from app.errors import HelperFailed, Overloaded, Unconfirmed
+from app.errors import HelperFailed, Unconfirmed
 from app.logs import log_write
 from app.model.units import Units
 from app.wire import records, reported
@@ -41,8 +39,6 @@ router = APIRouter(tags=["observations"], route_class=Represented)
 
 ROWS, MOST_ROWS = 1_000, 10_000
 """Rows in a page where nobody says how many, and at most."""
-AGAIN_S = 0.5
-"""After so long an export goes on that found all threads of the database taken, seconds."""
 Limit = Annotated[
     int | None,
     Query(ge=1, le=MOST_ROWS, description=f"Rows in a page; without it {ROWS}, and as CSV without `after` all rows."),
@@ -121,44 +117,12 @@ async def page(
     """
     wanted = answer_type(request, (JSON, CSV))
     if wanted == CSV and limit is None and after is None:
-        return await _all_in_use(request, services)
+        return await exported(request, services, records.export, records.export_part)
     answer = await services.in_database(records.page, services.observations, limit or ROWS, after)
     if wanted == CSV:
         headers = {"X-Next": answer.next} if answer.next else {}
         return Response(records.csv_of(answer.observations), headers=headers, media_type=FORMATS[CSV].content_type)
     return Response(to_json(answer), media_type=JSON)
-
-
-async def _all_in_use(request: Request, services: Services) -> Response:
-    """Return all rows in use as CSV, in one piece where they are few, else as they are read."""
-    encoding = encodings.wanted(request)
-    to_do = await services.in_database(records.export, services.observations)
-    text, rest = await services.in_database(records.export_part, services.observations, to_do)
-    if rest is None:
-        return Response(text, media_type=FORMATS[CSV].content_type)
-    headers = {"Vary": "Accept-Encoding"} | ({"Content-Encoding": encoding} if encoding else {})
-    parts = _parts(services, text, None if request.scope.get(HEAD) else rest)
-    sent = parts if encoding is None else _compressed(parts, encodings.compressor(encoding))
-    return StreamingResponse(sent, headers=headers, media_type=FORMATS[CSV].content_type)
-
-
-async def _parts(services: Services, text: str, rest: records.Export | None) -> AsyncIterator[bytes]:
-    """Yield the parts of an export. Where one cannot be read, the connection breaks off: nobody takes it for all."""
-    yield text.encode()
-    while rest is not None:
-        try:
-            text, rest = await services.in_database(records.export_part, services.observations, rest)
-        except Overloaded:
-            await asyncio.sleep(AGAIN_S)
-        else:
-            yield text.encode()
-
-
-async def _compressed(parts: AsyncIterator[bytes], by: encodings.Compressor) -> AsyncIterator[bytes]:
-    async for part in parts:
-        if compressed := await asyncio.to_thread(by.compress, part):
-            yield compressed
-    yield by.flush()
 
 
 @router.get(

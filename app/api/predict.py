@@ -17,12 +17,13 @@ from app.api.openapi import examples
 from app.api.openapi.parts import MODEL_VERSION, body, contents, documented
 from app.api.services import ServicesDep
 from app.api.units import units_asked
+from app.data.naming import day_of
 from app.model.units import Units
 from app.model.weather import REGION_LENGTH
 from app.serving.live import LEVEL
 from app.wire.formats import FORMATS, READ, PredictOptions, answered_in, reply, reply_here
 from app.wire.media_types import ARROW, GEOJSON, JSON, XLSX
-from app.wire.questions import BodyOptions, day_of
+from app.wire.questions import BodyOptions
 from app.wire.schemas import LEVELS, EffectsAsked, Name, OnePrediction, PredictionColumns, SeveralPredictions
 
 router = APIRouter(tags=["predict"])

@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from app.api.concurrency import Concurrency
 from app.api.helper import Helper
 from app.api.hosts import Hosts
+from app.api.latest import Latest
 from app.api.pool import Pool, Result
 from app.api.tokens import Tokens, WrongTokens
 from app.model.linear import LinearModel
@@ -59,6 +60,11 @@ class Services:
         return Helper(patience_s=READING_S)
 
     @cached_property
+    def latest(self) -> Latest:
+        """What forecasts scored lately."""
+        return Latest()
+
+    @cached_property
     def hosts(self) -> Hosts:
         """The names by which the service may be asked for."""
         return Hosts(self.settings)
@@ -101,6 +107,7 @@ class Services:
 
     async def close(self) -> None:
         """End the processes that train and that answer large questions, and close the database."""
+        self.latest.stop()
         since = self.concurrency.stopping_since
         spent = time.monotonic() - since - self.settings.drain_s if since is not None else 0.0
         await self.trainer.close(max(1.0, self.settings.grace_s - spent))

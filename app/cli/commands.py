@@ -593,6 +593,131 @@ def batches(
 
 
 @CLI.command()
+def forecast(
+    table: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TABLE.csv",
+            show_default=False,
+            help="Regions as CSV or Excel: region, season and the weather that is expected, id and due (a day) "
+            "optional; - is standard input.",
+        ),
+    ],
+    celsius: Celsius = False,
+    kelvin: Kelvin = False,
+    inches: Inches = False,
+    level: Annotated[float, typer.Option(min=0.5, max=0.999, help="The share of harvests to cover.")] = 0.95,
+    version: Annotated[str | None, typer.Option(show_default=False, help="Another version than the live one.")] = None,
+    note: Note = "",
+    key: Key = None,
+    url: Url = None,
+    as_json: AsJson = None,
+) -> None:
+    """Predict a table of regions, and keep what was predicted, to be compared with the harvest once it is reported.
+
+    A harvest finds its forecast by the column `forecast` (the id), or by its region and season.
+    """
+    from app.cli import console
+
+    with backend(url, as_json, Scales(celsius, kelvin, inches)) as orchard, sent.file(table) as given:
+        sent.check_readable(table)
+        assert given is not None  # noqa: S101 - it is required
+        stored = orchard.forecast(table=given, level=level, version=version, note=note, key=key)
+        console.print_json(stored) if as_json else console.print_stored_forecasts(stored)
+
+
+FORECASTS = typer.Typer(invoke_without_command=True)
+CLI.add_typer(FORECASTS, name="forecasts")
+
+
+@FORECASTS.callback()
+def forecasts(
+    context: typer.Context,
+    region: Annotated[str | None, typer.Option(show_default=False, help="Of this region alone.")] = None,
+    season: Annotated[str | None, typer.Option(show_default=False, help="Of this season alone.")] = None,
+    is_open: Annotated[
+        bool, typer.Option("--open", help="Only those of which no harvest was reported so far.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Rows at most.")] = 20,
+    after: Annotated[str | None, typer.Option(show_default=False, help="Only those behind this cursor.")] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print all of them as a table.")] = False,
+    url: Url = None,
+    as_json: AsJson = None,
+) -> None:
+    """List the stored forecasts, oldest first; list or erase their batches."""
+    from app.cli import console
+
+    if context.invoked_subcommand is not None:
+        return
+    with backend(url, as_json) as orchard:
+        if as_csv and as_json:
+            raise InvalidInput("--csv or --json, not both")
+        if as_csv:
+            from app.wire.forecasts import csv_of
+
+            console.print_table(csv_of(orchard.forecasts(region=region, season=season, is_open=is_open)))
+            return
+        page = orchard.forecast_page(region=region, season=season, is_open=is_open, limit=limit, after=after)
+        console.print_json(page) if as_json else console.print_forecasts(page)
+
+
+@FORECASTS.command("batches")
+def forecast_batches(
+    limit: Limit = 20,
+    before: Annotated[str | None, typer.Option(show_default=False, help="Only those older than this batch.")] = None,
+    url: Url = None,
+    as_json: AsJson = None,
+) -> None:
+    """List the batches of forecasts, newest first: by which version they were predicted, when and why."""
+    from app.cli import console
+
+    with backend(url, as_json) as orchard:
+        page = orchard.forecast_batches(limit=limit, before=before)
+        console.print_json(page) if as_json else console.print_forecast_batches(page)
+
+
+@FORECASTS.command("erase")
+def erase(
+    batch: Annotated[str, typer.Argument(help="A batch's id.", show_default=False)],
+    url: Url = None,
+    as_json: AsJson = None,
+) -> None:
+    """Erase a batch of forecasts for good."""
+    from app.cli import console
+
+    with backend(url, as_json) as orchard:
+        gone = orchard.erase_forecasts(batch)
+        console.print_json(gone) if as_json else print(f"batch {gone.batch}: {gone.rows} forecasts erased")
+
+
+@CLI.command()
+def scores(
+    basis: Annotated[
+        Literal["forecast", "arrival"],
+        typer.Option(
+            help="forecast: as forecasts were given. arrival: what the version that was live when yields were "
+            "reported says of the weather reported with them; nothing need have been recorded for that."
+        ),
+    ] = "forecast",
+    by: Annotated[
+        str,
+        typer.Option(
+            help="What to group by, besides crops: some of version, season, region, lead, extrapolated, with commas "
+            "between them."
+        ),
+    ] = "",
+    url: Url = None,
+    as_json: AsJson = None,
+) -> None:
+    """Score what was predicted against what was harvested: how far off it was, and whether intervals held."""
+    from app.cli import console
+
+    with backend(url, as_json) as orchard:
+        page = orchard.scores(basis=basis, by=[by] if by else [])
+        console.print_json(page) if as_json else console.print_scores(page)
+
+
+@CLI.command()
 def drift(url: Url = None, as_json: AsJson = None) -> None:
     """Say whether the weather that a service was asked about in the last day is like that of training."""
     from app.cli import console, local

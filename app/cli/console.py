@@ -24,10 +24,14 @@ from app.wire.schemas import (
     Access,
     BatchPage,
     DriftReport,
+    ForecastBatchPage,
+    ForecastPage,
+    ForecastsStored,
     LogPage,
     ObservationPage,
     OnePrediction,
     ResidualPage,
+    ScorePage,
     VersionCard,
     VersionPage,
 )
@@ -293,6 +297,52 @@ def print_observations(page: ObservationPage) -> None:
         console().print("no observation is stored")
         return
     _print_page(grids.observations(page.observations), f"--after {page.next}" if page.next else None)
+
+
+def print_stored_forecasts(stored: ForecastsStored) -> None:
+    """Print forecasts that were just stored."""
+    out = console()
+    out.print(grids.foretold(stored))
+    count = len(stored.predictions)
+    out.print(f"batch {stored.batch}: {count} forecasts by version {stored.model_version} stored")
+
+
+def print_forecasts(page: ForecastPage) -> None:
+    """Print a page of stored forecasts."""
+    if not page.forecasts:
+        console().print(f"no such forecast here; there are more: --after {page.next}" if page.next else "no forecast")
+        return
+    _print_page(grids.forecasts(page.forecasts), f"--after {page.next}" if page.next else None)
+
+
+def print_forecast_batches(page: ForecastBatchPage) -> None:
+    """Print a page of batches of forecasts."""
+    if not page.batches:
+        console().print("no batch of forecasts is stored")
+        return
+    _print_page([grids.forecast_batches(page)], _before(page.next))
+
+
+def print_scores(page: ScorePage) -> None:
+    """Print scores, and what they come to, in sentences."""
+    out = console()
+    if page.groups:
+        out.print(grids.scored(page))
+    else:
+        out.print("no yield has been reported of what was predicted")
+    for group in page.groups:
+        named = (getattr(group, name) for name in page.by if name != "crop")
+        told = [str(value) for value in named if value is not None]
+        aside = ["set aside by a training"] if group.set_aside else []
+        ambiguous = f"; of {group.ambiguous} another one may be the yield" if group.ambiguous else ""
+        out.say(f"{', '.join([group.crop, *told, *aside])}: {group.verdict}{ambiguous}")
+    left = page.left_out
+    if left.learned:
+        out.say(f"{left.learned} not counted: the version had learned the yield")
+    if left.known:
+        out.say(f"{left.known} not counted: the forecast was stored after the yield")
+    if left.unreadable:
+        out.say(f"{left.unreadable} not counted: what is stored cannot be read; orchard check names it")
 
 
 def _print_page(found: Iterable[Grid], following: str | None, *, wide: bool = False) -> None:

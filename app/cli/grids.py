@@ -17,19 +17,29 @@ from app.model.weather import FEATURE_NAMES
 from app.store.card import Card, CropCard, CropScores, FitCard
 from app.training.report import Change, Changes
 from app.wire.schemas import (
+    BandedTons,
     BatchPage,
     CropResidual,
     CropYield,
     DriftReport,
+    ForecastBatchPage,
+    ForecastEntry,
+    ForecastsStored,
+    ForecastYield,
     LogPage,
     ObservationEntry,
     OnePrediction,
     ResidualPage,
+    ScorePage,
     VersionPage,
 )
 
 NONE = "-"
 TIME, DAY = "%Y-%m-%d %H:%M:%S", "%Y-%m-%d"
+SCORED = {
+    "forecast": "Harvests less what was forecast, tons",
+    "arrival": "Yields less what was predicted when they were reported, tons",
+}
 SHOWN_REGIONS = 20
 """Regions of a dry run that are shown; ``--json`` has them all."""
 
@@ -393,6 +403,80 @@ def observations(entries: Iterable[ObservationEntry]) -> Iterator[Grid]:
             yields = (f"{row.yields[crop]:g}" if crop in row.yields else "" for crop in crops)
             grid.add_row(str(row.row + 1), row.region or "", row.season or "", *weather, *yields)
         yield grid
+
+
+def foretold(stored: ForecastsStored) -> Grid:
+    """Return forecasts that were just stored."""
+    crops = list(dict.fromkeys(crop for each in stored.predictions for crop in each.yields))
+    grid = _of_forecasts(f"Tons, and the interval that covers {stored.level:g} of harvests", crops)
+    for each in stored.predictions:
+        yields = [_foretold(each.yields.get(crop)) for crop in crops]
+        grid.add_row(each.id, each.region, each.season, *yields, "; ".join(each.warnings))
+    return grid
+
+
+def forecasts(entries: Iterable[ForecastEntry]) -> Iterator[Grid]:
+    """Yield stored forecasts, a table a batch."""
+    for batch, grouped in groupby(entries, lambda entry: entry.batch):
+        rows = list(grouped)
+        first, crops = rows[0], list(rows[0].yields)
+        told = f"version {first.model_version}: tons, interval of {first.level:g}"
+        grid = _of_forecasts(f"Batch {batch}, {first.created:{DAY}}, {told}", crops)
+        for row in rows:
+            yields = [_foretold(row.yields.get(crop)) for crop in crops]
+            grid.add_row(row.id, row.region, row.season, *yields, "; ".join(row.warnings))
+        yield grid
+
+
+def _of_forecasts(title: str, crops: Iterable[str]) -> Grid:
+    grid = Grid(title=title)
+    for name in ("id", "region", "season"):
+        grid.add_column(name, overflow="fold")
+    for crop in crops:
+        grid.add_column(crop, justify="right", no_wrap=True)
+    grid.add_column("warnings", overflow="fold")
+    return grid
+
+
+def _foretold(of: ForecastYield | None) -> str:
+    if of is None:
+        return ""
+    return f"{of.tons:.2f}" if of.low is None or of.high is None else f"{of.tons:.2f} ({of.low:.2f} to {of.high:.2f})"
+
+
+def forecast_batches(page: ForecastBatchPage) -> Grid:
+    """Return a page of batches of forecasts."""
+    grid = _listing("from", whole=("batch", "rows", "version", "stored"))
+    for entry in page.batches:
+        gone = f"{entry.erased} of them erased since" if entry.erased else ""
+        origin = "; ".join(filter(None, (entry.source, entry.note, gone)))
+        grid.add_row(entry.batch, str(entry.rows), entry.model_version, f"{entry.created:{DAY}}", origin)
+    return grid
+
+
+def scored(page: ScorePage) -> Grid:
+    """Return scores, a group a line."""
+    keys = [name for name in page.by if name != "crop"]
+    grid = Grid(title=SCORED[page.basis])
+    for name in ("crop", *keys):
+        grid.add_column(name, overflow="fold")
+    for name in ("yields", "seasons", "bias (95%)", "RMSE (95%)", "inside", "skill"):
+        grid.add_column(name, justify="right")
+    for group in page.groups:
+        crop = f"{group.crop}, set aside" if group.set_aside else group.crop
+        held = group.coverage
+        inside = "" if held is None else f"{held.inside} of {held.of}, promised {held.promised:.0%}"
+        figures = [_banded(group.bias), _banded(group.rmse), inside]
+        skill = "" if group.skill is None else f"{group.skill:.2f}"
+        told = ["" if (value := getattr(group, name)) is None else str(value) for name in keys]
+        grid.add_row(crop, *told, str(group.n), str(group.seasons), *figures, skill)
+    return grid
+
+
+def _banded(of: BandedTons | None) -> str:
+    if of is None:
+        return ""
+    return f"{of.tons:.2f}" if of.low is None or of.high is None else f"{of.tons:.2f} ({of.low:.2f} to {of.high:.2f})"
 
 
 class Difference(NamedTuple):

@@ -4,7 +4,7 @@ Writes go through the same transactions as a service's, so that a service on the
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ from app.data.tables import Reading
 from app.errors import TrainingUnavailable
 from app.model.progress import Progress
 from app.model.units import STORED, Units
+from app.serving.groups import Basis
 from app.serving.live import LEVEL, Live, Served
 from app.settings import Settings
 from app.store.line import LogLine
@@ -28,7 +29,8 @@ from app.store.objects import open_store
 from app.store.registry import Registry
 from app.training.order import Order
 from app.training.report import Activate, Report
-from app.wire import records
+from app.wire import forecasts, records, scores
+from app.wire.forecasts import ForecastOptions
 from app.wire.formats import PredictOptions, answered_in, reply
 from app.wire.media_types import CSV, JSON, XLSX
 from app.wire.parts import take
@@ -39,12 +41,18 @@ from app.wire.schemas import (
     BatchStored,
     BatchWithdrawn,
     EffectsAsked,
+    ForecastBatchPage,
+    ForecastEntry,
+    ForecastPage,
+    ForecastsErased,
+    ForecastsStored,
     LogPage,
     ObservationEntry,
     ObservationPage,
     OnePrediction,
     RegionWeather,
     ResidualPage,
+    ScorePage,
     SeveralPredictions,
     VersionCard,
     VersionPage,
@@ -250,6 +258,72 @@ class Local:
         """Take a withdrawn batch back into training."""
         with self._observations() as observations:
             return records.restore(observations, batch, WHO, note)
+
+    def forecast(
+        self,
+        *,
+        table: Path,
+        level: float | None = None,
+        version: str | None = None,
+        note: str = "",
+        key: str | None = None,
+    ) -> ForecastsStored:
+        """Predict a table's regions by the weather that is expected, and keep what was predicted until the harvest."""
+        served = self._current if version is None else self._live.version(version)
+        content = table.read_bytes()
+        media_type = XLSX if content.startswith(ZIP) else CSV
+        level = LEVEL if level is None else level
+        model = served.model
+        options = ForecastOptions(media_type, self._settings.max_rows, served.version, model, level, self.units)
+        told = hashlib.sha256(repr((content, level, version, note, self.units.named)).encode()).hexdigest()
+        once = Once(key, told) if key else None
+        with self._observations() as observations:
+            answer, _ = forecasts.store(content, options, Provenance(table.name, WHO, note), once, observations)
+        return ForecastsStored.model_validate_json(answer)
+
+    def forecast_page(
+        self,
+        *,
+        region: str | None = None,
+        season: str | None = None,
+        is_open: bool = False,
+        limit: int = PAGE,
+        after: str | None = None,
+    ) -> ForecastPage:
+        """Return a page of stored forecasts, oldest first."""
+        from app.data.forecasts import Wanted  # SQLAlchemy is imported when it is first needed
+
+        with self._observations() as observations:
+            return forecasts.page(observations, limit, after, Wanted(region, season, is_open))
+
+    def forecasts(
+        self, *, region: str | None = None, season: str | None = None, is_open: bool = False, page: int = PAGE
+    ) -> Iterator[ForecastEntry]:
+        """Yield the stored forecasts, oldest first, ``page`` of them in a call.
+
+        ``is_open``: those of which no harvest was reported so far.
+        """
+        after: str | None = None
+        while True:
+            found = self.forecast_page(region=region, season=season, is_open=is_open, limit=page, after=after)
+            yield from found.forecasts
+            if (after := found.next) is None:
+                return
+
+    def forecast_batches(self, *, limit: int = 100, before: str | None = None) -> ForecastBatchPage:
+        """Return who stored which forecasts, when and why, newest first."""
+        with self._observations() as observations:
+            return forecasts.batches(observations, limit, before)
+
+    def erase_forecasts(self, batch: str) -> ForecastsErased:
+        """Erase a batch of forecasts for good."""
+        with self._observations() as observations:
+            return forecasts.erase(observations, batch)
+
+    def scores(self, *, basis: Basis = "forecast", by: Iterable[str] = ()) -> ScorePage:
+        """Return what was predicted beside what was harvested, by group."""
+        with self._observations() as observations:
+            return scores.page(self._registry, observations, basis, scores.keys(",".join(by)))
 
     def _file(self, table: Path, crops: Sequence[str] | None) -> TableFile:
         return TableFile(table, Reading(self.units, None if crops is None else tuple(crops)))

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from app.data.naming import day_of
 from app.data.tables import safe_cell
 from app.errors import FieldError, InvalidInput
 from app.faults import Faults
 from app.model.weather import FEATURE_NAMES, REGION_LENGTH
 from app.wire import weather_body
-from app.wire.questions import BodyOptions, Question, day_of
+from app.wire.questions import BodyOptions, Question
 
 _IN_QUERY = re.compile(r"^query\.(\w+)")
 

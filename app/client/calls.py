@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial, update_wrapper
 from pathlib import Path
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, get_args, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, get_args, overload
 from urllib.parse import quote
 
 import httpx
@@ -35,6 +35,11 @@ from app.wire.schemas import (
     BatchWithdrawn,
     DriftReport,
     EffectsAsked,
+    ForecastBatchPage,
+    ForecastPage,
+    ForecastRegion,
+    ForecastsErased,
+    ForecastsStored,
     LogPage,
     ObservationPage,
     OnePrediction,
@@ -43,6 +48,7 @@ from app.wire.schemas import (
     RegionWeather,
     ReportedSeason,
     ResidualPage,
+    ScorePage,
     SeveralPredictions,
     VersionCard,
     VersionPage,
@@ -56,6 +62,7 @@ Returned = TypeVar("Returned")
 Shape = TypeVar("Shape", bound=BaseModel)
 Regions = Iterable[RegionWeather | Mapping[str, object]]
 Seasons = Iterable[ReportedSeason | Mapping[str, object]]
+Expected = Iterable[ForecastRegion | Mapping[str, object]]
 TableContent = str | bytes | Path
 """CSV: its text, its bytes, or the file that holds it; or an Excel workbook: its bytes or its file."""
 ZIP = b"PK\x03\x04"
@@ -380,6 +387,70 @@ class Calls:
         """Take a withdrawn batch back into training. Needs a token."""
         path = f"/observations/batches/{_part(batch)}/restore"
         return Call("POST", path, reading(BatchRestored), {"note": note}, is_repeatable=True)
+
+    @call
+    def forecast(
+        self,
+        regions: Expected | None = None,
+        *,
+        table: TableContent | None = None,
+        level: float | None = None,
+        version: str | None = None,
+        note: str = "",
+        key: str | None = None,
+    ) -> Call[ForecastsStored]:
+        """Predict regions by the weather that is expected, and keep what was predicted. Needs a token.
+
+        ``regions``, as rows or as a ``table``: each with ``region``, ``season`` and weather, and perhaps an ``id`` of
+        its own and the day when the harvest is ``due``. ``level`` and ``version`` as in `predict`, ``key`` as in
+        `store`.
+        """
+        query = {"level": level, "version": version, "note": values.plain("note", note) or None}
+        named, headers, content = _sent(self.units, None, table, None, {}, key)
+        if table is None:
+            content = to_bytes({"regions": values.rows("regions", regions or ())})
+        elif regions is not None:
+            raise ValueError("give regions or a table, not both")
+        return Call("POST", "/forecasts", reading(ForecastsStored), {**named, **query}, headers, content)
+
+    @call
+    def forecast_page(
+        self,
+        *,
+        region: str | None = None,
+        season: str | None = None,
+        is_open: bool = False,
+        limit: int = 1_000,
+        after: str | None = None,
+    ) -> Call[ForecastPage]:
+        """Return a page of stored forecasts, oldest first; ``after``: a page's ``next``. Needs a token.
+
+        ``is_open``: those of which no harvest was reported so far; such a page may be a short one.
+        """
+        query = {"region": region, "season": season, "open": is_open or None, "limit": limit, "after": after}
+        return Call("GET", "/forecasts", reading(ForecastPage), query)
+
+    @call
+    def forecast_batches(self, *, limit: int = 100, before: str | None = None) -> Call[ForecastBatchPage]:
+        """Return who stored which forecasts, newest first; ``before``: a page's ``next``. Needs a token."""
+        query = {"limit": limit, "before": before}
+        return Call("GET", "/forecasts/batches", reading(ForecastBatchPage), query)
+
+    @call
+    def erase_forecasts(self, batch: str) -> Call[ForecastsErased]:
+        """Erase a batch of forecasts for good. Needs a token."""
+        path = f"/forecasts/batches/{_part(batch)}"
+        return Call("DELETE", path, reading(ForecastsErased), is_repeatable=False)  # then it is not there any more
+
+    @call
+    def scores(self, *, basis: Literal["forecast", "arrival"] = "forecast", by: Iterable[str] = ()) -> Call[ScorePage]:
+        """Return what was predicted beside what was harvested: bias, error and coverage, in tons and in words.
+
+        ``basis``: forecasts as they were given, or what the version that was live says of the weather that yields
+        arrived with. ``by``: what to group by besides crops, such as "version", "season", "lead" or "extrapolated";
+        "region" needs a token.
+        """
+        return Call("GET", "/scores", reading(ScorePage), {"basis": basis, "by": ",".join(by) or None})
 
 
 EVENTS_CALL = Call("GET", "/events", bytes.decode, patience_s=KEPT_ALIVE_S)

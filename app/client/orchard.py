@@ -17,7 +17,7 @@ from app.model.progress import Progress
 from app.model.units import STORED, Units
 from app.training.report import Activate, Report
 from app.wire.media_types import EVENTS
-from app.wire.schemas import ObservationEntry
+from app.wire.schemas import ForecastEntry, ObservationEntry
 
 Returned = TypeVar("Returned")
 
@@ -142,6 +142,20 @@ class Orchard(_Client):
         while True:
             found = self.observation_page(limit=page, after=after)
             yield from (entry for entry in found.observations if withdrawn or not entry.withdrawn)
+            if (after := found.next) is None:
+                return
+
+    def forecasts(
+        self, *, region: str | None = None, season: str | None = None, is_open: bool = False, page: int = PAGE
+    ) -> Iterator[ForecastEntry]:
+        """Yield the stored forecasts, oldest first, ``page`` of them in a call. Needs a token.
+
+        ``is_open``: those of which no harvest was reported so far.
+        """
+        after: str | None = None
+        while True:
+            found = self.forecast_page(region=region, season=season, is_open=is_open, limit=page, after=after)
+            yield from found.forecasts
             if (after := found.next) is None:
                 return
 
@@ -272,6 +286,18 @@ class AsyncOrchard(_Client):
             for entry in found.observations:
                 if withdrawn or not entry.withdrawn:
                     yield entry
+            if (after := found.next) is None:
+                return
+
+    async def forecasts(
+        self, *, region: str | None = None, season: str | None = None, is_open: bool = False, page: int = PAGE
+    ) -> AsyncIterator[ForecastEntry]:
+        """Yield the stored forecasts as `Orchard.forecasts` does."""
+        after: str | None = None
+        while True:
+            found = await self.forecast_page(region=region, season=season, is_open=is_open, limit=page, after=after)
+            for entry in found.forecasts:
+                yield entry
             if (after := found.next) is None:
                 return
 

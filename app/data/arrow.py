@@ -9,8 +9,18 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from app.data.columns import Header
-from app.data.naming import TEXT_COLUMNS, name_problem
-from app.data.tables import AS_IT_IS, NameCheck, Reading, Table, crops_of, missing_weather, within
+from app.data.naming import OUTCOME_COLUMNS, TEXT_COLUMNS, name_problem
+from app.data.tables import (
+    AS_IT_IS,
+    OUTCOME_PROBLEMS,
+    NameCheck,
+    Reading,
+    Table,
+    crops_of,
+    missing_weather,
+    named_or_none,
+    within,
+)
 from app.errors import FieldError
 from app.faults import MAX_ERRORS, Faults
 from app.model.moments import Array
@@ -173,17 +183,43 @@ def observations_of(
     """
     header = Header.of(rows.schema.names)
     crops = crops_of(header, reading)
-    used = [name for name in header.names if name in (*TEXT_COLUMNS, *FEATURE_NAMES, *crops)]
-    rows = rows.rename_columns(list(header.names)).select(used)
-    check_schema(rows.schema, texts=TEXT_COLUMNS, numbers=(*FEATURE_NAMES, *crops), needs=NONE)
+    texts = (*TEXT_COLUMNS, *OUTCOME_COLUMNS)
+    used = [name for name in header.names if name in (*texts, *FEATURE_NAMES, *crops)]
+    rows = days_as_text(rows.rename_columns(list(header.names)).select(used), "harvested")
+    check_schema(rows.schema, texts=texts, numbers=(*FEATURE_NAMES, *crops), needs=NONE)
     columns = Columns(rows, first_row)
     weather = columns.weather(reading.units.also(header.units))
     yields = np.stack([columns.numbers(crop, YIELD, optional=True) for crop in crops])
     regions, seasons = (_stripped(columns.names(name), read_name) for name in TEXT_COLUMNS)
     for column, names in zip(TEXT_COLUMNS, (regions, seasons), strict=True):
         columns.check_names(column, names, name_problem)
+    outcome = {name: _stripped(columns.names(name), read_name) for name in OUTCOME_COLUMNS}
+    for name, problem_of in OUTCOME_PROBLEMS.items():
+        columns.check_names(name, outcome[name], problem_of)
     columns.raise_faults()
-    return Table(regions, seasons, np.stack(weather).T, crops, yields.T).reporting()
+    said = named_or_none(outcome["forecast"]), named_or_none(outcome["harvested"])
+    return Table(
+        regions, seasons, np.stack(weather).T, crops, yields.T, forecasts=said[0], harvested=said[1]
+    ).reporting()
+
+
+def _has_days(schema: pa.Schema, name: str) -> bool:
+    return schema.names.count(name) == 1 and bool(pa.types.is_date(schema.field(name).type))
+
+
+def schema_of_texts(schema: pa.Schema, name: str) -> pa.Schema:
+    """Return a schema whose column of that name is one of texts, where it is there once, as days."""
+    if not _has_days(schema, name):
+        return schema
+    return schema.set(schema.get_field_index(name), pa.field(name, pa.string()))
+
+
+def days_as_text(rows: pa.Table | pa.RecordBatch, name: str) -> pa.Table | pa.RecordBatch:
+    """Return rows with a column of days as texts, YYYY-MM-DD, where there is one of that name."""
+    if not _has_days(rows.schema, name):
+        return rows
+    days = rows.column(name).cast(pa.date32()).cast(pa.string())
+    return rows.set_column(rows.schema.get_field_index(name), name, days)
 
 
 def regions_of(

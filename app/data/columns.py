@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from app.data.naming import TEXT_COLUMNS
+from app.data.naming import OUTCOME_COLUMNS, TEXT_COLUMNS
 from app.errors import FieldError
 from app.faults import Faults
 from app.model.units import STORED, UNITS, Units, unit_called
 from app.model.weather import FEATURE_NAMES, REGION_LENGTH, why_needed
 
-KNOWN = (*TEXT_COLUMNS, *FEATURE_NAMES)
+KNOWN = (*TEXT_COLUMNS, *OUTCOME_COLUMNS, *FEATURE_NAMES)
 LISTED = 12
 """Columns that a message lists; the rest is counted."""
 _OPENING = re.compile(r"[(\[]")
@@ -64,7 +64,7 @@ class Header:
 
     @property
     def others(self) -> list[str]:
-        """Return the columns that are neither weather nor region nor season."""
+        """Return the columns that are not known: in a table of harvests, those of crops."""
         return [name for name in self.names if name not in KNOWN]
 
     def listed(self) -> str:

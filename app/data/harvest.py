@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.data.table_file import TableFile
-from app.data.tables import NO_YIELD, Mask, Table
+from app.data.tables import NO_YIELD, Mask, Table, named_or_none
 from app.errors import InvalidInput
 from app.model.cells import MANY_REGIONS, Cells
 from app.model.folds import FoldedMoments, assign_folds
@@ -129,8 +129,16 @@ def _joined(parts: list[Table]) -> Table | None:
         parts[0].crops,
         np.concatenate([part.yields for part in parts]),
         sum(part.unreported for part in parts),
+        named_or_none(_column(parts, "forecasts")),
+        named_or_none(_column(parts, "harvested")),
         np.concatenate([before + part.number(slice(None)) for before, part in zip(_before(parts), parts, strict=True)]),
     )
+
+
+def _column(parts: list[Table], name: str) -> Iterator[str | None]:
+    """Yield the texts of a column that a part may lack."""
+    for part in parts:
+        yield from getattr(part, name) or (None,) * len(part)
 
 
 def _before(parts: list[Table]) -> Iterator[int]:

@@ -55,6 +55,23 @@ def has_trainings(url: str) -> bool:
         return False
 
 
+def has_forecasts(url: str) -> bool:
+    """Say whether some forecast is stored: of a database elsewhere it is not known."""
+    path = _path(url)
+    if path is None:
+        return not url.startswith(PREFIX)
+    try:
+        with _opened(path) as connection:
+            return connection.execute("SELECT 1 FROM forecast_batches").fetchone() is not None
+    except (sqlite3.Error, UnicodeDecodeError):
+        return False
+
+
+def is_there(url: str) -> bool:
+    """Say whether there is a database, as far as is known: one elsewhere may be there."""
+    return _path(url) is not None or not url.startswith(PREFIX)
+
+
 def is_open_to_all(url: str) -> bool:
     """Say whether everybody on this machine can read the database's file, as those of 0.1.0 could be."""
     path = _path(url)

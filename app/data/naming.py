@@ -9,13 +9,18 @@ to the terminal that shows it; a note may have tabs and several lines.
 
 import re
 import unicodedata
+from datetime import date
 
 from app.model.weather import FEATURE_NAMES, REGION_LENGTH
 
 TEXT_COLUMNS = ("region", "season")
+OUTCOME_COLUMNS = ("forecast", "harvested")
+"""What an observation may say besides: the id of the forecast that it is the outcome of, and the day of the harvest."""
+ID_LENGTH = 128
+"""Characters of a forecast's id, at most."""
 MAX_CROPS = 100
 RESERVED_ENDINGS = ("_tons", "_low", "_high")
-RESERVED_NAMES = (*TEXT_COLUMNS, *FEATURE_NAMES, "input", "extrapolated")
+RESERVED_NAMES = (*TEXT_COLUMNS, *OUTCOME_COLUMNS, *FEATURE_NAMES, "input", "extrapolated")
 """A table's other columns, and the names that the Open Inference Protocol's tensors have here."""
 SHOWN = 40
 """Characters of a name that a message repeats."""
@@ -42,6 +47,7 @@ CROP_PATTERN = (
 _FOUND_IN_NAMES = re.compile(f"[{_NOT_IN_NAMES}]")
 _FOUND_IN_NOTES = re.compile(f"[{_NOT_IN_NOTES}]")
 _FOUND_UNSEEN = re.compile(f"[{_UNSEEN}]")
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def name_problem(label: str) -> str | None:
@@ -53,6 +59,37 @@ def name_problem(label: str) -> str | None:
     if label != label.strip():
         return f"{label[:SHOWN]!a} begins or ends with a space: leave it out"
     return _form_problem(label)
+
+
+def id_problem(name: str) -> str | None:
+    """Say what is wrong with the id of a forecast, or return None."""
+    if len(name) > ID_LENGTH:
+        return f"{len(name)} characters, a forecast's id has at most {ID_LENGTH}"
+    return name_problem(name)
+
+
+def day_problem(text: str) -> str | None:
+    """Say what is wrong with a day, or return None; an empty text is none, and nothing is wrong with it."""
+    try:
+        if text:
+            day_of(text)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def day_of(text: str) -> date:
+    """Return the day that a text names.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not _DAY.fullmatch(text):
+        raise ValueError(f"{text[:20]!r} is not a day like 2026-04-30")
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"{text} is not a day of the calendar") from error
 
 
 def note_problem(note: str) -> str | None:

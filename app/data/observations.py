@@ -22,9 +22,12 @@ from safetensors import SafetensorError
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
-from app.data import stored
+from app.data import outcomes, stored
+from app.data.cursor import cursor_of, place_of
 from app.data.database import Database
+from app.data.forecasts import Forecasts
 from app.data.harvest import Harvest
+from app.data.naming import OUTCOME_COLUMNS
 from app.data.provenance import Once, Provenance
 from app.data.stored import ANSWERS, BATCHES, OBSERVATIONS, TRAININGS, checksum
 from app.data.tables import Table
@@ -81,7 +84,8 @@ _ENTRIES = [BATCHES.c[name] for name in (*stored.CHECKED_ENTRY, "checksum")]
 class Observation:
     """One stored row; ``weather``: None for a feature that it has no value of; ``yields`` in tons by crop.
 
-    ``cursor`` is where the page after it starts.
+    ``cursor`` is where the page after it starts. ``forecast``: the id of the one that this is the outcome of;
+    ``harvested``: the day, YYYY-MM-DD.
     """
 
     batch: str
@@ -92,6 +96,8 @@ class Observation:
     yields: dict[str, float]
     withdrawn: bool
     cursor: str
+    forecast: str | None = None
+    harvested: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +155,25 @@ class Transaction:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+
+    @property
+    def forecasts(self) -> Forecasts:
+        """The forecasts, in the same transaction."""
+        return Forecasts(self._connection)
+
+    def forecasts_with_outcomes(self, after: outcomes.Place | None, limit: int) -> outcomes.Part:
+        """Return some forecasts, place by place, with what may have become of them: `app.data.outcomes`."""
+        return outcomes.part(self._connection, after, limit, ORCHARD)
+
+    def state_of_forecasts(self) -> tuple[int, ...]:
+        """Return what changes whenever forecasts are stored or erased, or their outcomes come, go or come back."""
+        return outcomes.state(self._connection, ORCHARD)
+
+    def to_score(self, basis: str) -> int:
+        """Return how many rows scores on a basis, "forecast" or "arrival", are computed from."""
+        if basis == "forecast":
+            return outcomes.count(self._connection)
+        return int(self._connection.execute(sql.select(sql.func.sum(BATCHES.c.rows))).scalar() or 0)
 
     def add(self, batch: Batch, harvest: Harvest, record: Mapping[str, Sketch] | None = None) -> None:
         """Store a harvest as this batch, with its rows where it holds them.
@@ -242,6 +267,14 @@ class Transaction:
                 for part in moments.values():
                     present |= ~part.total.absent[: len(FEATURE_NAMES)]
         return tuple(name for name, is_there in zip(FEATURE_NAMES, present.tolist(), strict=True) if is_there), crops
+
+    def outcome_columns(self) -> tuple[str, ...]:
+        """Return which of the columns `OUTCOME_COLUMNS` some row of a batch in use has."""
+        rows = (
+            sql.select(1).join(BATCHES, OBSERVATIONS.c.batch == BATCHES.c.sequence).where(BATCHES.c.withdrawn.is_(None))
+        )
+        some = {name: sql.exists(rows.where(OBSERVATIONS.c[name].is_not(None))) for name in OUTCOME_COLUMNS}
+        return tuple(name for name, found in some.items() if self._connection.execute(sql.select(found)).scalar())
 
     def cells(self, batches: Iterable[Batch]) -> tuple[dict[str, list[Cells]], int]:
         """Return the cells of these batches by crop, and how many rows are of batches that have none.
@@ -381,14 +414,14 @@ class Transaction:
             .limit(limit)
         )
         if after is not None:
-            sequence, row = _cursor(after)
+            sequence, row = place_of(after)
             query = query.where(
                 (OBSERVATIONS.c.batch > sequence) | ((OBSERVATIONS.c.batch == sequence) & (OBSERVATIONS.c.row > row))
             )
         return [_observation(row) for row in self._connection.execute(query)]
 
     def faults(self) -> Iterator[str]:
-        """Yield a sentence for all that is not what was written: every batch, its moments, its rows, every answer."""
+        """Yield a sentence for all that is not what was written: batches, moments, rows, answers, forecasts."""
         for row in self._connection.execute(sql.select(BATCHES).order_by(BATCHES.c.sequence)).all():
             yield from _faults(lambda row=row: _entry(row))
             yield from _faults(lambda row=row: _checked_moments(row))
@@ -397,6 +430,7 @@ class Transaction:
             yield from self._faults_of_rows(row)
         for row in self._connection.execute(sql.select(ANSWERS)).all():
             yield from _faults(lambda row=row: _answer(row))
+        yield from self.forecasts.faults()
 
     def _faults_of_rows(self, batch: Any) -> Iterator[str]:
         count = 0
@@ -527,7 +561,7 @@ def _answer(row: Any) -> KeptAnswer:
 
 def _check_row(row: Sequence[Any], batch: str) -> None:
     """``row``: the columns of the table."""
-    stored.check(row[-1], (*stored.values_of(row), batch), f"row {row[1]} of batch {batch}")
+    stored.check(row[stored.SUM], (*stored.values_of(row), batch), f"row {row[1]} of batch {batch}")
 
 
 def _faults(look: Any) -> Iterator[str]:
@@ -539,26 +573,20 @@ def _faults(look: Any) -> Iterator[str]:
 
 def _rows(table: Table, batch: str, sequence: int | None) -> Iterator[dict[str, Any]]:
     columns = zip(table.regions, table.seasons, table.weather.tolist(), table.yields.tolist(), strict=True)
-    for number, (region, season, known, yields) in enumerate(columns):
+    said = zip(*(column or (None,) * len(table) for column in (table.forecasts, table.harvested)), strict=True)
+    for number, ((region, season, known, yields), outcome) in enumerate(zip(columns, said, strict=True)):
         weather = [value if value == value else None for value in known]  # noqa: PLR0124 - NaN is no value
         reported = {crop: tons for crop, tons in zip(table.crops, yields, strict=True) if tons == tons}  # noqa: PLR0124 - NaN is not reported
         row = {"row": number, "region": region, "season": season, **dict(zip(FEATURE_NAMES, weather, strict=True))}
         row["yields"] = json.dumps(reported, ensure_ascii=False)
-        yield row | {"batch": sequence, "checksum": checksum([*row.values(), batch])}
+        told = checksum([*row.values(), *(outcome if any(outcome) else ()), batch])
+        yield row | {"batch": sequence, "checksum": told, **dict(zip(OUTCOME_COLUMNS, outcome, strict=True))}
 
 
 def _observation(row: Sequence[Any]) -> Observation:
     sequence, batch, withdrawn, *columns = row
     _check_row(columns, batch)
-    _, number, region, season, *weather, yields, _ = columns
-    cursor = f"{sequence}-{number}"
-    return Observation(batch, number, region, season, tuple(weather), json.loads(yields), withdrawn is not None, cursor)
-
-
-def _cursor(text: str) -> tuple[int, int]:
-    sequence, _, row = text.partition("-")
-    if len(text) <= 40 and all(part.isascii() and part.isdigit() for part in (sequence, row)):  # noqa: PLR2004 - two 64-bit numbers
-        place = int(sequence), int(row)
-        if max(place) < 2**63:
-            return place
-    raise NotFound("there is no page behind that cursor")
+    _, number, region, season, *weather, yields, _, forecast, harvested = columns
+    cursor, is_withdrawn = cursor_of(sequence, number), withdrawn is not None
+    known = (batch, number, region, season, tuple(weather), json.loads(yields), is_withdrawn, cursor)
+    return Observation(*known, forecast, harvested)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from app.data import tables
 from app.data.columns import Header
 from app.data.dialect import Dialect, as_utf8, separator_of, text_of
-from app.data.naming import MAX_CROPS, TEXT_COLUMNS
+from app.data.naming import MAX_CROPS, OUTCOME_COLUMNS, TEXT_COLUMNS
 from app.data.tables import AS_IT_IS, BEGINNING, NO_VALUE, Asked, Reading, Start, Table, read_cell
 from app.errors import InputError
 from app.model.weather import FEATURE_NAMES
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Parsed = TypeVar("Parsed")
-MOST_COLUMNS = len(TEXT_COLUMNS) + len(FEATURE_NAMES) + MAX_CROPS
+MOST_COLUMNS = len(TEXT_COLUMNS) + len(OUTCOME_COLUMNS) + len(FEATURE_NAMES) + MAX_CROPS
 FROM_BYTES = 16 * 1024
 """Shorter bodies are parsed in the serving process, which does not import pyarrow for CSV (50 MB)."""
 BLANK = b" \t\r\n,;\xef\xbb\xbf"

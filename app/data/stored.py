@@ -16,6 +16,7 @@ import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
 from app.data.harvest import cells_of
+from app.data.naming import ID_LENGTH, OUTCOME_COLUMNS
 from app.data.tables import Table
 from app.errors import StoreDamaged
 from app.model.cells import Cells
@@ -73,6 +74,14 @@ OBSERVATIONS = sql.Table(
     *(sql.Column(name, sql.Double) for name in FEATURE_NAMES),
     sql.Column("yields", sql.Text, nullable=False),
     sql.Column("checksum", sql.String(16)),
+    sql.Column("forecast", sql.String(ID_LENGTH)),
+    sql.Column("harvested", sql.String(10)),
+)
+BY_PLACE = sql.Index("observations_place", OBSERVATIONS.c.region, OBSERVATIONS.c.season)
+"""By which the outcome of a forecast is found."""
+_HAS_FORECAST = OBSERVATIONS.c.forecast.is_not(None)
+BY_FORECAST = sql.Index(
+    "observations_forecast", OBSERVATIONS.c.forecast, sqlite_where=_HAS_FORECAST, postgresql_where=_HAS_FORECAST
 )
 ANSWERS = sql.Table(
     "answers",
@@ -94,6 +103,44 @@ TRAININGS = sql.Table(
 )
 """Trainings that are committed and whose version is not known to be live, by the hash of its file: several stores may
 share a database. See `app.training.pending`."""
+FORECAST_BATCHES = sql.Table(
+    "forecast_batches",
+    SCHEMA,
+    sql.Column("sequence", sql.Integer, primary_key=True, autoincrement=True),
+    sql.Column("id", sql.String(32), unique=True, nullable=False),
+    sql.Column("version", sql.Text, nullable=False),
+    sql.Column("level", sql.Double, nullable=False),
+    sql.Column("crops", sql.Text, nullable=False),
+    sql.Column("source", sql.Text, nullable=False),
+    sql.Column("note", sql.Text, nullable=False),
+    sql.Column("who", sql.Text, nullable=False),
+    sql.Column("rows", sql.Integer, nullable=False),
+    sql.Column("created", UtcTime(), nullable=False),
+    sql.Column("erased", sql.Integer, nullable=False),
+    sql.Column("checksum", sql.String(16), nullable=False),
+    sqlite_autoincrement=True,  # batches are erased, and a cursor must not lead into a later one
+)
+FORECASTS = sql.Table(
+    "forecasts",
+    SCHEMA,
+    sql.Column("batch", sql.ForeignKey(FORECAST_BATCHES.c.sequence), primary_key=True),
+    sql.Column("row", sql.Integer, primary_key=True),
+    sql.Column("id", sql.String(ID_LENGTH)),
+    sql.Column("region", sql.Text, nullable=False),
+    sql.Column("season", sql.Text, nullable=False),
+    sql.Column("due", sql.String(10)),
+    *(sql.Column(name, sql.Double) for name in FEATURE_NAMES),
+    sql.Column("yields", sql.LargeBinary, nullable=False),
+    sql.Column("extrapolated", sql.Boolean, nullable=False),
+    sql.Column("warnings", sql.Text),
+    sql.Column("checksum", sql.String(16), nullable=False),
+    sqlite_with_rowid=False,
+)
+"""``yields``: tons, low and high of each of the batch's crops, float64 in little-endian order, NaN for no interval.
+``id``: the one that was given; without one, it is made of the batch's id and the row."""
+FORECASTS_BY_PLACE = sql.Index("forecasts_place", FORECASTS.c.region, FORECASTS.c.season)
+_HAS_ID = FORECASTS.c.id.is_not(None)
+FORECASTS_BY_ID = sql.Index("forecasts_id", FORECASTS.c.id, unique=True, sqlite_where=_HAS_ID, postgresql_where=_HAS_ID)
 FORMAT = sql.Table("orchard_format", SCHEMA, sql.Column("number", sql.Integer, primary_key=True))
 
 ENTRY = ("id", "digest", "source", "note", "who", "rows", "created", "withdrawn", "withdrawn_why", "withdrawn_by")
@@ -142,12 +189,18 @@ def hold(connection: Connection, lock: int) -> None:
         connection.execute(sql.select(sql.func.pg_advisory_xact_lock(lock)))
 
 
-def values_of(row: Sequence[Any]) -> Sequence[Any]:
-    """Return what has a share in the checksum of an observation, all its columns but the first and last.
+SUM = OBSERVATIONS.c.keys().index("checksum")
+"""Where the checksum of an observation is among its columns."""
 
-    The sequence of its batch has none: the batch's id, which is put behind them, has.
+
+def values_of(row: Sequence[Any]) -> Sequence[Any]:
+    """Return what has a share in the checksum of an observation: all its columns but the first and the checksum.
+
+    The sequence of its batch has none: the batch's id, which is put behind them, has. Neither have the columns of
+    format 7 where they are empty: a row without them has the checksum that it had before.
     """
-    return row[1:-1]
+    told, outcome = row[1:SUM], row[SUM + 1 :]
+    return (*told, *outcome) if any(value is not None for value in outcome) else told
 
 
 def is_up_to_date(connection: Connection) -> bool:
@@ -213,14 +266,14 @@ def _sum_up_rows(connection: Connection, batch: int, name: str) -> None:
     """``batch``: its sequence, and ``name`` its id."""
     place = (OBSERVATIONS.c.batch == batch) & (OBSERVATIONS.c.row == sql.bindparam("of"))
     update = sql.update(OBSERVATIONS).where(place).values(checksum=sql.bindparam("told"))
-    for rows in chunks(connection, batch):
+    for rows in chunks(connection, batch, columns=OF_6):
         told = [checksum((*values_of(row), name)) for row in rows]
         connection.execute(update, [{"of": row.row, "told": sum_} for row, sum_ in zip(rows, told, strict=True)])
 
 
-def chunks(connection: Connection, batch: int) -> Iterator[Sequence[Any]]:
+def chunks(connection: Connection, batch: int, *, columns: Iterable[sql.Column[Any]] = OBSERVATIONS.c) -> Iterator[Any]:
     """Yield a batch's rows, some at a time."""
-    query = sql.select(OBSERVATIONS).where(OBSERVATIONS.c.batch == batch).order_by(OBSERVATIONS.c.row).limit(CHUNK)
+    query = sql.select(*columns).where(OBSERVATIONS.c.batch == batch).order_by(OBSERVATIONS.c.row).limit(CHUNK)
     last = -1
     while rows := connection.execute(query.where(OBSERVATIONS.c.row > last)).all():
         yield rows
@@ -271,7 +324,7 @@ def _to_6(connection: Connection) -> None:
         for name in FEATURE_NAMES:
             connection.execute(sql.text(f"ALTER TABLE {OBSERVATIONS.name} ALTER COLUMN {name} DROP NOT NULL"))
         return
-    columns = ", ".join(f'"{column.name}"' for column in OBSERVATIONS.c)
+    columns = ", ".join(f'"{column.name}"' for column in OF_6)
     before = f"{OBSERVATIONS.name}_of_5"
     connection.execute(sql.text("PRAGMA defer_foreign_keys = ON"))  # until the transaction ends
     query = "SELECT sql FROM sqlite_master WHERE tbl_name = :name AND type IN ('index', 'trigger') AND sql IS NOT NULL"
@@ -287,10 +340,25 @@ def _to_6(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+OF_6 = OBSERVATIONS.c[: SUM + 1]
+"""The columns of an observation in formats before 7."""
+
+
+def _to_7(connection: Connection) -> None:
+    """Let observations say which forecast they are the outcome of, and when they were harvested.
+
+    On SQLite `_to_6` may have made the table with these columns already.
+    """
+    there = {column["name"] for column in sql.inspect(connection).get_columns(OBSERVATIONS.name)}
+    _add_columns(connection, OBSERVATIONS, *(name for name in OUTCOME_COLUMNS if name not in there))
+    for index in (BY_PLACE, BY_FORECAST):
+        index.create(connection, checkfirst=True)
+
+
 def _cells_of_rows(connection: Connection, batch: Any) -> dict[str, Cells] | None:
     """Return the cells of a batch's stored rows by crop, None where they are not stored, or one is damaged."""
     rows: list[Any] = []
-    for some in chunks(connection, batch.sequence):
+    for some in chunks(connection, batch.sequence, columns=OF_6):
         if any(row.checksum not in (None, checksum((*values_of(row), batch.id))) for row in some):
             return None
         rows += some
@@ -364,5 +432,5 @@ def _add_columns(connection: Connection, table: sql.Table, *names: str) -> None:
         connection.execute(sql.text(f"ALTER TABLE {table.name} ADD COLUMN {name} {kind}"))
 
 
-STEPS: dict[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5, 6: _to_6}
+STEPS: dict[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5, 6: _to_6, 7: _to_7}
 """By the format that a step leads to."""

@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from app.data.columns import Header, is_no_crop
 from app.data.dialect import PLAIN, Dialect, as_utf8, separator_of, text_of
-from app.data.naming import MAX_CROPS, TEXT_COLUMNS, crop_name_problem, name_problem
+from app.data.naming import (
+    MAX_CROPS,
+    OUTCOME_COLUMNS,
+    TEXT_COLUMNS,
+    crop_name_problem,
+    day_problem,
+    id_problem,
+    name_problem,
+)
 from app.errors import FieldError, InvalidInput, MalformedInput, TooLarge
 from app.faults import Faults
 from app.model.moments import Array
@@ -37,6 +45,8 @@ Mask = NDArray[np.bool_]
 NameCheck = Callable[[str], str | None]
 """Says what is wrong with a text, None for nothing."""
 
+OUTCOME_PROBLEMS: dict[str, NameCheck] = dict(zip(OUTCOME_COLUMNS, (id_problem, day_problem), strict=True))
+"""By the column of what an observation may say besides: what is wrong with a text in it."""
 NO_YIELD = "no crop column holds a number: every yield is empty"
 NO_ROWS = "the table has a header and no rows"
 NO_LINE_BREAK = NO_ROWS + ": it has no line breaks in it (curl needs --data-binary, since -d removes them)"
@@ -89,6 +99,10 @@ class Table:
     yields: Array
     unreported: int = 0
     """How many rows were sent that report no yield; they are not here."""
+    forecasts: Sequence[str | None] | None = None
+    """The id of the forecast that each row is the outcome of; None where no row says."""
+    harvested: Sequence[str | None] | None = None
+    """The day of each harvest, YYYY-MM-DD; None where no row says."""
     numbers: NDArray[np.intp] | None = None
     """Where each row was in what was sent, from 0, shape (n,); None: where it is here."""
 
@@ -121,6 +135,8 @@ class Table:
             self,
             regions=tuple(self.regions[row] for row in numbers),
             seasons=tuple(self.seasons[row] for row in numbers),
+            forecasts=named_or_none(self.forecasts and [self.forecasts[row] for row in numbers]),
+            harvested=named_or_none(self.harvested and [self.harvested[row] for row in numbers]),
             weather=self.weather[kept],
             yields=self.yields[kept],
             numbers=self.number(kept),
@@ -132,7 +148,16 @@ class Table:
         content = hashlib.sha256(repr((tuple(self.regions), tuple(self.seasons), self.crops)).encode())
         content.update(np.ascontiguousarray(self.weather).tobytes())
         content.update(np.ascontiguousarray(self.yields).tobytes())
+        if self.forecasts is not None or self.harvested is not None:  # without them it is what it was before they were
+            said = [None if column is None else tuple(column) for column in (self.forecasts, self.harvested)]
+            content.update(repr(said).encode())
         return content.hexdigest()
+
+
+def named_or_none(column: Iterable[str | None] | None) -> tuple[str | None, ...] | None:
+    """Return a column of texts, None where no row has one."""
+    found = tuple(column or ())
+    return found if any(found) else None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -150,7 +175,9 @@ class Asked:
 
 
 def parse_observations(content: bytes, max_rows: int | None = None, reading: Reading = AS_IT_IS) -> Table:
-    """Parse CSV with region and season (optional), weather, and one column per crop (empty: not reported).
+    """Parse CSV with region, season, forecast and harvested (optional), weather, and one column per crop.
+
+    An empty cell of a crop: it is not reported.
 
     There is a column of weather at least; of the others none needs to be there.
 
@@ -188,8 +215,10 @@ def part_of(sheet: "Sheet", reading: Reading) -> Table:
     weather = _weather(sheet, reading.units.also(sheet.header.units), NONE)
     yields = np.column_stack([sheet.numbers(crop, YIELD, optional=True) for crop in crops])
     regions, seasons = (sheet.names(name, name_problem) for name in TEXT_COLUMNS)
+    outcome = {name: sheet.names(name, problem) for name, problem in OUTCOME_PROBLEMS.items()}
     sheet.faults.raise_if_any()
-    return Table(regions, seasons, weather, crops, yields).reporting()
+    said = named_or_none(outcome["forecast"]), named_or_none(outcome["harvested"])
+    return Table(regions, seasons, weather, crops, yields, forecasts=said[0], harvested=said[1]).reporting()
 
 
 def crops_of(header: Header, reading: Reading = AS_IT_IS) -> tuple[str, ...]:
@@ -447,7 +476,9 @@ class Sheet:
         """Say whether numbers are written 73,5: only where commas do not separate cells."""
         if dialect.separator == ",":
             return False
-        numbers = [column for column, name in enumerate(self.header.names) if name not in TEXT_COLUMNS]
+        numbers = [
+            column for column, name in enumerate(self.header.names) if name not in (*TEXT_COLUMNS, *OUTCOME_COLUMNS)
+        ]
         return any(
             "," in cells[column] and NUMBER_CHARACTERS.issuperset(cells[column].strip().replace(",", ""))
             for column in numbers

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from app.model.cells import group_sums
 from app.model.moments import Array
 from app.model.names import Names
+from app.model.seasons import numbered, together
 
 BINS = 64
 OCTAVE = 8
@@ -23,9 +24,6 @@ UP_TO_1 = int(np.searchsorted(LOG_EDGES, 0.0))
 """The bins that hold r <= 1: the rows inside their 95% interval."""
 BEYOND = 1e6
 """A row farther off counts as this far in the sums of z, which therefore stay finite; the counts know no such bound."""
-MOST_SEASONS = 500
-"""With more seasons than these their names are not seasons, as in `app.model.components`: of rows that each have one of
-their own nothing is said by season, and a version's card would outgrow its file's header."""
 _COLUMNS = ("count", "total", "squares", "within_80", "shared")
 
 
@@ -78,7 +76,7 @@ class Sketch:
             raise ValueError("the quantiles of t are to be 0 < t_80 <= t_95")
         if not ((shared >= 0.0) & (shared <= 1.0)).all():
             raise ValueError("what rows share of their variance is to be 0 to 1")
-        names, place = _seasons(*_numbered(seasons if isinstance(seasons, Names) else Names.of(seasons)))
+        names, place = numbered(Names.of(seasons))
         away, kept = np.abs(z), np.clip(z, -BEYOND, BEYOND)
         # A quotient rounds to 1 only where both are equal, so that r <= 1 is |z| <= t exactly.
         bins = np.searchsorted(np.exp2(LOG_EDGES[1:-1]), away / t_95)
@@ -92,9 +90,7 @@ class Sketch:
     def merge(cls, parts: Iterable[Self]) -> Self:
         """Add those of disjoint sets of rows, season by season; of no set it is the one without rows."""
         present = list(parts)
-        numbers: dict[str | None, int] = {}
-        given = [numbers.setdefault(name, len(numbers)) for part in present for name in part.seasons]
-        names, place = _seasons(tuple(numbers), np.array(given, dtype=np.intp))
+        names, place = together(part.seasons for part in present)
         tables = [np.column_stack([*(getattr(part, name) for name in _COLUMNS), part.bins]) for part in present]
         rows = np.concatenate([np.zeros((0, len(_COLUMNS) + BINS)), *tables])
         sums = group_sums(place, len(names), rows)
@@ -147,22 +143,3 @@ class Sketch:
         present = (self.count >= 1.0) & (self.count == self.bins.sum(axis=1)) & (self.squares >= 0.0)
         present &= (self.shared >= 0.0) & (self.shared <= self.count)
         return bool(whole.all() and inside.all() and present.all())
-
-
-def _numbered(names: Names) -> tuple[tuple[str | None, ...], NDArray[np.integer]]:
-    """Return the names that rows have, in the order in which they first appear, and each row's as a number into them.
-
-    Some names may have no row: those of a part of a table are the whole table's.
-    """
-    present, first, place = np.unique(names.codes, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    number = np.empty_like(order)
-    number[order] = np.arange(len(order))
-    return tuple(names.names[code] if code >= 0 else None for code in present[order].tolist()), number[place]
-
-
-def _seasons(
-    names: tuple[str | None, ...], place: NDArray[np.integer]
-) -> tuple[tuple[str | None, ...], NDArray[np.integer]]:
-    """Return the seasons that rows are of, and each row's as a number into them: none where their names are none."""
-    return (names, place) if len(names) <= MOST_SEASONS else ((None,), np.zeros_like(place))

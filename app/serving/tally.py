@@ -29,7 +29,14 @@ ALIVE_S = 10.0
 """A process that has written nothing for so long hangs: like those of one that has ended, its counts stay, its figures
 do not."""
 
-Count = Literal["predictions", "extrapolated_predictions", "retrains", "observations_stored", "process_cpu_seconds"]
+Count = Literal[
+    "predictions",
+    "extrapolated_predictions",
+    "retrains",
+    "observations_stored",
+    "forecasts_stored",
+    "process_cpu_seconds",
+]
 Duration = Literal["requests", "retrain"]
 Key = tuple[str, tuple[str, ...]]
 """A metric's name, and the values of its labels."""

@@ -149,6 +149,45 @@ class RecordCard(_Part):
     said: list[str]
 
 
+class BandedCard(_Part):
+    """A figure in tons, and its band of 95%: None where there are too few yields for one."""
+
+    tons: float
+    low: float | None
+    high: float | None
+
+
+class CoverageCard(_Part):
+    """How many yields lay ``inside`` of the intervals ``of`` so many, and the share that was ``promised``.
+
+    ``low`` and ``high``: the band of 95% of the share that is inside, None where there are too few for one.
+    """
+
+    inside: int
+    of: int
+    promised: float
+    low: float | None
+    high: float | None
+
+
+class PredictedCard(_Part):
+    """What the live version had said of a crop's yields that came, as in `app.model.scored.Scored`, tons.
+
+    ``bias``: the mean of reported less predicted. ``verdict``: the same in words.
+    """
+
+    n: int
+    seasons: int
+    bias: BandedCard
+    mae: float
+    rmse: BandedCard
+    coverage: CoverageCard | None
+    width: float | None
+    interval_score: float | None
+    skill: float | None
+    verdict: str
+
+
 class FitCard(_Part):
     """How fitting went; losses are mean squared errors over all elements, tons²."""
 
@@ -208,6 +247,11 @@ class Card(_Part):
     reasons: list[str]
     scores: dict[str, CropScores]
     record: dict[str, RecordCard] = {}
+    as_predicted: dict[str, PredictedCard] = Field(default={}, exclude_if=lambda crops: not crops)
+    """The yields that came, by crop, beside what the version that was live had said: it informs, and decides nothing.
+
+    The field is there only where there are any.
+    """
     left_out: list[str]
     batches: list[str]
     data_digest: str

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Self
 
 from app.data.observations import Batch, Transaction
-from app.errors import NotFound, StoreDamaged, StoreTooNew
+from app.errors import StoreDamaged
 from app.model.sketch import Sketch
-from app.store.line import LogLine
 from app.store.registry import Registry
-from app.store.version import Version
+from app.training.arrivals import Arrivals
 from app.training.asked import record_of
 
 logger = logging.getLogger("orchard.training")
@@ -69,34 +68,23 @@ class _Asking:
     def __init__(self, used: set[str], registry: Registry) -> None:
         """``used``: the batches that are trained on."""
         self._used = used
-        self._registry = registry
-        self._lines = sorted(registry.log().lines, key=lambda line: line.number)
-        self._versions: dict[str, Version | None] = {}
+        self._arrivals = Arrivals(registry)
 
     def record(self, batch: Batch, transaction: Transaction) -> dict[str, Sketch] | None:
         """Return what the version that was live would have said; nothing where there was none, or none that could.
 
         None where it cannot be said now, since something is damaged.
         """
-        line = next((line for line in reversed(self._lines) if line.when <= batch.created), None)
+        line = self._arrivals.line(batch)
         if line is None:
             return {}
-        version = self._version(line)
+        version = self._arrivals.version(line)
         if version is None:
             return None
-        if batch.id in version.card.batches or not self._used & set(version.card.batches):
+        if not self._arrivals.is_news(batch, line, version) or not self._used & set(version.card.batches):
             return {}  # a version that has learned other rows alone was not asked to predict these
         try:
             return record_of(transaction.tables(batch), version.model)
         except StoreDamaged as error:
             logger.warning("what was predicted of batch %s is not known: %s", batch.id, error.detail)
             return None
-
-    def _version(self, line: LogLine) -> Version | None:
-        if line.version not in self._versions:
-            try:
-                self._versions[line.version] = self._registry.read(line.version, line.sha256)
-            except (NotFound, StoreDamaged, StoreTooNew) as error:
-                logger.warning("what version %s would have said is not known: %s", line.version, error.detail)
-                self._versions[line.version] = None
-        return self._versions[line.version]

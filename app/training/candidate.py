@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -27,11 +27,14 @@ from app.model.moments import Array, Moments
 from app.model.progress import Progress
 from app.model.record import INNER, OUTER, Record
 from app.model.rounding import told_apart
+from app.model.scored import Scored, Tons
 from app.model.sketch import Sketch
 from app.model.weather import FEATURE_NAMES, WEATHER, YIELD, Feature
 from app.model.worth import Worth
 from app.store.card import (
+    BandedCard,
     Card,
+    CoverageCard,
     CropCard,
     CropScores,
     Effect,
@@ -42,6 +45,7 @@ from app.store.card import (
     HeldCard,
     LeanCard,
     OutOfFold,
+    PredictedCard,
     RecordCard,
     RmsePair,
     RowCounts,
@@ -164,8 +168,12 @@ class Candidate:
         parent: str | None,
         verdict: scores.Verdict,
         record: Mapping[str, Sketch],
+        predicted: Mapping[str, Scored],
     ) -> Version:
-        """Return what is stored of it, with the gate's verdict in its card; ``record``: of its batches, by crop."""
+        """Return what is stored of it, with the gate's verdict in its card.
+
+        ``record``: of its batches, by crop. ``predicted``: what the live version had said of the rows that came.
+        """
         moments = {crop: part.trimmed() for crop, part in self.moments.items()}
         lines = {crop: (line.weights, line.intercept) for crop, line in self.fit.crops.items()}
         effects, regions = self._placed_effects()
@@ -194,11 +202,12 @@ class Candidate:
             fit=_fit_card(self.fit),
             loss_curve=_curve(self.fit.losses),
             decision="accepted" if verdict.accepted else "rejected",
-            reasons=verdict.reasons,
+            reasons=[*verdict.reasons, *_off(predicted)],
             scores={
                 crop: CropScores(new=_pair(judged.new), old=_pair(judged.old)) for crop, judged in verdict.crops.items()
             },
             record={crop.crop: _record_card(crop) for crop in model.crops},
+            as_predicted={crop: card for crop, scored in predicted.items() if (card := _predicted_card(scored))},
             left_out=self.left_out,
             batches=[batch.id for batch in batches],
             data_digest=hashlib.sha256("".join(batch.digest for batch in batches).encode()).hexdigest(),
@@ -446,6 +455,36 @@ def _crop_card(
         largest_leverage=crop.spread.largest_leverage,
         out_of_fold=_out_of_fold(crop.crop, moments, at_hand, held),
         effects=effects.card if effects is not None else None,
+    )
+
+
+def _off(predicted: Mapping[str, Scored]) -> list[str]:
+    """Say of which crops the live version was off on average, by more than the yields that came differ."""
+    off = {crop: scored for crop, scored in predicted.items() if _is_off(scored.bias)}
+    return [f"{crop}: {scored.bias_sentence('the live version was')}" for crop, scored in off.items()]
+
+
+def _is_off(bias: Tons | None) -> bool:
+    if bias is None or bias.low is None or bias.high is None:
+        return False
+    return bias.low > 0.0 or bias.high < 0.0
+
+
+def _predicted_card(scored: Scored) -> PredictedCard | None:
+    if scored.bias is None or scored.rmse is None or scored.mae is None:
+        return None
+    held = scored.coverage
+    return PredictedCard(
+        n=scored.n,
+        seasons=scored.seasons,
+        bias=BandedCard(**asdict(scored.bias)),
+        mae=scored.mae,
+        rmse=BandedCard(**asdict(scored.rmse)),
+        coverage=CoverageCard(**asdict(held)) if held is not None else None,
+        width=scored.width,
+        interval_score=scored.interval_score,
+        skill=scored.skill,
+        verdict=scored.verdict("the predictions"),
     )
 
 

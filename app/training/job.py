@@ -348,7 +348,8 @@ class _Attempt:
             worth=candidate.worth(),
         )
         parent = live.number if live is not None else None
-        version = candidate.version(order, harvest, stock.batches, parent, verdict, record.merged())
+        predicted = seen.as_predicted() if stock.is_news else {}
+        version = candidate.version(order, harvest, stock.batches, parent, verdict, record.merged(), predicted)
         changes = None
         if order.dry_run:
             before = live.version.model if live is not None else None
@@ -417,6 +418,7 @@ class _Attempt:
             rows=card.rows,
             fit=card.fit,
             scores=card.scores,
+            as_predicted=card.as_predicted,
             suspicious=self.suspicious,
             left_out=card.left_out,
             changes=self.changes,

@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from app.store.card import CropScores, Decision, FitCard, RowCounts
+from app.store.card import CropScores, Decision, FitCard, PredictedCard, RowCounts
 
 Activate = Literal["if_better", "always", "never"]
 """Whether the version that a training makes becomes live."""
@@ -70,8 +70,8 @@ class Report(_Part):
     """A training's outcome.
 
     ``version`` and ``batch``, where the rows are kept, are None when nothing was published or stored; where nothing has
-    changed since the live version, ``version`` is that one, and not ``activated``. ``changes`` is None except after a
-    dry run.
+    changed since the live version, ``version`` is that one, and not ``activated``. ``as_predicted``: the yields that
+    came beside what the live version had said, by crop, where it could. ``changes`` is None except after a dry run.
     """
 
     version: str | None
@@ -83,6 +83,7 @@ class Report(_Part):
     rows: RowCounts
     fit: FitCard
     scores: dict[str, CropScores]
+    as_predicted: dict[str, PredictedCard] = Field(default={}, exclude_if=lambda crops: not crops)
     suspicious: list[SuspiciousYield]
     left_out: list[str]
     changes: Changes | None

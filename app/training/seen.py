@@ -2,7 +2,10 @@
 
 from app.data.tables import Table
 from app.model.linear import LinearModel
+from app.model.scored import Scored
+from app.model.sums import Sums
 from app.training import review
+from app.training.arrivals import arrived
 from app.training.asked import Asked, RecordOf
 from app.training.past import PastCheck
 from app.training.report import SuspiciousYield
@@ -21,6 +24,7 @@ class Seen:
         self._units = UnitCheck(model.widest_spread if model is not None and not alone else None)
         self._past = PastCheck()
         self.record = RecordOf()
+        self._sums: dict[str, Sums] = {}
         self.suspicious: list[SuspiciousYield] = []
         self._model = model
         self._alone = alone
@@ -33,10 +37,20 @@ class Seen:
         asked = Asked.of(part, self._model)
         if not self._alone:  # among rows that stand for all before are those that the model knows
             self.record.add(part, asked)
+            self._add_up(part, self._model)
             self._past.add(part, asked, first_row)
         if len(self.suspicious) < review.MOST_LISTED:
             found = [*self.suspicious, *review.suspicious(part, asked, first_row)]
             self.suspicious = found[: review.MOST_LISTED]
+
+    def _add_up(self, part: Table, model: LinearModel) -> None:
+        for of in arrived(part, model):
+            parts = [self._sums[of.crop]] if of.crop in self._sums else []
+            self._sums[of.crop] = Sums.merge([*parts, Sums.of(of.seasons, of.pairs)])
+
+    def as_predicted(self) -> dict[str, Scored]:
+        """Return what the live version had said of the yields, beside what they are, by crop."""
+        return {crop: Scored.of(sums) for crop, sums in self._sums.items()}
 
     def stored(self, part: Table) -> None:
         """Look at some rows that were stored before, without a training."""

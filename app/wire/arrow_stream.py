@@ -19,7 +19,7 @@ try:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from app.data.arrow import Columns, check_schema
+    from app.data.arrow import Columns, check_schema, days_as_text, schema_of_texts
 except ModuleNotFoundError as error:
     raise UnknownMediaType("this installation does not read Arrow: pyarrow is not installed") from error
 
@@ -51,6 +51,19 @@ def read(body: bytes, max_rows: int, options: BodyOptions = PLAIN) -> Question:
     """Read a stream of record batches with region (optional) and the weather columns, of any number type.
 
     Raises:
+        MalformedInput, InvalidInput, TooLarge: as `read_with`.
+    """
+    return read_with(body, max_rows, options, ())[0]
+
+
+def read_with(
+    body: bytes, max_rows: int, options: BodyOptions, texts: Sequence[str], days: Sequence[str] = ()
+) -> tuple[Question, dict[str, Names]]:
+    """Read a stream as `read` does that may have more columns: ``texts``, and among them ``days``, texts or dates.
+
+    Return the question, and each of these columns.
+
+    Raises:
         MalformedInput: not an Arrow stream, or NaN or infinity in a number.
         InvalidInput: a column is missing, doubled, unknown or of another type; a value is null or out of bounds; or a
             message is of a kind that is not read, such as a compressed one.
@@ -60,14 +73,15 @@ def read(body: bytes, max_rows: int, options: BodyOptions = PLAIN) -> Question:
     with _arrow():
         for _ in _messages(body):
             """Every header is looked at before anything is read: what a message may unfold to stands there."""
-        table = _table(body, max_rows, options.needs)
+        table = _table(body, max_rows, options.needs, texts, days)
         if not table.num_rows:
             raise InvalidInput("the table has columns and no rows")
         columns = Columns(table)
         weather = columns.weather(options.units)
         regions = columns.names("region") if "region" in table.column_names else None
+        more = {name: columns.names(name) for name in texts}
         columns.raise_faults()
-        return Question("columns", regions, weather, table.column_names, units=options.units)
+        return Question("columns", regions, weather, table.column_names, units=options.units), more
 
 
 @contextlib.contextmanager
@@ -113,11 +127,14 @@ def _check_batch(message: "_Flat", batch: "_Flat") -> None:
         raise InvalidInput("batches with metadata of their own are not read: leave it out, or give it to the schema")
 
 
-def _table(body: bytes, max_rows: int, needs: Needs) -> pa.Table:
+def _table(body: bytes, max_rows: int, needs: Needs, texts: Sequence[str], days: Sequence[str]) -> pa.Table:
     batches = []
     rows = 0
     with pa.ipc.open_stream(body, options=pa.ipc.IpcReadOptions(use_threads=False)) as reader:
-        check_schema(reader.schema, texts=["region"], numbers=FEATURE_NAMES, needs=needs)
+        schema = reader.schema
+        for name in days:
+            schema = schema_of_texts(schema, name)
+        check_schema(schema, texts=["region", *texts], numbers=FEATURE_NAMES, needs=needs)
         for batch in reader:
             batch.validate()
             rows += batch.num_rows
@@ -125,7 +142,10 @@ def _table(body: bytes, max_rows: int, needs: Needs) -> pa.Table:
                 raise TooLarge(f"more than {max_rows} rows, which is the limit")
             batches.append(batch)
         table = pa.Table.from_batches(batches, reader.schema)
-    return pa.table({name: _valid(table.column(name)) for name in table.column_names})
+    table = pa.table({name: _valid(table.column(name)) for name in table.column_names})
+    for name in days:
+        table = days_as_text(table, name)
+    return table
 
 
 def _valid(column: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:

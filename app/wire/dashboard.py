@@ -228,9 +228,12 @@ _LEARNING = (
         extra=_FROM_ZERO,
     ),
     Panel(
-        "Observations stored",
+        "Observations and forecasts stored",
         "Rows in an hour.",
-        [(_increase("orchard_observations_stored_total", ""), "rows")],
+        [
+            (_increase("orchard_observations_stored_total", ""), "observations"),
+            (_increase("orchard_forecasts_stored_total", ""), "forecasts"),
+        ],
         extra=_STACKED,
     ),
 )
@@ -273,6 +276,22 @@ _RECORD = (
         kind="stat",
     ),
 )
+_FORECASTS = (
+    Panel(
+        "Harvests in the interval forecast",
+        "The share of those reported so far: it should be the level that was asked for.",
+        [(f"max by (crop) (orchard_forecast_coverage{{{JOB}}})", "{{crop}}")],
+        unit="percentunit",
+        width=12,
+        extra=_SHARE,
+    ),
+    Panel(
+        "Harvest less forecast",
+        "The mean, tons: below 0 where forecasts were too high.",
+        [(f"max by (crop) (orchard_forecast_bias_tons{{{JOB}}})", "{{crop}}")],
+        width=12,
+    ),
+)
 _PROCESSES = (
     Panel(
         "Memory",
@@ -300,6 +319,7 @@ _ROWS = (
     ("Predictions", _PREDICTIONS),
     ("Learning", _LEARNING),
     ("How well intervals held", _RECORD),
+    ("What forecasts were worth", _FORECASTS),
     ("Processes", _PROCESSES),
 )
 _VERSION_COLUMNS = (

@@ -14,7 +14,7 @@ from app.model.weather import REGION_LENGTH
 from app.wire import given
 from app.wire.media_types import GEOJSON
 from app.wire.positions import blanked
-from app.wire.schemas import Humidity, Loose, Name, Rainfall, StoredName, Temperature, Yields
+from app.wire.schemas import MAY_LACK, Day, ForecastId, Humidity, Loose, Name, Rainfall, StoredName, Temperature, Yields
 from app.wire.strict_json import SHOWN, Place, parse_json
 from app.wire.validation import validated
 
@@ -42,6 +42,24 @@ class ReportedProperties(WeatherProperties):
     region: StoredName | None = None
     season: StoredName | None = None
     yields: Yields
+    forecast: ForecastId | None = None
+    harvested: Day | None = None
+
+
+class ForecastProperties(Loose):
+    """A region's season by the weather that is expected; `name` names it where neither `region` nor the `id` does.
+
+    ``id``: what the forecast is called by. A feature of weather that no crop of the model needs may be left out.
+    """
+
+    id: ForecastId | None = None
+    region: StoredName | None = None
+    name: Annotated[Any, WithJsonSchema(_FALLBACK)] = None
+    season: StoredName
+    due: Day | None = None
+    temperature: Temperature = MAY_LACK
+    rainfall: Rainfall = MAY_LACK
+    humidity: Humidity = MAY_LACK
 
 
 class _Feature(Loose):
@@ -61,6 +79,12 @@ class ReportedFeature(_Feature):
     properties: ReportedProperties
 
 
+class ForecastFeature(_Feature):
+    """One region's forecast, whatever its geometry."""
+
+    properties: ForecastProperties
+
+
 class WeatherFeatures(Loose):
     """Several regions."""
 
@@ -75,6 +99,13 @@ class ReportedFeatures(Loose):
     features: Annotated[list[ReportedFeature], Field(min_length=1, fail_fast=True)]
 
 
+class ForecastFeatures(Loose):
+    """Several regions' forecasts."""
+
+    type: Literal["FeatureCollection"]
+    features: Annotated[list[ForecastFeature], Field(min_length=1, fail_fast=True)]
+
+
 def _kind(body: Any) -> str:
     return "several" if isinstance(body, dict) and body.get("type") == KINDS[0] else "one"
 
@@ -85,6 +116,13 @@ WEATHER_FEATURES: TypeAdapter[WeatherFeature | WeatherFeatures] = TypeAdapter(
 REPORTED_FEATURES: TypeAdapter[ReportedFeature | ReportedFeatures] = TypeAdapter(
     Annotated[
         Annotated[ReportedFeature, Tag("one")] | Annotated[ReportedFeatures, Tag("several")], Discriminator(_kind)
+    ]
+)
+
+
+FORECAST_FEATURES: TypeAdapter[ForecastFeature | ForecastFeatures] = TypeAdapter(
+    Annotated[
+        Annotated[ForecastFeature, Tag("one")] | Annotated[ForecastFeatures, Tag("several")], Discriminator(_kind)
     ]
 )
 
@@ -161,7 +199,7 @@ def check_finite(plain: bytes) -> None:
 
 def rows_of(body: Any) -> tuple[Sequence[Any], list[Place]]:
     """Return the features of a validated body, and where each stands."""
-    if isinstance(body, WeatherFeature | ReportedFeature):
+    if isinstance(body, WeatherFeature | ReportedFeature | ForecastFeature):
         return [body], [()]
     return body.features, [("features", row) for row in range(len(body.features))]
 

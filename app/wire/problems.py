@@ -29,6 +29,7 @@ KINDS: dict[type[OrchardError], Kind] = {
     errors.BodyTimeout: Kind(408, "body_timeout", "The body did not arrive in time", (("Connection", "close"),)),
     errors.Conflict: Kind(409, "conflict", "The request conflicts with another one"),
     errors.RetrainRunning: Kind(409, "retrain_running", "A retrain is running", (("Retry-After", "1"),)),
+    errors.IdTaken: Kind(409, "id_taken", "A forecast has this id already"),
     errors.KeyReused: Kind(409, "key_reused", "The idempotency key was used for another request"),
     errors.KeyTaken: Kind(409, "key_taken", "A call with this idempotency key is running", (("Retry-After", "1"),)),
     errors.TooLarge: Kind(413, "too_large", "The body is too large", (("Connection", "close"),)),

@@ -1,6 +1,5 @@
 """What is asked: regions as columns of weather, whatever format they came in."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -18,23 +17,6 @@ from app.model.weather import ALL, FEATURE_NAMES, Needs
 
 Shape = Literal["one", "several", "columns"]
 Regions = Sequence[str | None]
-
-
-_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-
-
-def day_of(text: str) -> date:
-    """Return the day that a text names.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if not _DAY.fullmatch(text):
-        raise ValueError(f"{text[:20]!r} is not a day like 2026-04-30")
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise ValueError(f"{text} is not a day of the calendar") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pydantic_core import to_json
 
 from app.data import example
 from app.data.harvest import Harvest
-from app.data.naming import TEXT_COLUMNS
+from app.data.naming import OUTCOME_COLUMNS, TEXT_COLUMNS
 from app.data.provenance import Once, Provenance
 from app.data.tables import safe_cell
 from app.errors import KeyTaken, OrchardError
@@ -212,6 +212,8 @@ def page(observations: "Observations", limit: int, after: str | None) -> Observa
             **dict(zip(FEATURE_NAMES, row.weather, strict=True)),
             yields=row.yields,
             withdrawn=row.withdrawn,
+            forecast=row.forecast,
+            harvested=row.harvested,
         )
         for row in rows[:limit]
     ]
@@ -225,15 +227,16 @@ def csv_of(rows: Iterable[ObservationEntry]) -> str:
     # A feature that no row has is no column: such a table can be sent again.
     features = [name for name in FEATURE_NAMES if any(getattr(row, name) is not None for row in rows_in_use)]
     columns = tuple(features or FEATURE_NAMES), tuple(crops)
+    texts = *TEXT_COLUMNS, *(name for name in OUTCOME_COLUMNS if any(getattr(row, name) for row in rows_in_use))
     cells = (
-        _cells((row.region, row.season), [getattr(row, name) for name in columns[0]], row.yields, crops)
+        _cells([getattr(row, name) for name in texts], [getattr(row, name) for name in columns[0]], row.yields, crops)
         for row in rows_in_use
     )
-    return _csv([_header(*columns), *cells])
+    return csv_text([_header(texts, *columns), *cells])
 
 
-def _header(features: Iterable[str], crops: Iterable[str]) -> list[str]:
-    return [*TEXT_COLUMNS, *features, *map(safe_cell, crops)]
+def _header(texts: Iterable[str], features: Iterable[str], crops: Iterable[str]) -> list[str]:
+    return [*texts, *features, *map(safe_cell, crops)]
 
 
 def _cells(
@@ -242,7 +245,8 @@ def _cells(
     return [*(safe_cell(name or "") for name in names), *weather, *(yields.get(crop, "") for crop in crops)]
 
 
-def _csv(rows: Iterable[Sequence[object]]) -> str:
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Return rows of cells as CSV (RFC 4180)."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\r\n").writerows(rows)
     return text.getvalue()
@@ -256,6 +260,7 @@ class Export:
     """
 
     batches: frozenset[str]
+    texts: tuple[str, ...]
     features: tuple[str, ...]
     crops: tuple[str, ...]
     after: str | None = None
@@ -270,7 +275,8 @@ def export(observations: "Observations") -> Export:
     with observations.reading() as transaction:
         in_use = transaction.active()
         features, crops = transaction.columns(in_use)
-    return Export(frozenset(batch.id for batch in in_use), features or FEATURE_NAMES, tuple(sorted(crops)))
+        texts = *TEXT_COLUMNS, *transaction.outcome_columns()
+    return Export(frozenset(batch.id for batch in in_use), texts, features or FEATURE_NAMES, tuple(sorted(crops)))
 
 
 def export_part(observations: "Observations", to_do: Export) -> tuple[str, Export | None]:
@@ -281,15 +287,17 @@ def export_part(observations: "Observations", to_do: Export) -> tuple[str, Expor
     """
     with observations.reading() as transaction:
         rows = transaction.page(EXPORTED_AT_ONCE, to_do.after)
-    header = [_header(to_do.features, to_do.crops)] if to_do.after is None else []
+    header = [_header(to_do.texts, to_do.features, to_do.crops)] if to_do.after is None else []
     places = [FEATURE_NAMES.index(name) for name in to_do.features]
     cells = (
-        _cells((row.region, row.season), [row.weather[place] for place in places], row.yields, to_do.crops)
+        _cells(
+            [getattr(row, name) for name in to_do.texts], [row.weather[at] for at in places], row.yields, to_do.crops
+        )
         for row in rows
         if row.batch in to_do.batches
     )
     is_last = len(rows) < EXPORTED_AT_ONCE
-    return _csv([*header, *cells]), None if is_last else replace(to_do, after=rows[-1].cursor)
+    return csv_text([*header, *cells]), None if is_last else replace(to_do, after=rows[-1].cursor)
 
 
 def batches(observations: "Observations", limit: int, before: str | None) -> BatchPage:

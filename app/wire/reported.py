@@ -10,10 +10,10 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 
 from app.data.harvest import Harvest
-from app.data.naming import SHOWN, TEXT_COLUMNS, name_problem
+from app.data.naming import OUTCOME_COLUMNS, SHOWN, TEXT_COLUMNS, name_problem
 from app.data.provenance import Once, Provenance
 from app.data.quick_csv import parse_observations
-from app.data.tables import AS_IT_IS, Reading, Table, check_crop_names, observations_of
+from app.data.tables import AS_IT_IS, Reading, Table, check_crop_names, named_or_none, observations_of
 from app.errors import FieldError, InvalidInput
 from app.faults import Faults
 from app.model.units import Units
@@ -151,9 +151,8 @@ def table_of(observations: list[ReportedSeason]) -> Table:
             lack a feature that others have, or all lack every one.
     """
     places: list[Place] = [("observations", row) for row in range(len(observations))]
-    return _table(
-        observations, [row.region for row in observations], {column: _inside(places, column) for column in TEXT_COLUMNS}
-    )
+    named = {column: _inside(places, column) for column in (*TEXT_COLUMNS, OUTCOME_COLUMNS[0])}
+    return _table(observations, [row.region for row in observations], named)
 
 
 def _table_of_features(content: bytes, max_rows: int, units: Units) -> Table:
@@ -162,7 +161,8 @@ def _table_of_features(content: bytes, max_rows: int, units: Units) -> Table:
     found, places = features.rows_of(features.checked(REPORTED_FEATURES, body, plain, units))
     regions, named = features.regions_of(found, places)
     rows = [feature.properties for feature in found]
-    return _table(rows, regions, {"region": named, "season": _inside(places, "properties", "season")})
+    inside = {name: _inside(places, "properties", name) for name in ("season", OUTCOME_COLUMNS[0])}
+    return _table(rows, regions, {"region": named, **inside})
 
 
 def _inside(places: Sequence[Place], *more: str) -> list[Place]:
@@ -182,7 +182,8 @@ def _table(
     regions = tuple(name or None for name in named)
     seasons = tuple(row.season or None for row in observations)
     faults = Faults()
-    for column, names in zip(TEXT_COLUMNS, (regions, seasons), strict=True):
+    forecasts = tuple(row.forecast or None for row in observations)
+    for column, names in zip((*TEXT_COLUMNS, OUTCOME_COLUMNS[0]), (regions, seasons, forecasts), strict=True):
         for fault in _name_faults(places[column], names):
             faults.add(fault)
     for fault in gaps("observations", observations):
@@ -190,7 +191,15 @@ def _table(
     if not any(_features(row) for row in observations):
         faults.add(FieldError(("observations", 0), f"has no weather: {LEAST}", "missing"))
     faults.raise_if_any(placed=True)
-    return Table(regions, seasons, np.array(weather, dtype=np.float64), crops, np.array(yields, dtype=np.float64))
+    return Table(
+        regions,
+        seasons,
+        np.array(weather, dtype=np.float64),
+        crops,
+        np.array(yields, dtype=np.float64),
+        forecasts=named_or_none(forecasts),
+        harvested=named_or_none(row.harvested or None for row in observations),
+    )
 
 
 def _features(row: ReportedSeason | ReportedProperties) -> set[str]:

@@ -23,7 +23,15 @@ from pydantic import (
     model_validator,
 )
 
-from app.data.naming import CROP_PATTERN, MAX_CROPS, NAME_PATTERN, NOTE_PATTERN, crop_name_problem
+from app.data.naming import (
+    CROP_PATTERN,
+    ID_LENGTH,
+    MAX_CROPS,
+    NAME_PATTERN,
+    NOTE_PATTERN,
+    crop_name_problem,
+    day_of,
+)
 from app.model.weather import FEATURE_NAMES, REGION_LENGTH, WEATHER, YIELD, Feature
 from app.model.worth import By
 from app.store.card import Card, Decision
@@ -52,6 +60,19 @@ def _as_text(name: Any) -> Any:
 _Code = Annotated[int, Field(gt=-EXACT, lt=EXACT)]
 _PlainName = Annotated[str, Field(max_length=REGION_LENGTH)]
 _PlainStoredName = Annotated[str, Field(max_length=REGION_LENGTH, pattern=NAME_PATTERN)]
+_PlainId = Annotated[str, Field(max_length=ID_LENGTH, pattern=NAME_PATTERN)]
+ForecastId = Annotated[_PlainId, BeforeValidator(_as_text, json_schema_input_type=_PlainId | _Code)]
+"""What a forecast is called by; empty: nothing."""
+
+
+def _day(text: str) -> str:
+    if text:
+        day_of(text)
+    return text
+
+
+Day = Annotated[str, AfterValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
+"""A day as text, YYYY-MM-DD; empty: none."""
 Name = Annotated[_PlainName, BeforeValidator(_as_text, json_schema_input_type=_PlainName | _Code)]
 StoredName = Annotated[_PlainStoredName, BeforeValidator(_as_text, json_schema_input_type=_PlainStoredName | _Code)]
 
@@ -60,8 +81,16 @@ def _nothing() -> float:
     return math.nan
 
 
-_MAY_LACK: Any = Field(default_factory=_nothing, exclude_if=math.isnan)
+MAY_LACK: Any = Field(default_factory=_nothing, exclude_if=math.isnan)
 """A number that may be left out, and is NaN then."""
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+_MAY_BE_NONE: Any = Field(default=None, exclude_if=_is_none)
+"""What is not written where there is none: answers without it are what they were before it was."""
 NOTE_LENGTH = 1_000
 Note = Annotated[str, Field(max_length=NOTE_LENGTH, pattern=NOTE_PATTERN)]
 
@@ -183,18 +212,72 @@ def predict_request(needed: frozenset[str]) -> TypeAdapter[RegionWeather | Sever
     return TypeAdapter(shapes)
 
 
+class ForecastRegion(_Request):
+    """What is forecast: a region's season by the weather that is expected, and the day when its harvest is due.
+
+    ``id``: what the forecast is called by, one that no other has; without it, it is given one. A feature that no crop
+    of the model needs may be left out.
+    """
+
+    id: ForecastId | None = _MAY_BE_NONE
+    region: StoredName
+    season: StoredName
+    due: Day | None = _MAY_BE_NONE
+    temperature: Temperature = MAY_LACK
+    rainfall: Rainfall = MAY_LACK
+    humidity: Humidity = MAY_LACK
+
+
+class SeveralForecasts(_Request):
+    """Several regions' forecasts, stored in the same order."""
+
+    regions: Annotated[list[ForecastRegion], Field(min_length=1, fail_fast=True)]
+
+
+class ForecastColumns(_Request):
+    """Several regions' forecasts as columns of equal length."""
+
+    id: Annotated[list[ForecastId | None], Field(fail_fast=True)] | None = None
+    region: Annotated[list[StoredName], Field(min_length=1, fail_fast=True)]
+    season: Annotated[list[StoredName], Field(fail_fast=True)]
+    due: Annotated[list[Day | None], Field(fail_fast=True)] | None = None
+    temperature: Annotated[list[Temperature], Field(fail_fast=True)] | None = None
+    rainfall: Annotated[list[Rainfall], Field(fail_fast=True)] | None = None
+    humidity: Annotated[list[Humidity], Field(fail_fast=True)] | None = None
+
+    @model_validator(mode="after")
+    def _equal_lengths(self) -> Self:
+        for name, column in self:
+            if column is not None and len(column) != len(self.region):
+                raise ValueError(f"{name} has {len(column)} values, region {len(self.region)}")
+        return self
+
+
+FORECAST_REQUEST: TypeAdapter[ForecastRegion | SeveralForecasts | ForecastColumns] = TypeAdapter(
+    Annotated[
+        Annotated[ForecastRegion, Tag("one")]
+        | Annotated[SeveralForecasts, Tag("several")]
+        | Annotated[ForecastColumns, Tag("columns")],
+        Discriminator(shape_of),
+    ]
+)
+
+
 class ReportedSeason(_Request):
     """What a region reports after harvest: its weather and the yield of one crop or more, in tons.
 
-    A feature that was not measured is left out of all rows; at least one is there.
+    A feature that was not measured is left out of all rows; at least one is there. ``forecast``: the id of the forecast
+    that this is the outcome of. ``harvested``: the day.
     """
 
     region: StoredName | None = None
     season: StoredName | None = None
-    temperature: Temperature = _MAY_LACK
-    rainfall: Rainfall = _MAY_LACK
-    humidity: Humidity = _MAY_LACK
+    temperature: Temperature = MAY_LACK
+    rainfall: Rainfall = MAY_LACK
+    humidity: Humidity = MAY_LACK
     yields: Yields
+    forecast: ForecastId | None = _MAY_BE_NONE
+    harvested: Day | None = _MAY_BE_NONE
 
 
 class ObservationsRequest(_Request):
@@ -320,10 +403,15 @@ class VersionPage(BaseModel):
 
 
 class VersionCard(Card):
-    """A version's card, with its number and whether it is live."""
+    """A version's card, with its number and whether it is live.
+
+    ``below_promise``: of the live one, which crops' forecasts were less often within their intervals than these
+    promise, a sentence each; the field is there only where there are any.
+    """
 
     version: str
     live: bool
+    below_promise: list[str] = Field(default=[], exclude_if=lambda sentences: not sentences)
 
 
 class CropResidual(BaseModel):
@@ -475,7 +563,10 @@ class BatchRestored(BaseModel):
 
 
 class ObservationEntry(BaseModel):
-    """A stored observation, yields in tons; null for weather that was not reported."""
+    """A stored observation, yields in tons; null for weather that was not reported.
+
+    ``forecast`` and ``harvested``: there only where they were reported.
+    """
 
     batch: str
     row: int
@@ -486,6 +577,8 @@ class ObservationEntry(BaseModel):
     humidity: float | None
     yields: dict[str, float]
     withdrawn: bool
+    forecast: str | None = _MAY_BE_NONE
+    harvested: str | None = _MAY_BE_NONE
 
 
 class ObservationPage(BaseModel):
@@ -493,6 +586,171 @@ class ObservationPage(BaseModel):
 
     observations: list[ObservationEntry]
     next: str | None
+
+
+class ForecastYield(BaseModel):
+    """A crop's yield in tons as it was foretold, with its prediction interval."""
+
+    tons: float
+    low: float | None
+    high: float | None
+
+
+class StoredForecast(BaseModel):
+    """One stored forecast, in the answer to the call that has stored it."""
+
+    id: str
+    region: str
+    season: str
+    yields: dict[str, ForecastYield]
+    extrapolated: bool
+    warnings: list[str]
+
+
+class ForecastsStored(BaseModel):
+    """The answer to stored forecasts: what was predicted, by which version and at which level."""
+
+    batch: str
+    model_version: str
+    level: float
+    predictions: list[StoredForecast]
+
+
+class ForecastEntry(BaseModel):
+    """A stored forecast as it was given; null for weather that was not, and for a day that nobody has said."""
+
+    batch: str
+    row: int
+    id: str
+    region: str
+    season: str
+    due: str | None
+    temperature: float | None
+    rainfall: float | None
+    humidity: float | None
+    yields: dict[str, ForecastYield]
+    extrapolated: bool
+    warnings: list[str]
+    model_version: str
+    level: float
+    created: datetime
+
+
+class ForecastPage(BaseModel):
+    """Stored forecasts, oldest first; ``next`` is the ``after`` of the next page, null on the last one."""
+
+    forecasts: list[ForecastEntry]
+    next: str | None
+
+
+class ForecastBatchEntry(BaseModel):
+    """A batch of forecasts: by which version, at which level, where they came from, who stored them, when and why.
+
+    ``erased``: how many of its ``rows`` are not there any more, since they were too old.
+    """
+
+    batch: str
+    model_version: str
+    level: float
+    crops: list[str]
+    source: str
+    note: str
+    who: str
+    rows: int
+    erased: int
+    created: datetime
+
+
+class ForecastBatchPage(BaseModel):
+    """Batches of forecasts, newest first; ``next`` is the ``before`` of the next page, null on the last one."""
+
+    batches: list[ForecastBatchEntry]
+    next: str | None
+
+
+class ForecastsErased(BaseModel):
+    """The answer to an erased batch of forecasts: how many there were."""
+
+    batch: str
+    rows: int
+
+
+class BandedTons(BaseModel):
+    """A figure in tons, and its band of 95%: null where there are too few yields for one."""
+
+    tons: float
+    low: float | None
+    high: float | None
+
+
+class ScoredCoverage(BaseModel):
+    """How many yields lay ``inside`` of the intervals ``of`` so many, and the share that was ``promised``.
+
+    ``low`` and ``high``: the band of 95% of the share that is inside, null where there are too few for one.
+    """
+
+    inside: int
+    of: int
+    promised: float
+    low: float | None
+    high: float | None
+
+
+class ScoredGroup(BaseModel):
+    """What was said of a group's ``n`` yields of ``seasons`` that are named, beside what they were, in tons.
+
+    ``version``, ``season``, ``region``, ``lead`` (days before the harvest) and ``extrapolated`` are there where they
+    were asked for, null where they are not known. ``set_aside``: of batches that a training has brought and not been
+    made live with. ``ambiguous``: yields that others might be as well. ``bias``: mean of reported less predicted, below
+    0 where predictions were too high. ``coverage``, and of the same yields ``width`` and ``interval_score``, means:
+    null where none had an interval. ``skill``: 1 less the squared error over that of the mean yield in training.
+    ``model_error`` and ``weather_error`` add up to the bias: what the model by itself would have erred by, and the
+    forecast of the weather; ``weather_by_feature``: what each feature is of the latter. A figure that is not known of
+    every yield is null. ``below_promise``: whether coverage is below what was promised by more than chance.
+    """
+
+    crop: str
+    version: str | None = None
+    season: str | None = None
+    region: str | None = None
+    lead: Literal["0-30", "31-90", "91-180", ">180"] | None = None
+    extrapolated: bool | None = None
+    set_aside: bool
+    n: int
+    seasons: int
+    ambiguous: int
+    bias: BandedTons | None
+    mae: float | None
+    rmse: BandedTons | None
+    coverage: ScoredCoverage | None
+    width: float | None
+    interval_score: float | None
+    skill: float | None
+    model_error: float | None
+    weather_error: float | None
+    weather_by_feature: dict[str, float] | None
+    below_promise: bool
+    verdict: str
+
+
+class UncountedPairs(BaseModel):
+    """What is no prediction, or cannot be known. ``learned``: the version had learned the yield.
+
+    ``known``: the forecast was stored after the yield. ``unreadable``: the version cannot be read, or what is stored.
+    """
+
+    learned: int
+    known: int
+    unreadable: int
+
+
+class ScorePage(BaseModel):
+    """Scores by group: as forecasts were given, or when yields arrived; ``by`` what the groups are, besides crops."""
+
+    basis: Literal["forecast", "arrival"]
+    by: list[str]
+    groups: list[ScoredGroup]
+    left_out: UncountedPairs
 
 
 class Liveness(BaseModel):

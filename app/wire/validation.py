@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, to_json
 
-from app.data.naming import NAME_PATTERN, TEXT_COLUMNS, name_problem, note_problem
+from app.data.naming import NAME_PATTERN, OUTCOME_COLUMNS, TEXT_COLUMNS, name_problem, note_problem
 from app.errors import FieldError, InvalidInput, OrchardError
 from app.faults import MAX_ERRORS, Faults
 from app.model.units import STORED, Units
@@ -167,7 +167,7 @@ def gaps(of: str, rows: Sequence[BaseModel]) -> Iterator[FieldError]:
             yield FieldError((of, number, name), told, "missing")
 
 
-FIELDS = (*FEATURE_NAMES, *TEXT_COLUMNS, *given.ROWS, "yields", "note", "activate", "dry_run")
+FIELDS = (*FEATURE_NAMES, *TEXT_COLUMNS, *OUTCOME_COLUMNS, *given.ROWS, "yields", "note", "activate", "dry_run")
 """What bodies have, for who has written it otherwise."""
 _SHOWN = 40
 """Characters of a rejected value that a message repeats: enough to recognise it by."""

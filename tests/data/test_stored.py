@@ -468,13 +468,14 @@ def test_a_database_of_format_5_is_brought_up_to_date(url: str) -> None:
     everything = sql.text('SELECT * FROM observations ORDER BY batch, "row"')
     with engine.connect() as connection:
         before = [dict(row) for row in connection.execute(everything).mappings()]
+    later = {"forecast": None, "harvested": None}  # what format 7 has beside them
     observations = Observations(url)
     with observations.reading() as transaction:
         assert list(transaction.faults()) == []
         assert len(transaction.page(100, None)) == len(before)
     with engine.connect() as connection:
         inspected = sql.inspect(connection)
-        assert [dict(row) for row in connection.execute(everything).mappings()] == before
+        assert [dict(row) for row in connection.execute(everything).mappings()] == [row | later for row in before]
         columns = {column["name"]: column for column in inspected.get_columns("observations")}
         assert all(columns[name]["nullable"] for name in ("temperature", "rainfall", "humidity"))
         assert not columns["yields"]["nullable"]
@@ -503,6 +504,36 @@ def test_a_program_of_before_refuses_it(observations: Observations, url: str, mo
     _page(observations)
     monkeypatch.setattr(stored, "DATABASE", 5)
     before = Observations(url)
-    with pytest.raises(StoreTooNew, match=r"format 6; this one reads up to 5"), before.reading():
+    with pytest.raises(StoreTooNew, match=r"format 7; this one reads up to 5"), before.reading():
         """Never reached."""
     before.close()
+
+
+def test_a_database_of_format_6_is_brought_up_to_date(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rows are as they were, with their checksums, and say nothing of forecasts; there is room for both."""
+    engine = sql.create_engine(url)
+    with monkeypatch.context() as patch, engine.begin() as connection:
+        patch.setattr(stored, "DATABASE", 6)
+        stored.bring_up_to_date(connection)
+        for index in (stored.BY_PLACE, stored.BY_FORECAST):
+            index.drop(connection, checkfirst=True)
+        there = {column["name"] for column in sql.inspect(connection).get_columns("observations")}
+        for name in {"forecast", "harvested"} & there:  # the tables of format 6 were made without these
+            connection.execute(sql.text(f"ALTER TABLE observations DROP COLUMN {name}"))
+        for table in (stored.FORECASTS, stored.FORECAST_BATCHES):
+            table.drop(connection)
+        before = connection.execute(sql.text('SELECT * FROM observations ORDER BY batch, "row"')).all()
+    assert len(before[0]) == stored.SUM + 1
+    observations = Observations(url)
+    with observations.reading() as transaction:
+        assert list(transaction.faults()) == []
+        assert transaction.forecasts.count() == 0
+        rows = transaction.page(100, None)
+    assert [(row.forecast, row.harvested) for row in rows] == [(None, None)] * len(before)
+    with engine.connect() as connection:
+        after = connection.execute(sql.text('SELECT * FROM observations ORDER BY batch, "row"')).all()
+        indexes = {index["name"] for index in sql.inspect(connection).get_indexes("observations")}
+    engine.dispose()
+    assert [tuple(row) for row in after] == [(*row, None, None) for row in before]
+    assert {"observations_place", "observations_forecast"} <= indexes
+    observations.close()

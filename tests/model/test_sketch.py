@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.model.names import Names
-from app.model.sketch import BEYOND, BINS, LOG_EDGES, MOST_SEASONS, UP_TO_1, Sketch
+from app.model.seasons import MOST_SEASONS
+from app.model.sketch import BEYOND, BINS, LOG_EDGES, UP_TO_1, Sketch
 from app.model.student import t_quantile
 
 T_95, T_80 = t_quantile(0.95, 11), t_quantile(0.80, 11)

@@ -8,16 +8,26 @@ from pydantic.json_schema import models_json_schema
 from pydantic_core import to_json
 
 from app.api.address import Addressed
-from app.wire.features import ReportedFeature, ReportedFeatures, WeatherFeature, WeatherFeatures
+from app.wire.features import (
+    ForecastFeature,
+    ForecastFeatures,
+    ReportedFeature,
+    ReportedFeatures,
+    WeatherFeature,
+    WeatherFeatures,
+)
 from app.wire.open_meteo import OpenMeteoPlace
 from app.wire.power import PowerCollection, PowerFeature
 from app.wire.problems import Problem
 from app.wire.protocol import IndexRequest, InferenceError, InferRequest
 from app.wire.schemas import (
     ActivateRequest,
+    ForecastColumns,
+    ForecastRegion,
     ObservationsRequest,
     RegionWeather,
     RetrainRequest,
+    SeveralForecasts,
     SeveralRegions,
     WeatherColumns,
 )
@@ -32,6 +42,8 @@ POWER = (PowerFeature, PowerCollection)
 SHAPES = {
     "PredictRequest": (RegionWeather, SeveralRegions, WeatherColumns, OpenMeteoPlace, *POWER),
     "GeoJSONRequest": (WeatherFeature, WeatherFeatures, *POWER),
+    "ForecastRequest": (ForecastRegion, SeveralForecasts, ForecastColumns),
+    "ForecastGeoJSON": (ForecastFeature, ForecastFeatures),
     "ReportedGeoJSON": (ReportedFeature, ReportedFeatures),
 }
 """Bodies that have one of several shapes. (A list of Open-Meteo's places is told in words: generated clients choose

@@ -138,6 +138,22 @@ OBSERVATIONS: Examples = {
     CSV: {"a table": HARVEST_TABLE},
     GEOJSON: {"a map's harvest": HARVESTED_FIELDS},
 }
+_EXPECTED = {"region": "A", "season": "2027", "due": "2027-09-30", "temperature": 73, "rainfall": 67, "humidity": 43}
+FORECAST: Examples = {
+    JSON: {
+        "one region": _EXPECTED,
+        "several regions": {"regions": [_EXPECTED, _EXPECTED | {"region": "B", "id": "B in spring 2027"}]},
+        "columns": COLUMNS | {"season": ["2027", "2027"]},
+    },
+    CSV: {"a table": "region,season,due,temperature,rainfall,humidity\nA,2027,2027-09-30,73,67,43\nB,2027,,91,88,64\n"},
+    GEOJSON: {
+        "a map's regions": {
+            "type": "Feature",
+            "geometry": {"type": "Point", "coordinates": [16.8, 48.2]},
+            "properties": _EXPECTED,
+        }
+    },
+}
 ACTIVATE: Examples = {JSON: {"a reason": {"note": "back to the first version"}}}
 INFER: Examples = {JSON: {"one tensor": TENSORS, "a tensor for each feature": NAMED_TENSORS}}
 INDEX: Examples = {JSON: {"all versions": {}, "what can be asked": {"ready": True}}}

@@ -16,6 +16,10 @@ TAGS = [
     },
     {"name": "retrain", "description": "Learn from harvests: one transaction, with a gate that a worse model fails."},
     {"name": "observations", "description": "What regions reported, in batches that can be withdrawn."},
+    {
+        "name": "forecasts",
+        "description": "Yields foretold and kept as they were, until the harvest shows what they were worth.",
+    },
     {"name": "models", "description": "Versions, the log of which was made live, and the way back."},
     {"name": "health", "description": "Whether the service can be asked, and what it counts."},
     {"name": "inference", "description": "The Open Inference Protocol (V2), as standard clients speak it."},

@@ -1,0 +1,68 @@
+"""Which observation is the outcome of a forecast: the one that names its id, else one of the same region and season.
+
+Harvests come months later, and ids get lost in spreadsheets; so the names must do. They are compared in Unicode's
+composed form, without the space around them.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Reported(NamedTuple):
+    """An observation: its place (the sequence of its batch, and its row there), names, and yields in tons by crop.
+
+    ``forecast``: the id of the forecast that it says it is the outcome of.
+    """
+
+    batch: int
+    row: int
+    region: str | None
+    season: str | None
+    forecast: str | None
+    harvested: str | None
+    yields: Mapping[str, float]
+    weather: tuple[float | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a forecast of one crop. ``is_ambiguous``: others might be its outcome as well; this is the newest.
+
+    ``by_id``: found by the forecast's id, not by region and season.
+    """
+
+    reported: Reported
+    is_ambiguous: bool
+    by_id: bool
+
+
+def plain(name: str | None) -> str:
+    """Return a name as it is compared; nothing for none."""
+    if name is None or (name.isascii() and not (name[:1].isspace() or name[-1:].isspace())):
+        return name or ""
+    return unicodedata.normalize("NFC", name).strip()
+
+
+class Outcomes:
+    """Observations by what forecasts can be matched with."""
+
+    def __init__(self, reported: Iterable[Reported]) -> None:
+        """``reported``: in any order; what stands in a later batch, or further down in one, is the newer."""
+        self._by_id: dict[tuple[str, str], Outcome] = {}
+        self._by_place: dict[tuple[str, str, str], Outcome] = {}
+        for one in sorted(reported, key=lambda each: (each.batch, each.row)):
+            region, season, forecast = plain(one.region), plain(one.season), plain(one.forecast)
+            for crop in one.yields:
+                if forecast:
+                    known = (forecast, crop) in self._by_id
+                    self._by_id[forecast, crop] = Outcome(one, known, by_id=True)
+                if region and season:
+                    known = (region, season, crop) in self._by_place
+                    self._by_place[region, season, crop] = Outcome(one, known, by_id=False)
+
+    def of(self, name: str, region: str, season: str, crop: str) -> Outcome | None:
+        """Return the outcome of a forecast of one crop, None for none so far. ``name``: the forecast's id."""
+        found = self._by_id.get((plain(name), crop))
+        return found or self._by_place.get((plain(region), plain(season), crop))

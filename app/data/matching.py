@@ -62,7 +62,11 @@ class Outcomes:
                     known = (region, season, crop) in self._by_place
                     self._by_place[region, season, crop] = Outcome(one, known, by_id=False)
 
+    def __bool__(self) -> bool:
+        """Say whether there is any."""
+        return bool(self._by_id or self._by_place)
+
     def of(self, name: str, region: str, season: str, crop: str) -> Outcome | None:
         """Return the outcome of a forecast of one crop, None for none so far. ``name``: the forecast's id."""
-        found = self._by_id.get((plain(name), crop))
+        found = self._by_id.get((plain(name), crop)) if self._by_id else None
         return found or self._by_place.get((plain(region), plain(season), crop))

@@ -83,6 +83,8 @@ def _counted(
     """
     every = "lead" in scores.by
     known = part.set_aside if set_aside else part.in_use
+    if not known:
+        return {}
     found: dict[tuple[int, int, str, object], _Found] = {}
     for forecast in sorted(part.forecasts, key=lambda each: (each.batch.created, each.row)):
         version = None

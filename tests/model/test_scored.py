@@ -58,8 +58,9 @@ def test_figures_are_those_of_a_computation_by_hand() -> None:
     assert scored.width == pytest.approx(6.0, rel=1e-12)
     assert scored.interval_score == pytest.approx(6.0 + 40.0 * outside.mean(), rel=1e-12)
     assert scored.skill == pytest.approx(1.0 - np.sum(errors**2) / np.sum((tons - 40.0) ** 2), rel=1e-12)
-    assert scored.weather_error == pytest.approx(-0.7, rel=1e-12)
     assert scored.model_error is not None
+    assert scored.weather_error is not None
+    assert scored.weather_error == pytest.approx(-0.7, rel=1e-12)
     assert scored.model_error + scored.weather_error == pytest.approx(scored.bias.tons, rel=1e-12)
     assert scored.by_weather == pytest.approx({"temperature": 0.0, "rainfall": -0.7, "humidity": 0.0})
 

@@ -1,6 +1,7 @@
 // A table that a person brings: dropped, chosen or pasted; and a first look at it. Whether it is good, the service says.
 
 import { html, nothing } from "./lit.js";
+import { problem } from "./pieces.js";
 import { changed } from "./session.js";
 
 export const CSV = "text/csv";
@@ -90,6 +91,22 @@ for (const kind of ["dragover", "drop"]) {
 }
 
 const pasted = {};
+/** The newest table that was brought to each field, by its id: `{fault}`, a Problem where it cannot be read. */
+const newest = {};
+
+/** Look at what was brought, and hand it on unless something else was brought meanwhile. */
+async function read(id, take, file, name = file.name) {
+  const mine = (newest[id] = { fault: null });
+  let table = null;
+  try {
+    table = await look(file, name);
+  } catch (error) {
+    mine.fault = { code: "file", detail: `${name} cannot be read (${error.message}): bring a file, not a folder; one that was moved or changed meanwhile has to be chosen again.` };
+  }
+  if (mine !== newest[id]) return;
+  if (table) take(table);
+  else changed();
+}
 
 /**
  * Return the place where a table is dropped, chosen or pasted.
@@ -97,7 +114,7 @@ const pasted = {};
  * `id`: of the field. `title`: what is asked for. `hint`: a sentence. `take(table)`: told what `look` returns.
  */
 export function dropZone({ id, title, hint, take }) {
-  const seen = async (file, name) => take(await look(file, name));
+  const seen = (file, name) => read(id, take, file, name);
   const over = (isOver) => (event) => {
     event.currentTarget.classList.toggle("over", isOver);
     event.preventDefault();
@@ -126,6 +143,7 @@ export function dropZone({ id, title, hint, take }) {
     <label for=${id}><strong>${title}</strong></label>
     <input type="file" id=${id} accept=".csv,.tsv,.txt,.xlsx,.json,.geojson" aria-describedby="${id}-hint" @change=${choose}>
     <p class="fine" id="${id}-hint">${hint}</p>
+    ${newest[id]?.fault ? problem(newest[id].fault) : nothing}
     <details><summary>Paste it instead</summary>
       <textarea rows="5" aria-label="Paste a table" spellcheck="false" .value=${pasted[id] ?? ""} @input=${write}
         placeholder="region,season,temperature,rainfall,humidity,…"></textarea>

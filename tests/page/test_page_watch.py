@@ -163,6 +163,36 @@ def test_nobody_looks_while_it_is_not_open(visit: Visit) -> None:
     assert len(asked) == 2
 
 
+def test_answers_that_are_somebody_else_s(visit: Visit) -> None:
+    """A proxy's page in place of an answer is told, and does not stop the view from looking."""
+    visit.page.route("**/drift", lambda route: route.fulfill(content_type="text/html", body="<h1>Sign in</h1>"))
+    visit.go("#/watch")
+    visit.page.locator("main .problem").wait_for()
+    visit.page.unroute("**/drift")
+    visit.page.evaluate(LOOK)
+    visit.page.get_by_role("heading", name="Processes").wait_for()
+    assert visit.page.locator("main .problem").count() == 0
+    visit.faults[:] = [fault for fault in visit.faults if "JSON" not in fault]  # the console has it for developers
+
+
+def test_crops_with_names_that_objects_inherit(visit: Visit) -> None:
+    """Their counts are numbers from the first look on."""
+    visit.go("#/watch")
+    texts = [
+        "".join(
+            f'orchard_{kind}_total{{crop="{crop}"}} {value}\n'
+            for kind in ("predictions", "extrapolated_predictions")
+            for crop in ("constructor", "__proto__")
+        )
+        for value in (10, 30)
+    ]
+    first = f"m.read({json.dumps('process_start_time_seconds 1')}, new Date(0))"
+    reads = [f"m.read({json.dumps(text)}, new Date({place + 1}))" for place, text in enumerate(texts)]
+    intervals = f"[m.between({first}, {reads[0]}), m.between({reads[0]}, {reads[1]})]"
+    found = _evaluated(visit, "watch/series.js", f"Object.entries(m.together({intervals}).predictions)")
+    assert found == [["constructor", 30], ["__proto__", 30]]
+
+
 def test_weather_that_has_drifted(visit: Visit) -> None:
     """Told in words and in training's deviations, with the line at 3; and that chance would not show it."""
     visit.page.route("**/drift", lambda route: route.fulfill(json=DRIFTED))

@@ -7,7 +7,7 @@ import { html, live, nothing } from "../lit.js";
 import { count, day } from "../numbers.js";
 import { curlOf, empty, loading, problem, stale, tokenNeeded } from "../pieces.js";
 import { changed, session } from "../session.js";
-import { cardOf, retryCard } from "./cards.js";
+import { cardOf, renew, retryCard } from "./cards.js";
 import { SCALES, coefficients, lines } from "./coefficients.js";
 import { deviations } from "./deviations.js";
 import { cropFacts, gate, origin } from "./facts.js";
@@ -34,13 +34,15 @@ export const view = {
     asked.crop = query.get("crop");
     asked.scale = Object.hasOwn(SCALES, query.get("per")) ? query.get("per") : "unit";
     pinned = null;
+    const version = asked.version ?? session.live?.version;
+    if (version && session.access?.read) renew(version);
   },
 
   render() {
     pinned ??= session.live?.version ?? null;
     const version = asked.version ?? pinned;
     if (version === null) return empty("No model yet", "Nothing has been learned here.", "orchard train YOUR.csv");
-    const { card, fault } = version === session.live?.version ? { card: session.live } : cardOf(version);
+    const { card, fault } = cardOf(version);
     if (fault) return html`${problem(fault, () => retryCard(version))}<p><a href=${link("versions")}>All versions</a></p>`;
     if (!card) return loading(`version ${version}`, 500);
     return html`${asked.version ? nothing : stale(version, redraw)} ${whole(card)}`;

@@ -31,8 +31,8 @@ export async function fetchBatches(more = false) {
 /** Withdraw a batch from training; throws a Problem. */
 export const withdraw = (batch, note) => call("DELETE", `observations/batches/${encodeURIComponent(batch)}`, { query: { note } });
 
-/** Return the list; `again()`: look what a retrain on what is stored would change. */
-export function batches(again) {
+/** Return the list; `again()`: look what a retrain on what is stored would change. `isLocked`: a retrain is under way. */
+export function batches({ again, isLocked }) {
   const { access } = session;
   if (!access?.rows) return html`<section class="card"><h2>What was sent so far</h2>${tokenNeeded("Seeing the batches")}</section>`;
   if (shown.who !== access.who || (!shown.entries && !shown.fault && !shown.isBusy)) {
@@ -45,7 +45,7 @@ export function batches(again) {
     ${shown.entries ? list() : shown.fault ? nothing : loading("the batches", 90)}
     <div class="actions">
       ${shown.next ? html`<button type="button" class="secondary" ?disabled=${shown.isBusy} @click=${() => fetchBatches(true)}>Older ones</button>` : nothing}
-      ${access.write && access.retrain ? html`<button type="button" class="secondary outline" @click=${again}>Retrain on what is in use …</button>` : nothing}
+      ${access.write && access.retrain ? html`<button type="button" class="secondary outline" ?disabled=${isLocked} @click=${again}>Retrain on what is in use …</button>` : nothing}
     </div>
   </section>`;
 }

@@ -13,15 +13,22 @@ const dialog = () => document.querySelector("#teach-confirm");
 /**
  * Ask; `text`: what it means. `actions`: `[label, run(note)]`, of which one is chosen or none; it closes when `run` is done.
  */
-export async function confirm({ title, text, actions }) {
+export function confirm({ title, text, actions }) {
   asking = { title, text, actions };
   fault = null;
   changed();
-  dialog().showModal();
+  // It is drawn with the next frame: shown then, it has a field for the focus.
+  requestAnimationFrame(() => dialog()?.showModal());
+}
+
+/** Forget the question, and with its fields what was typed into them. */
+function closed() {
+  asking = null;
+  changed();
 }
 
 /** Return the dialog, closed until something is asked. */
-export const confirmDialog = () => html`<dialog id="teach-confirm" aria-labelledby="teach-confirm-title">
+export const confirmDialog = () => html`<dialog id="teach-confirm" aria-labelledby="teach-confirm-title" @close=${closed}>
   ${asking ? html`<article>
     <h2 id="teach-confirm-title">${asking.title}</h2>
     ${asking.text.map((sentence) => html`<p>${sentence}</p>`)}
@@ -38,16 +45,17 @@ export const confirmDialog = () => html`<dialog id="teach-confirm" aria-labelled
 </dialog>`;
 
 async function act(run) {
-  const field = dialog().querySelector("input");
+  const mine = asking;
+  const note = dialog().querySelector("input").value.trim();
   isBusy = true;
   fault = null;
   changed();
   try {
-    await run(field.value.trim());
-    field.value = "";
-    dialog().close();
+    await run(note);
+    // The view may have been left meanwhile, or something else be asked.
+    if (mine === asking) dialog()?.close();
   } catch (error) {
-    fault = error;
+    if (mine === asking) fault = error;
   }
   isBusy = false;
   changed();

@@ -75,6 +75,9 @@ function reading(table, again) {
   return html`${unitChoice({ id: "teach", table, units: brought.units, choose })} ${cropChoice(again)}`;
 }
 
+/** A query names crops with commas between them: one that has a comma in its own name cannot be among them. */
+const canBeNamed = (crop) => !crop.includes(",");
+
 /** Which columns are crops, once the service does not take some for one. */
 function cropChoice(again) {
   if (!brought.columns) return nothing;
@@ -83,7 +86,8 @@ function cropChoice(again) {
     again();
   };
   return html`<fieldset class="levels"><legend>Which columns are crops?</legend>
-    <div class="choices">${brought.columns.map((crop) => html`<label><input type="checkbox" .checked=${live(brought.crops.includes(crop))} @change=${toggle(crop)}>${crop}</label>`)}</div></fieldset>`;
+    <div class="choices">${brought.columns.map((crop) => html`<label><input type="checkbox" ?disabled=${!canBeNamed(crop)} .checked=${live(brought.crops.includes(crop))} @change=${toggle(crop)}>${crop}</label>`)}</div>
+    ${brought.columns.every(canBeNamed) ? nothing : html`<p class="fine">A column with a comma in its name cannot be chosen here. To teach it, rename it in the table and bring that again.</p>`}</fieldset>`;
 }
 
 /** Offer the columns that a fault says do not look like crops, and those that do; say whether these can be asked about. */
@@ -93,6 +97,6 @@ export function offerCrops(fault) {
   const columns = brought.table.columns?.filter((column) => !meaning(column).feature);
   const found = /crops found: (.*)$/.exec(fault.errors.find(({ code }) => code === "crop").message)?.[1].split(", ") ?? [];
   brought.columns = columns ?? [...found, ...refused];
-  brought.crops = brought.columns.filter((column) => !refused.includes(column));
+  brought.crops = brought.columns.filter((column) => !refused.includes(column) && canBeNamed(column));
   return brought.crops.length > 0;
 }

@@ -31,10 +31,11 @@ export const view = {
   render() {
     const { access } = session;
     const canWrite = access?.write && access.retrain;
+    const isLocked = Boolean(run?.flying);
     if (canWrite && brought.table && !review) lookFirst();
     return html`
-      ${access && !access.retrain ? servesOnly() : [theTable({ isLocked: Boolean(run?.flying), isDone: Boolean(run?.report), bring, again: lookFirst }), canWrite && brought.table ? [whatWould(), howAndGo(), run?.report ? outcome(run, { sendAnew, bring }) : nothing] : nothing]}
-      ${batches(() => bring({ ...STORED }))}
+      ${access && !access.retrain ? servesOnly() : [theTable({ isLocked, isDone: Boolean(run?.report), bring, again: lookFirst }), canWrite && brought.table ? [whatWould(), howAndGo(), run?.report ? outcome(run, { sendAnew, bring }) : nothing] : nothing]}
+      ${batches({ isLocked, again: () => bring({ ...STORED }) })}
       ${confirmDialog()}`;
   },
 };
@@ -43,6 +44,7 @@ const servesOnly = () => html`<section class="card"><h2>This service predicts, a
   <p>Training needs torch, which is not installed here. Retrain where it is, on the same model store: what becomes live there becomes live here.</p></section>`;
 
 function bring(table) {
+  if (run?.flying) return; // what is being learned stays in sight until it is known what has come of it
   review?.flying?.abort();
   Object.assign(brought, { table, units: {}, crops: null, columns: null });
   Object.assign(order, { activate: "if_better", note: "", anew: 0 });
@@ -58,7 +60,9 @@ const focusOn = (place) => requestAnimationFrame(() => requestAnimationFrame(() 
 
 const query = (more) => ({ ...tableQuery(), ...more });
 
-async function perform(work, options) {
+/** Make the call of a dry run or a retrain; `keyed`: returns its idempotency key. */
+async function perform(work, options, keyed = () => null) {
+  const table = brought.table.body ? brought.table : null;
   const tell = ({ waiting, stage, epoch, loss }) => {
     work.waiting = waiting ?? null;
     work.stage = stage ?? work.stage;
@@ -68,7 +72,7 @@ async function perform(work, options) {
   };
   changed();
   try {
-    work.report = await retrain({ table: brought.table.body ? brought.table : null, signal: work.flying.signal, tell, ...options });
+    work.report = await retrain({ table, query: options, key: await keyed(), signal: work.flying.signal, tell });
   } catch (error) {
     if (error.name !== "AbortError") work.fault = error;
     else if (work === run) run = null;
@@ -83,7 +87,7 @@ async function lookFirst() {
   review?.flying?.abort();
   run = null;
   const mine = (review = begun());
-  await perform(mine, { query: query({ dry_run: true }) });
+  await perform(mine, query({ dry_run: true }));
   if (mine === review && mine.fault?.errors && offerCrops(mine.fault)) lookFirst();
 }
 
@@ -142,8 +146,7 @@ async function learn() {
   const mine = (run = begun());
   changed();
   focusOn("#teach-go");
-  const key = await keyOf(brought.table, options, order.anew);
-  await perform(mine, { query: options, key });
+  await perform(mine, options, () => keyOf(brought.table, options, order.anew));
   if (!mine.report) return;
   focusOn("#teach-done");
   await lookBack(mine, seen);

@@ -5,6 +5,7 @@ import { cardOf } from "../model/cards.js";
 import { problem } from "../pieces.js";
 import { activate, changed, session } from "../session.js";
 import { difference } from "./difference.js";
+import { reload } from "./list.js";
 import { reasons } from "./table.js";
 
 const LONGEST = 1_000;
@@ -69,6 +70,7 @@ async function submit(event) {
   changed();
   try {
     await activate(version, new FormData(asked).get("note").trim());
+    reload();
     asked.reset();
     done = version;
     dialog()?.close();

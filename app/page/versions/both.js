@@ -1,6 +1,7 @@
 // What two versions predict for the same weather.
 
 import { call, get } from "../calls.js";
+import { own } from "../own.js";
 import { changed, session } from "../session.js";
 
 const STEPS = 5;
@@ -37,7 +38,7 @@ async function ask(into, one, other) {
     if (stored.length) body.region = rows.map((row) => row.region);
     const predict = ({ version }) => call("POST", "predict", { query: { version, count: false }, body });
     const [first, second] = await Promise.all([predict(one), predict(other)]);
-    const crops = Object.keys(first.yields).filter((crop) => second.yields[crop]);
+    const crops = Object.keys(first.yields).filter((crop) => own(second.yields, crop));
     Object.assign(into, { rows, features, from: stored.length ? "rows" : "spread", crops: Object.fromEntries(crops.map((crop) => [crop, pairs(rows, first.yields[crop], second.yields[crop])])) });
   } catch (fault) {
     into.fault = fault;

@@ -6,6 +6,7 @@ import { cardOf, retryCard } from "../model/cards.js";
 import { coefficients, lines } from "../model/coefficients.js";
 import { heldOutBriefly } from "../model/words.js";
 import { count, decimals, interval, rounded, short, signed } from "../numbers.js";
+import { own } from "../own.js";
 import { loading, problem } from "../pieces.js";
 import { changed } from "../session.js";
 import { named, shown, unit, written } from "../units.js";
@@ -21,7 +22,7 @@ export function difference(first, second, id) {
   if (broken) return problem(broken.fault, () => retryCard(broken.version));
   const [one, other] = found.map((each) => each.card);
   if (!one || !other) return loading("both versions", 300);
-  const crops = Object.keys(other.crops).filter((crop) => one.crops[crop]);
+  const crops = Object.keys(other.crops).filter((crop) => own(one.crops, crop));
   const only = [...Object.keys(one.crops).map((crop) => [crop, one]), ...Object.keys(other.crops).map((crop) => [crop, other])].filter(([crop]) => !crops.includes(crop));
   if (!crops.length) return html`<p>Version ${first} and version ${second} have no crop in common.</p>`;
   const crop = crops.includes(chosen) ? chosen : crops[0];

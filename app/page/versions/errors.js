@@ -4,6 +4,7 @@ import { called, colourOf, figure, same } from "../figures.js";
 import { html, nothing } from "../lit.js";
 import { heldOutBriefly } from "../model/words.js";
 import { decimals, rounded, short, significant } from "../numbers.js";
+import { own } from "../own.js";
 
 const { Plot } = window;
 const HEIGHT = 210;
@@ -43,7 +44,7 @@ function chart(crop, crops, versions) {
 }
 
 function pointsOf(crop, crops, versions) {
-  const known = versions.filter((entry) => entry.out_of_fold?.[crop]);
+  const known = versions.filter((entry) => own(entry.out_of_fold, crop));
   const points = known.map((entry) => ({ version: entry.version, place: Number(entry.version), state: stateOf(entry), ...entry.out_of_fold[crop] }));
   const [low, high] = d3.extent(points, (point) => point.rmse);
   return { points, isWide: low > 0 && high > WIDE * low, colour: colourOf(crops, crop) };

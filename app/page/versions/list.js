@@ -7,18 +7,18 @@ const PAGE = 50;
 const LINES = 20;
 let kept = { key: null };
 
-/** Return `{versions, next, log, nextLine}`, `{fault}`, or `{}` at first; asked for anew where another goes live. */
+/** Return `{versions, next, log, nextLine}`, `{fault}`, or `{}` at first; asked for anew after `reload`, and where another goes live. */
 export function listed() {
   const key = JSON.stringify([session.ready?.model_version, session.activation?.number, session.access]);
   if (kept.key !== key) {
     // What is seen stays until there is something newer.
-    kept = { ...kept, key, fault: null };
+    kept = { ...kept, key, fault: null, busy: new Set() };
     fetchAll(kept);
   }
   return kept;
 }
 
-/** Ask again. */
+/** Ask again; what is seen stays meanwhile. */
 export function reload() {
   kept.key = null;
   changed();
@@ -35,24 +35,28 @@ async function fetchAll(into) {
 }
 
 /** Add the older versions that follow. */
-export const more = () => append(kept, async (into) => {
+export const more = () => append(kept, "versions", async (into) => {
   const page = await get("models", { limit: PAGE, before: into.next });
   into.versions = [...into.versions, ...page.versions];
   into.next = page.next;
 });
 
 /** Add the older lines of the log that follow. */
-export const moreLines = () => append(kept, async (into) => {
+export const moreLines = () => append(kept, "log", async (into) => {
   const page = await get("models/log", { limit: LINES, before: into.nextLine });
   into.log = [...into.log, ...page.log];
   into.nextLine = page.next;
 });
 
-async function append(into, fetching) {
+/** Have more added to a list, once at a time: a second click would add the same again. */
+async function append(into, name, fetching) {
+  if (into.busy.has(name)) return;
+  into.busy.add(name);
   try {
     await fetching(into);
   } catch (fault) {
     into.fault = fault;
   }
+  into.busy.delete(name);
   changed();
 }

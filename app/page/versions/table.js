@@ -5,6 +5,7 @@ import { html, live, nothing } from "../lit.js";
 import { cardOf, retryCard } from "../model/cards.js";
 import { heldOutBriefly } from "../model/words.js";
 import { moment, significant } from "../numbers.js";
+import { own } from "../own.js";
 import { changed } from "../session.js";
 import { SIGNS, stateOf } from "./errors.js";
 
@@ -33,7 +34,7 @@ function row(entry, { crops, ticked, tick, activate }) {
       ${entry.damaged ? html`<small>it cannot be read</small>` : nothing} ${isRejected ? why(version) : nothing}</td>
     <td>${entry.created ? moment(entry.created) : "–"}</td>
     <td class="number">${entry.rows?.toLocaleString("en") ?? "–"}</td>
-    ${crops.map((crop) => error(entry.out_of_fold?.[crop]))}
+    ${crops.map((crop) => error(own(entry.out_of_fold, crop)))}
     <td class="from">${entry.source ?? "–"}${entry.note ? html` <small>${entry.note}</small>` : nothing}${entry.parent ? html` <small>after version ${entry.parent}</small>` : nothing}</td>
     <td>${entry.live || entry.damaged ? nothing : html`<button type="button" class="secondary outline" aria-label=${`Make version ${version} live`} @click=${() => activate(version)}>Make live</button>`}</td>
   </tr>

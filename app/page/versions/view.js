@@ -22,6 +22,7 @@ export const view = {
 
   open({ query }) {
     ticked = (query.get("compare")?.split(",") ?? []).filter(Boolean).slice(0, 2);
+    reload(); // a retrain that made nothing live has told nobody of its version
   },
 
   close: forgetActivation,

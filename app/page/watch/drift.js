@@ -30,8 +30,7 @@ export const drifting = (drift, data) => html`<section class="card">
     <p>${count(drift.asked, "region")} in the last ${drift.hours} hours, compared with the training of version ${drift.model_version}.
       <strong>${drift.different ? "The weather is another one." : "Nothing that chance would not show."}</strong></p>
     ${drift.reasons.length ? html`<ul>${drift.reasons.map((reason) => html`<li>${reason}</li>`)}</ul>` : nothing}
-    ${chart(data)}
-    <p class="fine">What the page asks to draw curves and maps is counted, too: each curve runs past what training has seen.</p>`
+    ${chart(data)}`
   : html`<p>Nothing was asked about in the last ${drift.hours} hours.</p>`}
 </section>`;
 

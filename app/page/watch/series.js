@@ -7,12 +7,13 @@ const KEPT = 120;
 /** What this view and whoever watches the service ask again and again, which is nobody's use of it. */
 const WATCHING = /\/(health\/\w+|metrics|models\/live\/drift)$/;
 
-const counted = { calls: new Map(), predictions: {}, extrapolated: {}, retrains: {} };
+/** Return an object that has what it is given and inherits nothing: a crop may be called "constructor". */
+const bare = (entries = []) => Object.assign(Object.create(null), Object.fromEntries(entries));
 
 /** Return what one text of /metrics says: `counters`, and `gauges`, those without labels by their name. */
 export function read(text, at = new Date()) {
   const samples = parse(text);
-  const by = (name, label) => Object.fromEntries((samples.get(name) ?? []).map(({ labels, value }) => [labels[label], value]));
+  const by = (name, label) => bare((samples.get(name) ?? []).map(({ labels, value }) => [labels[label], value]));
   const gauges = Object.fromEntries([...samples].filter(([, [first]]) => !Object.keys(first.labels).length).map(([name, [{ value }]]) => [name, value]));
   return {
     at,
@@ -44,7 +45,7 @@ function callsOf(samples) {
 /** Return what was counted between two texts; what was not there before has begun at 0. */
 export function between(before, now) {
   const [then, later] = [before.counters, now.counters];
-  const grown = (name) => Object.fromEntries(Object.entries(later[name]).map(([key, value]) => [key, increase(then[name][key] ?? 0, value)]));
+  const grown = (name) => bare(Object.entries(later[name]).map(([key, value]) => [key, increase(then[name][key] ?? 0, value)]));
   const calls = [...later.calls].map(([key, call]) => {
     const old = then.calls.get(key);
     const isNew = !old || call.count < old.count; // its buckets have begun anew with it
@@ -64,7 +65,7 @@ export function between(before, now) {
 /** Return several intervals as one. */
 export function together(intervals) {
   const calls = new Map();
-  const whole = { ...structuredClone(counted), seconds: 0, isRestart: false };
+  const whole = { predictions: bare(), extrapolated: bare(), retrains: bare(), seconds: 0, isRestart: false };
   for (const interval of intervals) {
     whole.seconds += interval.seconds;
     whole.isRestart ||= interval.isRestart;
@@ -95,7 +96,7 @@ export function figuresOf({ at, seconds, calls, predictions, extrapolated }) {
     rate: seconds > 0 ? requests / seconds : 0,
     failing: requests ? failed / requests : null,
     slow: slowest(calls.filter(({ route }) => route.endsWith("/predict"))),
-    outside: Object.fromEntries(crops.map((crop) => [crop, predictions[crop] ? (extrapolated[crop] ?? 0) / predictions[crop] : null])),
+    outside: bare(crops.map((crop) => [crop, predictions[crop] ? (extrapolated[crop] ?? 0) / predictions[crop] : null])),
     predicted: crops.reduce((total, crop) => total + predictions[crop], 0),
   };
 }

@@ -131,8 +131,9 @@ async function once() {
     take(read(text), found);
     fault = null;
   } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    fault = error;
+    // Whatever it is, such as a proxy's own page in place of an answer, the next look may go well.
+    if (!(error instanceof Problem)) console.error(error);
+    fault = error instanceof Problem ? error : { code: "page", detail: `What was answered cannot be read: ${error.message}. It is asked again every few seconds.` };
   }
   changed();
 }

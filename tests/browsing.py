@@ -26,7 +26,7 @@ NEEDED = "ORCHARD_TESTS_NEED_BROWSER"
 """Set where a test that cannot run is a failure: in continuous integration."""
 WIDE, NARROW, HEIGHT = 1280, 320, 900
 THEMES = ("light", "dark")
-VIEWS = ("ask", "model", "versions", "teach", "watch")
+VIEWS = ("ask", "model", "versions", "teach", "record", "watch")
 WITHIN_MS = 20_000
 FAILED_LOAD = "Failed to load resource"
 """How the console begins of an answer that is an error; these are collected as answers."""

@@ -14,6 +14,7 @@ const VIEWS = {
   model: { name: "Model", load: () => import("./model/view.js") },
   versions: { name: "Versions", load: () => import("./versions/view.js") },
   teach: { name: "Teach", load: () => import("./teach/view.js") },
+  record: { name: "Record", load: () => import("./record/view.js") },
   watch: { name: "Watch", load: () => import("./watch/view.js") },
 };
 

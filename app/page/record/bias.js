@@ -1,0 +1,51 @@
+// How far off predictions were on average, and on which side.
+
+import { called, figure } from "../figures.js";
+import { count, short } from "../numbers.js";
+import { MOST_LISTED, frame, heightOf, more, rowsOf } from "./rows.js";
+import { side } from "./words.js";
+
+const { Plot } = window;
+
+/** Return a crop's chart. */
+export function bias(grouped, crop, colour) {
+  const data = rowsOf(`bias of ${crop}`, grouped, crop, colour, (group) => group.bias !== null);
+  if (!data.rows.length) return null;
+  const { by: [by] } = grouped;
+  return figure({
+    id: `bias of ${crop}`, title: crop, data, draw, height: heightOf(data),
+    sentence: `${told(data.rows)}${more(data, by)}`,
+    columns: [by, "yields", "seasons", "mean error, tons", "low", "high", "RMSE, tons", "low", "high", "MAE, tons"],
+    rows: () => data.rows.slice(0, MOST_LISTED).map(({ name, n, seasons, bias: mean, rmse, mae }) => [name, n, seasons, ...banded(mean), ...banded(rmse), mae]),
+  });
+}
+
+const banded = (figures) => (figures ? [figures.tons, figures.low, figures.high] : [null, null, null]);
+
+/** Say which groups chance does not explain. */
+function told(rows) {
+  const sure = rows.filter(({ bias: { low, high } }) => low !== null && (low > 0 || high < 0));
+  if (!sure.length) return "No group is off by more than chance explains.";
+  const farthest = sure.reduce((one, other) => (Math.abs(other.bias.tons) > Math.abs(one.bias.tons) ? other : one));
+  return `Farthest off: ${farthest.name}, ${side(farthest.bias.tons)}.`;
+}
+
+function draw(data, width) {
+  const { drawn, colour } = data;
+  const rows = drawn.map(({ key, name, n, bias: { tons, low, high } }) => ({ key, name, n, tons, low, high }));
+  const sure = rows.filter(({ low }) => low !== null);
+  const domain = d3.extent([0, ...rows.flatMap(({ tons, low, high }) => [tons, low ?? tons, high ?? tons])]);
+  const at = { x: "tons", y: "key" };
+  return {
+    ...frame(data, 66),
+    x: { domain: domain[0] === domain[1] ? [-1, 1] : domain, nice: true, label: "← too high    reported − predicted, t    too low →", labelAnchor: "center", labelArrow: "none", ticks: Math.max(3, Math.floor(width / 90)), tickFormat: short, grid: true },
+    marks: [
+      called("right on average", Plot.ruleX([0], { stroke: "currentColor", strokeWidth: 1.5 })),
+      called("band of 95%", Plot.link(sure, { x1: "low", x2: "high", y: "key", stroke: colour, strokeWidth: 3, strokeOpacity: 0.7, strokeLinecap: "round" })),
+      called("mean error", Plot.dot(sure, { ...at, r: 5.5, fill: colour, stroke: "var(--surface)", strokeWidth: 1.5 })),
+      called("too few to tell", Plot.dot(rows.filter(({ low }) => low === null), { ...at, r: 4, fill: "var(--surface)", stroke: colour, strokeWidth: 1.5 })),
+      Plot.text(rows, { y: "key", frameAnchor: "right", textAnchor: "start", dx: 8, text: ({ n }) => `n = ${n}` }),
+      Plot.tip(rows, Plot.pointer({ ...at, title: (row) => `${row.name}\n${side(row.tons)} on ${count(row.n, "yield")}`, fill: "var(--surface)", stroke: "var(--line)" })),
+    ],
+  };
+}

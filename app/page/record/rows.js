@@ -1,0 +1,43 @@
+// What the charts have in common: a row for each group, its name at the left, how many yields at the right.
+
+import { same } from "../figures.js";
+import { groupName } from "./scores.js";
+
+export const ROW_PX = 34;
+/** Rows that are drawn at most, and that a table has. */
+export const MOST_DRAWN = 40;
+export const MOST_LISTED = 500;
+const LONGEST = 20;
+const LETTER_PX = 6;
+
+/** Return a crop's groups as rows, the same object while they are; `isKnown(group)`: whether it has what is drawn. */
+export function rowsOf(id, { groups, by: [by] }, crop, colour, isKnown) {
+  return same(id, [groups, crop, colour], () => {
+    const rows = groups.filter((group) => group.crop === crop && isKnown(group)).map((group) => ({ ...group, name: groupName(group, by) }));
+    return { rows, drawn: chosen(rows, by).map((row, key) => ({ ...row, key })), colour };
+  });
+}
+
+/** Return those to be drawn: the newest, or of regions those with the largest errors. */
+function chosen(rows, by) {
+  if (rows.length <= MOST_DRAWN) return rows;
+  if (by !== "region") return rows.slice(-MOST_DRAWN);
+  return rows.toSorted((one, other) => Math.abs(other.bias.tons) - Math.abs(one.bias.tons)).slice(0, MOST_DRAWN);
+}
+
+/** Say that there are more than are drawn. */
+export const more = ({ rows, drawn }, by) =>
+  rows.length > drawn.length ? ` ${drawn.length} of ${rows.length.toLocaleString("en")} are drawn, ${by === "region" ? "those farthest off" : "the newest"}; the table has ${rows.length > MOST_LISTED ? `the first ${MOST_LISTED}` : "all"}.` : "";
+
+const shortened = (name) => (name.length > LONGEST ? `${name.slice(0, LONGEST - 1)}…` : name);
+export const heightOf = ({ drawn }) => 48 + ROW_PX * drawn.length;
+
+/** Return the options that both charts have. */
+export function frame(data, right) {
+  const { drawn } = data;
+  const longest = Math.max(...drawn.map(({ name }) => shortened(name).length));
+  return {
+    height: heightOf(data), marginLeft: 14 + LETTER_PX * longest, marginRight: right, marginTop: 8, marginBottom: 40,
+    y: { type: "point", domain: drawn.map(({ key }) => key), tickFormat: (key) => shortened(drawn[key].name), tickSize: 0, label: null, padding: 0.6 },
+  };
+}

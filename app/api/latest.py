@@ -75,7 +75,7 @@ class Latest:
             if state == self._state:
                 return
             page = ScorePage.model_validate_json(await written(services, "forecast", ()))
-            self.groups = [group for group in page.groups if not group.set_aside]
+            self.groups = [group for group in page.scores if not group.set_aside]
             self._state = state
         except OrchardError as error:
             if self._told != error.detail:

@@ -326,11 +326,11 @@ def print_forecast_batches(page: ForecastBatchPage) -> None:
 def print_scores(page: ScorePage) -> None:
     """Print scores, and what they come to, in sentences."""
     out = console()
-    if page.groups:
+    if page.scores:
         out.print(grids.scored(page))
     else:
         out.print("no yield has been reported of what was predicted")
-    for group in page.groups:
+    for group in page.scores:
         named = (getattr(group, name) for name in page.by if name != "crop")
         told = [str(value) for value in named if value is not None]
         aside = ["set aside by a training"] if group.set_aside else []

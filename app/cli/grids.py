@@ -462,7 +462,7 @@ def scored(page: ScorePage) -> Grid:
         grid.add_column(name, overflow="fold")
     for name in ("yields", "seasons", "bias (95%)", "RMSE (95%)", "inside", "skill"):
         grid.add_column(name, justify="right")
-    for group in page.groups:
+    for group in page.scores:
         crop = f"{group.crop}, set aside" if group.set_aside else group.crop
         held = group.coverage
         inside = "" if held is None else f"{held.inside} of {held.of}, promised {held.promised:.0%}"

@@ -749,7 +749,7 @@ class ScorePage(BaseModel):
 
     basis: Literal["forecast", "arrival"]
     by: list[str]
-    groups: list[ScoredGroup]
+    scores: list[ScoredGroup]
     left_out: UncountedPairs
 
 

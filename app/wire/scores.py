@@ -82,7 +82,7 @@ def written_at(_body: bytes, registry: Registry, database: str, basis: Basis, by
 def _page(found: Scores) -> ScorePage:
     groups = [_group(found, group, scored) for group, scored in found.scored()]
     return ScorePage(
-        basis=found.basis, by=list(found.by), groups=groups, left_out=UncountedPairs(**asdict(found.left_out))
+        basis=found.basis, by=list(found.by), scores=groups, left_out=UncountedPairs(**asdict(found.left_out))
     )
 
 

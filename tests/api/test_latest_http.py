@@ -43,7 +43,7 @@ def test_coverage_below_promise_is_told(missed: Path, tmp_path: Path) -> None:
     """In the metrics, by readiness and on the live card, of the crop that it is true of; nothing else changes."""
     with serving(copy_store(missed, tmp_path / "store")) as running:
         until(lambda: _metric(running, "orchard_forecast_coverage"))
-        groups = {group["crop"]: group for group in running.client.get("/scores").json()["groups"]}
+        groups = {group["crop"]: group for group in running.client.get("/scores").json()["scores"]}
         assert groups["corn"]["below_promise"]
         assert not groups["soy"]["below_promise"]
         assert _metric(running, "orchard_forecast_coverage") == {
@@ -79,7 +79,7 @@ def test_who_asks_waits_for_nothing(missed: Path, tmp_path: Path, monkeypatch: p
         begun.set()
         await going.wait()
         now[0] += 7.0
-        return json.dumps({"basis": "forecast", "by": [], "groups": [], "left_out": NONE}).encode()
+        return json.dumps({"basis": "forecast", "by": [], "scores": [], "left_out": NONE}).encode()
 
     async def ask(services: Services) -> None:
         found = Latest(lambda: now[0])

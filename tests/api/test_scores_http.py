@@ -60,8 +60,8 @@ def test_the_answer_is_the_contracts(running: Running) -> None:
     found = _scores(running)
     assert (found["basis"], found["by"]) == ("forecast", [])
     assert found["left_out"] == {"learned": 0, "known": 0, "unreadable": 0}
-    assert [group["crop"] for group in found["groups"]] == ["corn", "soy"]
-    corn = found["groups"][0]
+    assert [group["crop"] for group in found["scores"]] == ["corn", "soy"]
+    corn = found["scores"][0]
     assert corn.keys() == FIGURES
     assert (corn["n"], corn["seasons"], corn["ambiguous"], corn["set_aside"]) == (80, 4, 0, False)
     assert corn["bias"].keys() == corn["rmse"].keys() == {"tons", "low", "high"}
@@ -73,14 +73,14 @@ def test_the_answer_is_the_contracts(running: Running) -> None:
     assert corn["verdict"].startswith("the forecasts were ")
     by = _scores(running, "?by=season,%20lead&basis=forecast")
     assert by["by"] == ["season", "lead"]
-    assert {(group["season"], group["lead"]) for group in by["groups"]} == {
+    assert {(group["season"], group["lead"]) for group in by["scores"]} == {
         (str(year), "91-180") for year in range(2020, 2024)
     }
     arrival = _scores(running, "?basis=arrival&by=version,extrapolated,lead")
-    assert arrival["groups"][0]["verdict"].startswith("the predictions were ")
-    assert {group["lead"] for group in arrival["groups"]} == {None}
-    assert sum(group["n"] for group in arrival["groups"] if group["crop"] == "corn") == 80
-    assert {group["coverage"]["promised"] for group in arrival["groups"]} == {0.95}
+    assert arrival["scores"][0]["verdict"].startswith("the predictions were ")
+    assert {group["lead"] for group in arrival["scores"]} == {None}
+    assert sum(group["n"] for group in arrival["scores"] if group["crop"] == "corn") == 80
+    assert {group["coverage"]["promised"] for group in arrival["scores"]} == {0.95}
 
 
 def test_regions_are_told_to_tokens_alone(running: Running) -> None:
@@ -89,7 +89,7 @@ def test_regions_are_told_to_tokens_alone(running: Running) -> None:
     assert refused.status_code == 401, refused.text
     assert running.client.get("/scores?by=region", headers={"Authorization": "Bearer wrong"}).status_code == 401
     found = running.client.get("/scores?by=region", headers=running.write).json()
-    assert {group["region"] for group in found["groups"]} == {f"R{row}" for row in range(REGIONS)}
+    assert {group["region"] for group in found["scores"]} == {f"R{row}" for row in range(REGIONS)}
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_many_rows_are_scored_in_a_process_of_their_own(tmp_path: Path) -> None:
         stored = running.client.post("/observations", content=body, headers=running.write | {"Content-Type": CSV})
         assert stored.status_code == 201, stored.text
         found = _scores(running, "?basis=arrival&by=season")
-    (group,) = found["groups"]
+    (group,) = found["scores"]
     assert (group["n"], group["season"]) == (count, "2020")
     expected = scores.written(world.registry, world.observations, "arrival", ("season",))
     assert json.loads(expected) == found
@@ -132,4 +132,4 @@ def test_nothing_is_scored_where_nothing_is(tmp_path: Path) -> None:
     """A service without a model answers that there is nothing."""
     with serving(tmp_path / "store") as running:
         for basis in ("forecast", "arrival"):
-            assert _scores(running, f"?basis={basis}")["groups"] == []
+            assert _scores(running, f"?basis={basis}")["scores"] == []

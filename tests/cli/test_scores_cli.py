@@ -49,14 +49,14 @@ def test_scores_are_shown(settings: dict[str, str], tmp_path: Path) -> None:
         return done.stdout if code == 0 else done.stderr
 
     page = json.loads(run("scores", "--by", "season", "--json"))
-    assert [(group["season"], group["set_aside"]) for group in page["groups"]] == [
+    assert [(group["season"], group["set_aside"]) for group in page["scores"]] == [
         ("2020", False),
         ("2020", False),
         ("2021", True),
         ("2021", True),
     ]
     shown = " ".join(run("scores", "--by", "season").split())
-    for group in page["groups"]:
+    for group in page["scores"]:
         aside = ", set aside by a training" if group["set_aside"] else ""
         assert f"{group['crop']}, {group['season']}{aside}: {group['verdict']}" in shown
         assert f"{group['bias']['tons']:.2f} ({group['bias']['low']:.2f} to {group['bias']['high']:.2f})" in shown
@@ -64,7 +64,7 @@ def test_scores_are_shown(settings: dict[str, str], tmp_path: Path) -> None:
     assert "t too low" in shown
     arrival = json.loads(run("scores", "--basis", "arrival", "--json"))
     assert arrival["basis"] == "arrival"
-    assert "region" in json.loads(run("scores", "--by", "region", "--json"))["groups"][0]
+    assert "region" in json.loads(run("scores", "--by", "region", "--json"))["scores"][0]
     assert "there is no 'year' to group by" in run("scores", "--by", "year", code=2)
 
 
@@ -73,8 +73,8 @@ def test_the_client_reads_scores(scored: Path, tmp_path: Path) -> None:
     with serving(copy_store(scored, tmp_path / "store")) as running, Orchard(str(running.client.base_url)) as client:
         page = client.scores(basis="arrival", by=["version", "season"])
         assert (page.basis, page.by) == ("arrival", ["version", "season"])
-        assert page.groups[0].bias is not None
-        assert (page.groups[0].version, page.groups[0].n) == ("1", REGIONS)
+        assert page.scores[0].bias is not None
+        assert (page.scores[0].version, page.scores[0].n) == ("1", REGIONS)
 
 
 def test_where_nothing_was_predicted_it_is_said(trained: Path) -> None:

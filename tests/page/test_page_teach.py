@@ -143,11 +143,11 @@ def test_columns_with_a_comma_in_their_name(teaching: Visit) -> None:
 def test_one_retrain_at_a_time(teaching: Visit, running: Running) -> None:
     """Until it is known what has come of one, none can be begun on what is in use, and it stays in sight."""
     page = teaching.page
-    held: list["Route"] = []
+    held: list[Route] = []
     other = page.get_by_role("button", name="Retrain on what is in use")
     _drop(teaching, TABLE)
     page.get_by_text("It would be accepted.").wait_for()
-    page.route(RETRAINS, lambda route: held.append(route))
+    page.route(RETRAINS, lambda route: held.append(route))  # noqa: PLW0108 - the signature of a builtin is not known
     page.get_by_role("button", name="Retrain", exact=True).click()
     page.locator(".under-way").wait_for()
     assert other.is_disabled()

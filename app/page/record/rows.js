@@ -11,7 +11,7 @@ const LONGEST = 20;
 const LETTER_PX = 6;
 
 /** Return a crop's groups as rows, the same object while they are; `isKnown(group)`: whether it has what is drawn. */
-export function rowsOf(id, { groups, by: [by] }, crop, colour, isKnown) {
+export function rowsOf(id, { scores: groups, by: [by] }, crop, colour, isKnown) {
   return same(id, [groups, crop, colour], () => {
     const rows = groups.filter((group) => group.crop === crop && isKnown(group)).map((group) => ({ ...group, name: groupName(group, by) }));
     return { rows, drawn: chosen(rows, by).map((row, key) => ({ ...row, key })), colour };

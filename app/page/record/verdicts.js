@@ -5,7 +5,7 @@ import { count, percent, rounded } from "../numbers.js";
 import { banded } from "./words.js";
 
 /** Return them; `whole`: the answer of which all groups are crops. */
-export const verdicts = ({ groups, left_out: out }) => html`<section class="card verdicts">
+export const verdicts = ({ scores: groups, left_out: out }) => html`<section class="card verdicts">
   <h2>In short</h2>
   ${groups.map(verdict)}
   ${notCounted(out)}

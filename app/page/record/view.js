@@ -50,7 +50,7 @@ function content() {
   const { whole, grouped, fault } = scores(asked.basis, by);
   if (fault) return problem(fault, again);
   if (!whole) return loading("the scores", 500);
-  if (!whole.groups.length) return empty(...NOTHING[asked.basis], "orchard forecast TABLE");
+  if (!whole.scores.length) return empty(...NOTHING[asked.basis], "orchard forecast TABLE");
   return html`${verdicts(whole)} ${charts(whole, grouped, by)}`;
 }
 
@@ -75,9 +75,9 @@ const groupChoice = (by) => html`<div class="picks"><label>By <select .value=${l
   ${groupings().map((one) => html`<option value=${one} ?selected=${one === by}>${GROUPINGS[one]}</option>`)}</select></label></div>`;
 
 function charts(whole, grouped, by) {
-  const crops = [...new Set([...Object.keys(session.live?.crops ?? {}), ...whole.groups.map(({ crop }) => crop)])];
-  const ofAll = Object.fromEntries(whole.groups.filter((group) => !group.set_aside).map((group) => [group.crop, group]));
-  const scored = crops.filter((crop) => whole.groups.some((group) => group.crop === crop)).slice(0, MOST_CROPS);
+  const crops = [...new Set([...Object.keys(session.live?.crops ?? {}), ...whole.scores.map(({ crop }) => crop)])];
+  const ofAll = Object.fromEntries(whole.scores.filter((group) => !group.set_aside).map((group) => [group.crop, group]));
+  const scored = crops.filter((crop) => whole.scores.some((group) => group.crop === crop)).slice(0, MOST_CROPS);
   const each = (draw) => scored.map((crop) => draw(crop, colourOf(crops, crop))).filter(Boolean);
   const parts = each((crop, colour) => ofAll[crop] && split(ofAll[crop], colour));
   return html`

@@ -2,21 +2,22 @@
 
 import { called, figure } from "../figures.js";
 import { count, short } from "../numbers.js";
-import { MOST_LISTED, frame, heightOf, more, rowsOf } from "./rows.js";
+import { frame, heightOf, more, rowsOf } from "./rows.js";
 import { side } from "./words.js";
 
 const { Plot } = window;
 
-/** Return a crop's chart. */
-export function bias(grouped, crop, colour) {
-  const data = rowsOf(`bias of ${crop}`, grouped, crop, colour, (group) => group.bias !== null);
+/** Return a crop's chart; `of`: `{crop, colour, whole}`. */
+export function bias(grouped, of) {
+  const { crop } = of;
+  const data = rowsOf(`bias of ${crop}`, grouped, of, (group) => group.bias !== null);
   if (!data.rows.length) return null;
   const { by: [by] } = grouped;
   return figure({
-    id: `bias of ${crop}`, title: crop, data, draw, height: heightOf(data),
+    id: `bias of ${crop}`, title: `Mean error, ${crop}`, data, draw, height: heightOf(data),
     sentence: `${told(data.rows)}${more(data, by)}`,
     columns: [by, "yields", "seasons", "mean error, tons", "low", "high", "RMSE, tons", "low", "high", "MAE, tons"],
-    rows: () => data.rows.slice(0, MOST_LISTED).map(({ name, n, seasons, bias: mean, rmse, mae }) => [name, n, seasons, ...banded(mean), ...banded(rmse), mae]),
+    rows: () => data.listed.map(({ name, n, seasons, bias: mean, rmse, mae }) => [name, n, seasons, ...banded(mean), ...banded(rmse), mae]),
   });
 }
 
@@ -44,7 +45,7 @@ function draw(data, width) {
       called("band of 95%", Plot.link(sure, { x1: "low", x2: "high", y: "key", stroke: colour, strokeWidth: 3, strokeOpacity: 0.7, strokeLinecap: "round" })),
       called("mean error", Plot.dot(sure, { ...at, r: 5.5, fill: colour, stroke: "var(--surface)", strokeWidth: 1.5 })),
       called("too few to tell", Plot.dot(rows.filter(({ low }) => low === null), { ...at, r: 4, fill: "var(--surface)", stroke: colour, strokeWidth: 1.5 })),
-      Plot.text(rows, { y: "key", frameAnchor: "right", textAnchor: "start", dx: 8, text: ({ n }) => `n = ${n}` }),
+      Plot.text(rows, { y: "key", frameAnchor: "right", textAnchor: "start", dx: 12, text: ({ n }) => `n = ${n}` }),
       Plot.tip(rows, Plot.pointer({ ...at, title: (row) => `${row.name}\n${side(row.tons)} on ${count(row.n, "yield")}`, fill: "var(--surface)", stroke: "var(--line)" })),
     ],
   };

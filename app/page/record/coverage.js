@@ -2,22 +2,23 @@
 
 import { called, figure } from "../figures.js";
 import { percent } from "../numbers.js";
-import { MOST_LISTED, frame, heightOf, more, rowsOf } from "./rows.js";
+import { frame, heightOf, more, rowsOf } from "./rows.js";
 import { held } from "./words.js";
 
 const { Plot } = window;
 
-/** Return a crop's chart, null where no yield had an interval; `whole`: the crop's group of all. */
-export function coverage(grouped, crop, colour, whole) {
-  const data = rowsOf(`coverage of ${crop}`, grouped, crop, colour, (group) => group.coverage !== null);
+/** Return a crop's chart, null where no yield had an interval; `of`: `{crop, colour, whole}`. */
+export function coverage(grouped, of) {
+  const { crop, whole } = of;
+  const data = rowsOf(`coverage of ${crop}`, grouped, of, (group) => group.coverage !== null);
   if (!data.rows.length) return null;
   const { by: [by] } = grouped;
   return figure({
-    id: `coverage of ${crop}`, title: crop, data, draw, height: heightOf(data),
+    id: `coverage of ${crop}`, title: `Coverage, ${crop}`, data, draw, height: heightOf(data),
     sentence: `${whole?.coverage ? `${held(whole.coverage)}.` : ""}${more(data, by)}`,
-    columns: [by, "inside", "of", "share", "low", "high", "promised", ""],
-    rows: () => data.rows.slice(0, MOST_LISTED).map(({ name, coverage: told, below_promise: isBelow }) =>
-      [name, told.inside, told.of, ...shares(told), percentOf(told.promised), isBelow ? "below promise" : ""]),
+    columns: [by, "inside", "of", "share", "low", "high", "promised", "by more than chance"],
+    rows: () => data.listed.map(({ name, coverage: told, below_promise: isBelow }) =>
+      [name, told.inside, told.of, ...shares(told), percentOf(told.promised), isBelow ? "below promise" : "no"]),
   });
 }
 
@@ -40,7 +41,7 @@ function draw(data, width) {
       dots("below promise", sure.filter(({ isBelow }) => isBelow), { r: 7, symbol: "triangle", rotate: 180, fill: "var(--surface)", stroke: "var(--bad)", strokeWidth: 2.2 }),
       dots("too few to tell", rows.filter(({ low }) => low === null), { r: 4, fill: "var(--surface)", stroke: colour, strokeWidth: 1.5 }),
       Plot.text(rows.filter(({ isBelow }) => isBelow), { x: 0, y: "key", text: () => "below promise", dy: 13, dx: 3, textAnchor: "start", fill: "var(--bad)", fontWeight: 600 }),
-      Plot.text(rows, { y: "key", frameAnchor: "right", textAnchor: "start", dx: 8, text: ({ inside, of }) => `${inside} of ${of}` }),
+      Plot.text(rows, { y: "key", frameAnchor: "right", textAnchor: "start", dx: 12, text: ({ inside, of }) => `${inside} of ${of}` }),
       Plot.tip(rows, Plot.pointer({ ...at, title: (row) => `${row.name}\n${held(row)}${row.isBelow ? "\nbelow promise" : ""}`, fill: "var(--surface)", stroke: "var(--line)" })),
     ],
   };

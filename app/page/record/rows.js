@@ -5,16 +5,23 @@ import { groupName } from "./scores.js";
 
 export const ROW_PX = 34;
 /** Rows that are drawn at most, and that a table has. */
-export const MOST_DRAWN = 40;
-export const MOST_LISTED = 500;
+const MOST_DRAWN = 40;
+const MOST_LISTED = 500;
+const ALL = "all together";
 const LONGEST = 20;
 const LETTER_PX = 6;
 
-/** Return a crop's groups as rows, the same object while they are; `isKnown(group)`: whether it has what is drawn. */
-export function rowsOf(id, { scores: groups, by: [by] }, crop, colour, isKnown) {
-  return same(id, [groups, crop, colour], () => {
+/**
+ * Return a crop's groups as rows, the same object while they are, and all of them together as the last one.
+ *
+ * `whole`: the crop's group of all that is not set aside, if there is any. `isKnown(group)`: whether it has what is drawn.
+ */
+export function rowsOf(id, { scores: groups, by: [by] }, { crop, colour, whole }, isKnown) {
+  return same(id, [groups, whole, colour], () => {
     const rows = groups.filter((group) => group.crop === crop && isKnown(group)).map((group) => ({ ...group, name: groupName(group, by) }));
-    return { rows, drawn: chosen(rows, by).map((row, key) => ({ ...row, key })), colour };
+    const together = whole && isKnown(whole) ? [{ ...whole, name: ALL }] : [];
+    const drawn = [...chosen(rows, by), ...together].map((row, key) => ({ ...row, key }));
+    return { rows, drawn, listed: [...rows.slice(0, MOST_LISTED), ...together], colour, isMore: rows.length > MOST_DRAWN };
   });
 }
 
@@ -26,8 +33,8 @@ function chosen(rows, by) {
 }
 
 /** Say that there are more than are drawn. */
-export const more = ({ rows, drawn }, by) =>
-  rows.length > drawn.length ? ` ${drawn.length} of ${rows.length.toLocaleString("en")} are drawn, ${by === "region" ? "those farthest off" : "the newest"}; the table has ${rows.length > MOST_LISTED ? `the first ${MOST_LISTED}` : "all"}.` : "";
+export const more = ({ rows, isMore }, by) =>
+  isMore ? ` ${MOST_DRAWN} of ${rows.length.toLocaleString("en")} are drawn, ${by === "region" ? "those farthest off" : "the newest"}; the table has ${rows.length > MOST_LISTED ? `the first ${MOST_LISTED}` : "all"}.` : "";
 
 const shortened = (name) => (name.length > LONGEST ? `${name.slice(0, LONGEST - 1)}…` : name);
 export const heightOf = ({ drawn }) => 48 + ROW_PX * drawn.length;

@@ -18,7 +18,7 @@ export function split(group, colour) {
     bars: [[0, model], [model, model + weather], [0, model + weather]].map(([from, to], place) => ({ part: PARTS[place], from, to, tons: to - from })),
   }));
   return figure({
-    id: `split of ${crop}`, title: crop, data, draw, height: HEIGHT,
+    id: `split of ${crop}`, title: `Parts of the error, ${crop}`, data, draw, height: HEIGHT,
     sentence: `The model by itself: ${side(model, places)}; the weather forecast: ${side(weather, places)}; together: ${side(model + weather, places)}.`,
     columns: ["part", "mean error, tons"],
     rows: () => [

@@ -71,19 +71,19 @@ const basisChoice = () => html`<fieldset class="basis"><legend class="unseen">Ju
   <p class="fine">${MEANT[asked.basis]}</p>
 </fieldset>`;
 
-const groupChoice = (by) => html`<div class="picks"><label>By <select .value=${live(by)} @change=${(event) => choose("by", event.target.value)}>
-  ${groupings().map((one) => html`<option value=${one} ?selected=${one === by}>${GROUPINGS[one]}</option>`)}</select></label></div>`;
+const groupChoice = (by) => html`<div class="picks"><label for="record-by">Told apart by</label><select id="record-by" .value=${live(by)} @change=${(event) => choose("by", event.target.value)}>
+  ${groupings().map((one) => html`<option value=${one} ?selected=${one === by}>${GROUPINGS[one]}</option>`)}</select></div>`;
 
 function charts(whole, grouped, by) {
   const crops = [...new Set([...Object.keys(session.live?.crops ?? {}), ...whole.scores.map(({ crop }) => crop)])];
   const ofAll = Object.fromEntries(whole.scores.filter((group) => !group.set_aside).map((group) => [group.crop, group]));
   const scored = crops.filter((crop) => whole.scores.some((group) => group.crop === crop)).slice(0, MOST_CROPS);
-  const each = (draw) => scored.map((crop) => draw(crop, colourOf(crops, crop))).filter(Boolean);
-  const parts = each((crop, colour) => ofAll[crop] && split(ofAll[crop], colour));
+  const each = (draw) => scored.map((crop) => draw({ crop, colour: colourOf(crops, crop), whole: ofAll[crop] })).filter(Boolean);
+  const parts = each((of) => of.whole && split(of.whole, of.colour));
   return html`
     ${groupChoice(by)}
-    ${card("Do intervals keep their promise?", "Dashed: the share that was promised. Dot: the share that lay inside, and how far chance alone may have moved it (95%). ○ too few to tell, ▽ below promise.", each((crop, colour) => coverage(grouped, crop, colour, ofAll[crop])))}
-    ${card("Too high or too low?", "Dot: the mean of reported less predicted, and how far chance alone may have moved it (95%). ○ too few to tell.", each((crop, colour) => bias(grouped, crop, colour)))}
+    ${card("Do intervals keep their promise?", "Dashed: the share that was promised. Dot: the share that lay inside, and how far chance alone may have moved it (95%). ○ too few to tell, ▽ below promise.", each((of) => coverage(grouped, of)))}
+    ${card("Too high or too low?", "Dot: the mean of reported less predicted, and how far chance alone may have moved it (95%). ○ too few to tell.", each((of) => bias(grouped, of)))}
     ${card("The model, or the weather forecast?", "Of all forecasts together: what the model would have missed with the weather as it came, and what the weather forecast added.", parts)}
     ${crops.length > scored.length && scored.length === MOST_CROPS ? html`<p class="fine">Charts are of the first ${MOST_CROPS} crops.</p>` : nothing}
     ${curlOf(curl("GET", "scores", { query: { basis: asked.basis, by }, withToken: by === "region" }))}`;

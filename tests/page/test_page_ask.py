@@ -7,7 +7,7 @@ from tests.running import Running
 
 pytestmark = pytest.mark.long
 
-TEMPERATURE, RAINFALL = (f'input[type="number"][aria-label^="{name}"]' for name in ("Temperature", "Rainfall"))
+TEMPERATURE, RAINFALL = (f'input[inputmode="decimal"][aria-label^="{name}"]' for name in ("Temperature", "Rainfall"))
 PREDICT = "**/predict?*"
 CLOSED = """for (const name of ["localStorage", "sessionStorage"]) {
   Object.defineProperty(window, name, { get() { throw new DOMException("closed", "SecurityError"); } });
@@ -109,3 +109,23 @@ def test_storage_may_be_closed(visit: Visit) -> None:
     assert _tons(visit) > 0
     visit.page.locator(".tools select").first.select_option("°C")
     visit.page.locator("main", has_text="°C").wait_for()
+
+
+def test_numbers_as_they_are_written(visit: Visit, served: Running) -> None:
+    """A decimal comma is one; what is no weather is told at its field and not asked; an address is taken as it is."""
+    visit.go("#/ask?temperature=80&rainfall=80&humidity=60")
+    visit.page.locator(TEMPERATURE).fill("72,5")
+    visit.page.keyboard.press("Tab")
+    visit.page.wait_for_timeout(700)
+    expected = _predicted(served, temperature=72.5, rainfall=80, humidity=60)
+    assert _tons(visit) == pytest.approx(expected, abs=0.06)
+    visit.page.locator(RAINFALL).fill("40000")
+    visit.page.keyboard.press("Tab")
+    visit.page.get_by_text("is not between 0 and 30000 mm").wait_for()
+    assert visit.page.locator(RAINFALL).get_attribute("aria-invalid") == "true"
+    assert _tons(visit) == pytest.approx(expected, abs=0.06)
+    visit.judge()
+    visit.go("#/ask?temperature=24&rainfall=67&humidity=43&region=B")
+    visit.page.get_by_text("if it is in °C").wait_for()
+    assert visit.page.locator(TEMPERATURE).input_value() == "24"
+    assert _tons(visit) == pytest.approx(_predicted(served, temperature=24, rainfall=67, humidity=43), abs=0.06)

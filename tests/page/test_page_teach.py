@@ -151,7 +151,12 @@ def test_one_retrain_at_a_time(teaching: Visit, running: Running) -> None:
     page.get_by_role("button", name="Retrain", exact=True).click()
     page.locator(".under-way").wait_for()
     assert other.is_disabled()
-    until(lambda: page.wait_for_timeout(20) or held)
+
+    def is_held() -> bool:
+        page.wait_for_timeout(20)  # in which the browser's calls are handed over
+        return bool(held)
+
+    until(is_held)
     held[0].continue_()
     page.get_by_text("version 2 is live").wait_for()
     assert running.version() == "2"
@@ -267,7 +272,7 @@ def _older(route: "Route", asked: list[str]) -> None:
 
 def test_a_crop_with_a_name_that_objects_inherit(teaching: Visit, running: Running) -> None:
     """A version has "constructor" and another one has not: it is in the list and the comparison, of the one only."""
-    sent = HARVEST["observations"]
+    sent: Any = HARVEST["observations"]
     rows = [row | {"yields": row["yields"] | {"constructor": row["yields"]["mango"] / 2}} for row in (*sent, *MORE)]
     body = {"observations": rows, "activate": "never"}
     answer = running.client.post("/retrain", json=body, headers=running.write)

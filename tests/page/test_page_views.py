@@ -78,7 +78,7 @@ def test_keys_alone(visit: Visit) -> None:
     page.locator("body").evaluate("(body) => { document.activeElement.blur(); body.scrollIntoView(); }")
     page.reload()
     visit.settle()
-    for _ in range(8):
+    for _ in range(9):
         page.keyboard.press("Tab")
         if _focused(page) == "Watch":
             break
@@ -310,7 +310,7 @@ def test_units(visit: Visit) -> None:
     asked, units = _asked(visit), visit.page.locator(".tools select")
     units.nth(0).select_option("°C")
     units.nth(1).select_option("in")
-    typed = visit.page.locator('.feature input[type="number"]')
+    typed = visit.page.locator('.feature input[inputmode="decimal"]')
     assert [typed.nth(place).input_value() for place in range(3)] == ["25", "4", "55"]
     assert "°C" in visit.text(".curves, main")
     typed.nth(0).fill("30")

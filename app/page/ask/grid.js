@@ -5,21 +5,21 @@
 export const POINTS = 61;
 const WIDER = 0.25;
 /** The bounds that weather has by the service's contract, in its units. */
-const BOUNDS = { temperature: [-130, 140], rainfall: [0, 30_000], humidity: [0, 100] };
+export const BOUNDS = { temperature: [-130, 140], rainfall: [0, 30_000], humidity: [0, 100] };
 
 /**
  * Return what sliders reach, by feature: `{low, high}` of training, and `{from, to}`, a quarter wider but within bounds.
- * A feature that no crop uses is not in it.
+ * It reaches as far as the `weather` that is asked about. A feature that no crop uses is not in it.
  */
-export function box(card) {
+export function box(card, weather = {}) {
   const known = card.features.filter((feature) => feature.minimum !== null);
-  return Object.fromEntries(known.map(({ name, minimum: low, maximum: high, mean }) => [name, { low, high, mean, ...wider(name, low, high) }]));
+  return Object.fromEntries(known.map(({ name, minimum: low, maximum: high, mean }) => [name, { low, high, mean, ...wider(name, low, high, weather[name] ?? mean) }]));
 }
 
-function wider(name, low, high) {
+function wider(name, low, high, asked) {
   const [least, most] = BOUNDS[name] ?? [-Infinity, Infinity];
   const by = WIDER * (high - low) || Math.max(1, Math.abs(high) * WIDER);
-  return { from: Math.max(least, low - by), to: Math.min(most, high + by) };
+  return { from: Math.min(asked, Math.max(least, low - by)), to: Math.max(asked, Math.min(most, high + by)) };
 }
 
 /** Return `n` values from one end of a range to the other. */
@@ -62,7 +62,7 @@ export function sorted(answer, { columns, features }) {
     extrapolated: answer.extrapolated[0],
     warnings: answer.warnings[0],
     curves: Object.fromEntries(crops.map((crop) => [crop, Object.fromEntries(features.map((feature, place) => [feature, curve(crop, place)]))])),
-    range: Object.fromEntries(crops.map((crop) => [crop, d3.extent([...answer.yields[crop].tons.slice(last), ...answer.yields[crop].tons.slice(0, 2)])])),
+    range: Object.fromEntries(crops.map((crop) => [crop, d3.extent([...answer.yields[crop].tons.slice(last), ...["tons", "low", "high"].flatMap((of) => answer.yields[crop][of]?.slice(0, 2) ?? [])].filter((tons) => tons !== null))])),
   };
 }
 

@@ -9,10 +9,10 @@ import { unit, written } from "../units.js";
 import { answers } from "./answers.js";
 import { contour, forgetContour } from "./contour.js";
 import { curves } from "./curves.js";
-import { box, question, sorted } from "./grid.js";
+import { BOUNDS, box, question, sorted } from "./grid.js";
 import { observed } from "./observed.js";
 import { regions } from "./regions.js";
-import { LEVELS, levels, sliders } from "./sliders.js";
+import { LEVELS, forgetTyped, levels, sliders } from "./sliders.js";
 
 const QUIET_MS = 500;
 const AT_FIRST = 3;
@@ -37,6 +37,7 @@ export const view = {
 
   open({ query }) {
     read(query);
+    forgetTyped();
     preparedFor = null;
     if (session.live) prepare();
   },
@@ -48,7 +49,7 @@ export const view = {
 
   render() {
     prepare();
-    const reach = box(session.live);
+    const reach = box(session.live, asked.weather);
     const chosen = chosenCrops();
     // For a moment an answer may be another version's than the card: what only one of them has is left out.
     const crops = drawn ? chosen.filter((crop) => drawn.crops.includes(crop)) : chosen;
@@ -122,8 +123,9 @@ function prepare() {
   if (preparedFor === card && isComplete(card)) return;
   preparedFor = card;
   const reach = box(card);
-  const within = (feature, value) => Math.min(reach[feature].to, Math.max(reach[feature].from, value));
-  const whole = (given, otherwise) => Object.fromEntries(Object.keys(reach).map((feature) => [feature, within(feature, given[feature] ?? otherwise(feature))]));
+  const isWeather = (feature, value) => Number.isFinite(value) && value >= BOUNDS[feature][0] && value <= BOUNDS[feature][1];
+  const whole = (given, otherwise) =>
+    Object.fromEntries(Object.keys(reach).map((feature) => [feature, isWeather(feature, given[feature]) ? given[feature] : otherwise(feature)]));
   asked.weather = whole(asked.weather ?? {}, (feature) => tidy(reach[feature].mean));
   if (Array.isArray(asked.pinned)) asked.pinned = whole(Object.fromEntries(Object.keys(reach).map((feature, place) => [feature, asked.pinned[place]])), (feature) => reach[feature].mean);
   askNow();
@@ -178,7 +180,7 @@ async function askNow() {
   try {
     do {
       isBehind = false;
-      const asks = question(asked.weather, asked.pinned, box(session.live));
+      const asks = question(asked.weather, asked.pinned, box(session.live, asked.weather));
       const body = asked.region ? { ...asks.columns, region: asks.columns[asks.features[0]].map(() => asked.region) } : asks.columns;
       const { level } = asked;
       const answer = await call("POST", "predict", { query: { level, explain: true, count: false }, body, signal: flying.signal });

@@ -32,7 +32,7 @@ function draw({ bars, colour, places }, width) {
   const [low, high] = d3.extent([0, ...bars.map(({ to }) => to)]);
   const looks = [{ fill: colour }, { fill: colour, fillOpacity: 0.35, stroke: colour, strokeDasharray: "3 2" }, { fill: "currentColor", fillOpacity: 0.45 }];
   return {
-    height: HEIGHT, marginLeft: 84, marginRight: 50, marginTop: 6, marginBottom: 40,
+    height: HEIGHT, marginLeft: 84, marginRight: 64, marginTop: 6, marginBottom: 40,
     x: { domain: low === high ? [-1, 1] : [low, high], nice: true, label: "← too high    mean error, t    too low →", labelAnchor: "center", labelArrow: "none", ticks: Math.max(3, Math.floor(width / 90)), tickFormat: short, grid: true },
     y: { domain: PARTS, label: null, tickSize: 0, padding: 0.35 },
     marks: [

@@ -16,9 +16,9 @@ export function coverage(grouped, of) {
   return figure({
     id: `coverage of ${crop}`, title: `Coverage, ${crop}`, data, draw, height: heightOf(data),
     sentence: `${whole?.coverage ? `${held(whole.coverage)}.` : ""}${more(data, by)}`,
-    columns: [by, "inside", "of", "share", "low", "high", "promised", "by more than chance"],
+    columns: [by, "inside", "of", "share", "low", "high", "promised", "below promise"],
     rows: () => data.listed.map(({ name, coverage: told, below_promise: isBelow }) =>
-      [name, told.inside, told.of, ...shares(told), percentOf(told.promised), isBelow ? "below promise" : "no"]),
+      [name, told.inside, told.of, ...shares(told), percentOf(told.promised), isBelow ? "yes" : "no"]),
   });
 }
 

@@ -79,9 +79,10 @@ function charts(whole, grouped, by) {
   const ofAll = Object.fromEntries(whole.scores.filter((group) => !group.set_aside).map((group) => [group.crop, group]));
   const scored = crops.filter((crop) => whole.scores.some((group) => group.crop === crop)).slice(0, MOST_CROPS);
   const each = (draw) => scored.map((crop) => draw({ crop, colour: colourOf(crops, crop), whole: ofAll[crop] })).filter(Boolean);
-  const parts = each((of) => of.whole && split(of.whole, of.colour));
+  const parts = asked.basis !== "forecast" ? [] : each((of) => of.whole && split(of.whole, of.colour));
   return html`
     ${groupChoice(by)}
+    ${by === "lead" ? html`<p class="fine">A yield counts once for each of its forecasts; all together, with the last one alone.</p>` : nothing}
     ${card("Do intervals keep their promise?", "Dashed: the share that was promised. Dot: the share that lay inside, and how far chance alone may have moved it (95%). ○ too few to tell, ▽ below promise.", each((of) => coverage(grouped, of)))}
     ${card("Too high or too low?", "Dot: the mean of reported less predicted, and how far chance alone may have moved it (95%). ○ too few to tell.", each((of) => bias(grouped, of)))}
     ${card("The model, or the weather forecast?", "Of all forecasts together: what the model would have missed with the weather as it came, and what the weather forecast added.", parts)}

@@ -39,7 +39,7 @@ function draw(data, width) {
   const at = { x: "tons", y: "key" };
   return {
     ...frame(data, 66),
-    x: { domain: domain[0] === domain[1] ? [-1, 1] : domain, nice: true, label: "← too high    reported − predicted, t    too low →", labelAnchor: "center", labelArrow: "none", ticks: Math.max(3, Math.floor(width / 90)), tickFormat: short, grid: true },
+    x: { domain: domain[0] === domain[1] ? [-1, 1] : domain, nice: true, label: width < 420 ? "← too high    t    too low →" : "← too high    reported − predicted, t    too low →", labelAnchor: "center", labelArrow: "none", ticks: Math.max(3, Math.floor(width / 90)), tickFormat: short, grid: true },
     marks: [
       called("right on average", Plot.ruleX([0], { stroke: "currentColor", strokeWidth: 1.5 })),
       called("band of 95%", Plot.link(sure, { x1: "low", x2: "high", y: "key", stroke: colour, strokeWidth: 3, strokeOpacity: 0.7, strokeLinecap: "round" })),

@@ -37,14 +37,14 @@ export const more = ({ rows, isMore }, by) =>
   isMore ? ` ${MOST_DRAWN} of ${rows.length.toLocaleString("en")} are drawn, ${by === "region" ? "those farthest off" : "the newest"}; the table has ${rows.length > MOST_LISTED ? `the first ${MOST_LISTED}` : "all"}.` : "";
 
 const shortened = (name) => (name.length > LONGEST ? `${name.slice(0, LONGEST - 1)}…` : name);
-export const heightOf = ({ drawn }) => 48 + ROW_PX * drawn.length;
+export const heightOf = ({ drawn }) => 52 + ROW_PX * drawn.length;
 
 /** Return the options that both charts have. */
 export function frame(data, right) {
   const { drawn } = data;
   const longest = Math.max(...drawn.map(({ name }) => shortened(name).length));
   return {
-    height: heightOf(data), marginLeft: 14 + LETTER_PX * longest, marginRight: right, marginTop: 8, marginBottom: 40,
+    height: heightOf(data), marginLeft: 14 + LETTER_PX * longest, marginRight: right, marginTop: 8, marginBottom: 44,
     y: { type: "point", domain: drawn.map(({ key }) => key), tickFormat: (key) => shortened(drawn[key].name), tickSize: 0, label: null, padding: 0.6 },
   };
 }

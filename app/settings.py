@@ -30,6 +30,7 @@ OWN = (
     "page",
     "predict",
     "retrain",
+    "scores",
     "v2",
 )
 """What this service's own paths begin with: below such a prefix it could not be told what is asked."""

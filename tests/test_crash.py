@@ -11,7 +11,10 @@ from tests.running import ROOT
 
 @pytest.mark.parametrize(
     ("options", "least"),
-    [(["--steps"], 80), pytest.param(["--random", "200"], 200, marks=pytest.mark.long)],
+    [
+        pytest.param(words, least, marks=pytest.mark.long)
+        for words, least in ((["--steps"], 80), (["--random", "200"], 200))
+    ],
     ids=["at each step", "at random moments"],
 )
 def test_nothing_is_lost_in_a_crash(options: list[str], least: int) -> None:

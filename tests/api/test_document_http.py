@@ -114,6 +114,7 @@ def test_each_schema_is_there_and_used(document: Document) -> None:
     assert not any("ValidationError" in name for name in schemas)
 
 
+@pytest.mark.long
 def test_every_example_can_be_sent(served: Running, document: Document) -> None:
     """Each is answered 2xx, in a shape that the document describes; so is each operation without a body."""
     sent = 0

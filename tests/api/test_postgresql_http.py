@@ -38,6 +38,7 @@ def test_it_learns_and_answers_once_a_key(running: Running) -> None:
     assert not (running.store / "observations.db").exists()
 
 
+@pytest.mark.long
 def test_many_may_write_at_once(running: Running) -> None:
     """Uploads beside a retrain are all stored, each once."""
 

@@ -76,7 +76,7 @@ def _sign_in(visit: Visit, running: Running) -> None:
 
 
 def _group(running: Running, crop: str, query: str = "") -> dict[str, Any]:
-    groups = running.client.get(f"/scores{query}").json()["groups"]
+    groups = running.client.get(f"/scores{query}").json()["scores"]
     found: dict[str, Any] = next(group for group in groups if group["crop"] == crop)
     return found
 
@@ -218,7 +218,7 @@ def test_many_groups(visit: Visit) -> None:
 
     def answer(by: list[str]) -> str:
         groups = [group | {"season": season} for season in seasons] if by else [group]
-        return json.dumps({"basis": "forecast", "by": by, "groups": groups, "left_out": out})
+        return json.dumps({"basis": "forecast", "by": by, "scores": groups, "left_out": out})
 
     visit.page.route(re.compile(r"/scores\?basis=forecast$"), lambda route: route.fulfill(body=answer([])))
     visit.page.route(re.compile(r"/scores\?.*by=season"), lambda route: route.fulfill(body=answer(["season"])))

@@ -78,7 +78,7 @@ def test_keys_alone(visit: Visit) -> None:
     page.locator("body").evaluate("(body) => { document.activeElement.blur(); body.scrollIntoView(); }")
     page.reload()
     visit.settle()
-    for _ in range(9):
+    for _ in range(3 + len(VIEWS)):  # after the link to the content, the name and the state
         page.keyboard.press("Tab")
         if _focused(page) == "Watch":
             break

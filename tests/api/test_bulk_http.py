@@ -365,6 +365,7 @@ def _large_harvest(count: int) -> list[dict[str, Any]]:
     return [rows[number % 3] | {"region": f"R{number}"} for number in range(count)]
 
 
+@pytest.mark.long
 def test_large_harvests_are_read_aside(trained: Path, tmp_path: Path) -> None:
     """A thousand observations are stored or learned, as JSON or CSV, and their faults named, like three."""
     with serving(copy_store(trained, tmp_path / "store")) as running:

@@ -147,6 +147,7 @@ def test_an_id_may_not_be_there_twice(writing: Running) -> None:
     assert "'twice' is there twice" in bad.json()["detail"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rows", [2, 300])
 def test_a_key_counts_once(running: Running, rows: int) -> None:
     """Small and large bodies: the same answer to the byte, also under another version; none after the erasure."""

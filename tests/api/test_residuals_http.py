@@ -134,6 +134,7 @@ def _store_many(store: Path, rows: int) -> None:
     observations.close()
 
 
+@pytest.mark.long
 def test_many_rows_are_read_elsewhere(tmp_path: Path) -> None:
     """In a process of its own, which holds few of them; a choice is answered, and the errors are those of all."""
     store = tmp_path / "store"
@@ -153,6 +154,7 @@ def test_many_rows_are_read_elsewhere(tmp_path: Path) -> None:
         assert (wrong.status_code, wrong.json()["errors"][0]["loc"]) == (422, ["query", "crop"])
 
 
+@pytest.mark.long
 def test_with_postgresql(postgresql: Cluster, tmp_path: Path) -> None:
     """The same from there."""
     with serving(tmp_path / "store", ORCHARD_DATABASE_URL=postgresql.database()) as running:

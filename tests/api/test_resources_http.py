@@ -74,6 +74,7 @@ def test_what_others_can_read_is_told(trained: Path, tmp_path: Path, mode: int, 
     assert ("can be read by everybody on this machine: chmod 600" in (tmp_path / "store.log").read_text()) == is_told
 
 
+@pytest.mark.long
 def test_a_new_database_is_its_owners(tmp_path: Path) -> None:
     """With the files that SQLite keeps beside it, whatever the umask lets others read."""
     store, token = tmp_path / "store", "a-token-of-my-own"
@@ -85,6 +86,7 @@ def test_a_new_database_is_its_owners(tmp_path: Path) -> None:
     assert stat.S_IMODE(store.stat().st_mode) == 0o700
 
 
+@pytest.mark.long
 def test_an_example_says_that_it_is_one(trained: Path, tmp_path: Path) -> None:
     """Readiness, list and cards, while it is all that was learned; of what is learned besides nothing is said of it."""
     with serving(copy_store(trained, tmp_path / "store")) as running:

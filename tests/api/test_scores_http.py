@@ -128,6 +128,7 @@ def test_many_rows_are_scored_in_a_process_of_their_own(tmp_path: Path) -> None:
     world.close()
 
 
+@pytest.mark.long
 def test_nothing_is_scored_where_nothing_is(tmp_path: Path) -> None:
     """A service without a model answers that there is nothing."""
     with serving(tmp_path / "store") as running:

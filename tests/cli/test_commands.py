@@ -353,6 +353,7 @@ def test_versions_are_activated_and_logged(shop: Shop, harvest: str) -> None:
     assert shop("activate", "99").stderr == "orchard: there is no version 99\n"
 
 
+@pytest.mark.long
 def test_observations_are_kept(shop: Shop, harvest: str, tmp_path: Path) -> None:
     """Stored, listed a table a batch, exported as they came, withdrawn."""
     stored = shop.json("observations", "add", harvest, "--note", "by hand", "--key", "add-1")

@@ -127,6 +127,7 @@ def test_it_listens_on_all_addresses_of_its_name(trained: Path, tmp_path: Path, 
         assert server.wait(DEADLINE_S) == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_start_that_fails_says_so(trained: Path, tmp_path: Path, workers: str) -> None:
     """With several workers too the exit code is that of what is not available: the token file holds none."""

@@ -202,6 +202,7 @@ def test_scores_are_those_by_hand(years: World, basis: Basis, by: tuple[Key, ...
     assert not any(found.ambiguous.values())
 
 
+@pytest.mark.long
 def test_parts_make_the_same(years: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is read at once: no place is torn apart, none is missed."""
     whole = _scores(years, "forecast", "season", "region")

@@ -184,7 +184,7 @@ class Forecasts:
         query = (
             sql.select(FORECAST_BATCHES.c.id, FORECASTS.c.row)
             .join(FORECAST_BATCHES, FORECASTS.c.batch == FORECAST_BATCHES.c.sequence)
-            .where(FORECASTS.c.id.is_(None), sql.tuple_(FORECAST_BATCHES.c.id, FORECASTS.c.row).in_(made.values()))
+            .where(FORECASTS.c.id.is_(None), among((FORECAST_BATCHES.c.id, FORECASTS.c.row), list(made.values())))
         )
         there = {tuple(row) for row in self._connection.execute(query)}
         return {name for name, place in made.items() if place in there}
@@ -311,13 +311,13 @@ class Forecasts:
     def outcomes(self, forecasts: Sequence[Forecast], *, withdrawn: bool = False) -> Outcomes:
         """Return what may be the outcome of these forecasts; ``withdrawn``: also what was withdrawn."""
         ids = list({each.id for each in forecasts})
-        places = list({place for each in forecasts for place in spelled(each.region, each.season)})
+        places = places_of(forecasts)
         columns = OBSERVATIONS.c
         found: dict[tuple[int, int], Reported] = {}
-        of_place = sql.tuple_(columns.region, columns.season)
         for start in range(0, max(len(ids), len(places)), ASKED_AT_ONCE):
             end = start + ASKED_AT_ONCE
-            for wanted in (columns.forecast.in_(ids[start:end]), of_place.in_(places[start:end])):
+            at_place = among((columns.region, columns.season), places[start:end])
+            for wanted in (columns.forecast.in_(ids[start:end]), at_place):
                 found |= {(one.batch, one.row): one for one in self._reported(wanted, withdrawn=withdrawn)}
         return Outcomes(found.values())
 
@@ -403,10 +403,24 @@ def has_outcome(forecast: Forecast, outcomes: Outcomes) -> bool:
     return any(outcomes.of(*place, crop) is not None for crop in forecast.batch.crops)
 
 
-def spelled(region: str, season: str) -> Iterator[tuple[str, str]]:
+def places_of(forecasts: Iterable[Forecast]) -> list[tuple[str, str]]:
+    """Return their regions and seasons as these may be stored, in order, so that some in a row are of few regions."""
+    return sorted({place for each in forecasts for place in _spelled(each.region, each.season)})
+
+
+def _spelled(region: str, season: str) -> Iterator[tuple[str, str]]:
     """Yield the ways in which both names may be stored: version 0.1.0 took them as they came."""
     for form in ("NFC", "NFD"):
         yield unicodedata.normalize(form, region), unicodedata.normalize(form, season)
+
+
+def among(columns: Sequence[sql.ColumnElement[Any]], values: Sequence[tuple[Any, ...]]) -> sql.ColumnElement[bool]:
+    """Return the condition that columns are one of some tuples.
+
+    Each column is asked for by itself as well: SQLite looks for a column in an index, and before 3.46 not for a tuple.
+    """
+    apart = (column.in_({each[place] for each in values}) for place, column in enumerate(columns))
+    return sql.and_(*apart, sql.tuple_(*columns).in_(values))
 
 
 def _is_behind(cursor: str) -> sql.ColumnElement[bool]:

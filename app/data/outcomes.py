@@ -13,7 +13,7 @@ import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
 from app.data import stored
-from app.data.forecasts import ASKED_AT_ONCE, Forecast, spelled, wholes, with_entries
+from app.data.forecasts import ASKED_AT_ONCE, Forecast, among, places_of, wholes, with_entries
 from app.data.matching import Outcomes, Reported
 from app.data.stored import BATCHES, FORECAST_BATCHES, FORECASTS, OBSERVATIONS
 from app.errors import StoreDamaged
@@ -124,10 +124,10 @@ def _observations(connection: Connection, forecasts: Sequence[Forecast], set_asi
     counts = BATCHES.c.withdrawn.is_(None) | (BATCHES.c.withdrawn_by == set_aside_by)
     query = sql.select(BATCHES.c.withdrawn, BATCHES.c.id.label("of"), BATCHES.c.created, OBSERVATIONS)
     query = query.join(BATCHES, columns.batch == BATCHES.c.sequence).where(counts)
-    places = list({place for each in forecasts for place in spelled(each.region, each.season)})
-    of_place = sql.tuple_(columns.region, columns.season)
+    places = places_of(forecasts)
     for start in range(0, len(places), ASKED_AT_ONCE):
-        yield from connection.execute(query.where(of_place.in_(places[start : start + ASKED_AT_ONCE])))
+        at_place = among((columns.region, columns.season), places[start : start + ASKED_AT_ONCE])
+        yield from connection.execute(query.where(at_place))
     if not connection.execute(sql.select(sql.exists().where(columns.forecast.is_not(None)))).scalar():
         return
     ids = [each.id for each in forecasts]

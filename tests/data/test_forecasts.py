@@ -1,5 +1,6 @@
 """Forecasts in the database: as they were said, found again, erased; on SQLite and PostgreSQL."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 import sqlalchemy as sql
 
-from app.data.forecasts import ForecastBatch, Foretold, Wanted
+from app.data.forecasts import ForecastBatch, Foretold, Wanted, among
 from app.data.harvest import Harvest
 from app.data.observations import Batch, Observations
 from app.data.provenance import Provenance
+from app.data.stored import FORECAST_BATCHES, FORECASTS, OBSERVATIONS, SCHEMA
 from app.data.tables import Table
 from app.errors import IdTaken, NotFound, StoreDamaged
 from app.serving.retention import Retention
@@ -138,6 +140,26 @@ def test_those_without_an_outcome_are_found(table: Observations) -> None:
     assert _ids(table, Wanted(is_open=True)) == [everything[3]]
     assert _ids(table, Wanted(region="E\u0301te\u0301 ")) == [everything[2]]
     assert _ids(table, Wanted(season="2026")) == []
+
+
+def test_places_and_rows_are_looked_up_in_an_index() -> None:
+    """SQLite reads no whole table for some places or ids: scores of many forecasts would read it thousands of times."""
+    place = OBSERVATIONS.c.region, OBSERVATIONS.c.season
+    entry = FORECAST_BATCHES.c.id, FORECASTS.c.row
+    rows = sql.select(FORECASTS.c.row).join(FORECAST_BATCHES, FORECASTS.c.batch == FORECAST_BATCHES.c.sequence)
+    asked = {
+        sql.select(OBSERVATIONS).where(among(place, [("A", "2026"), ("B", "2027")])): 1,
+        rows.where(among(entry, [("a" * 32, 1), ("b" * 32, 2)])): 2,
+    }
+    engine = sql.create_engine("sqlite://")
+    with engine.connect() as connection:
+        SCHEMA.create_all(connection)
+        for query, tables in asked.items():
+            text = query.compile(engine, compile_kwargs={"literal_binds": True})
+            steps = [row[-1] for row in connection.execute(sql.text(f"EXPLAIN QUERY PLAN {text}"))]
+            assert sum(step.startswith("SEARCH") for step in steps) == tables, steps
+            assert [step for step in steps if re.match(r"SCAN (observations|forecast)", step)] == []
+    engine.dispose()
 
 
 def test_a_page_of_those_without_an_outcome_is_bounded(table: Observations, monkeypatch: pytest.MonkeyPatch) -> None:

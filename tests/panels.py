@@ -33,6 +33,21 @@ def with_effects() -> Table:
     return Table(names, seasons, weather, ("mango", "orange", "pear"), np.column_stack([mango, orange, line]))
 
 
+def on_a_line(regions: int, seasons: int, *, named: bool = True, dated: bool = True) -> Table:
+    """Return corn of each region in each season, scattered by 5 t; regions without names, or seasons, where told."""
+    draw = np.random.default_rng(regions + 10 * seasons)
+    region, season = np.divmod(np.arange(regions * seasons), seasons)
+    weather = draw.normal([70.0, 900.0, 55.0], [4.0, 150.0, 5.0], (len(region), 3))
+    tons = 50 + weather @ [2.0, 0.05, -1.0] + draw.normal(0, 5, len(region))
+    return Table(
+        tuple(f"region {number}" if named else None for number in region),
+        tuple(str(2_000 + number) if dated else None for number in season),
+        weather,
+        ("corn",),
+        tons[:, None],
+    )
+
+
 def learned(table: Table, store: Path) -> Version:
     """Return the first version of a store that has learned a table."""
     job = Job(Settings(model_store=store))

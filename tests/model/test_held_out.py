@@ -7,20 +7,7 @@ from app.data.harvest import cells_of, moments_of
 from app.data.tables import Table
 from app.model.held_out import HeldOut, held_out
 from app.model.moments import Array
-
-
-def _rows(regions: int, seasons: int, *, named: bool = True, dated: bool = True) -> Table:
-    draw = np.random.default_rng(regions + 10 * seasons)
-    region, season = np.divmod(np.arange(regions * seasons), seasons)
-    weather = draw.normal([70.0, 900.0, 55.0], [4.0, 150.0, 5.0], (len(region), 3))
-    tons = 50 + weather @ [2.0, 0.05, -1.0] + draw.normal(0, 5, len(region))
-    return Table(
-        tuple(f"region {number}" if named else None for number in region),
-        tuple(str(2_000 + number) if dated else None for number in season),
-        weather,
-        ("corn",),
-        tons[:, None],
-    )
+from tests.panels import on_a_line
 
 
 def _held_out(table: Table) -> HeldOut:
@@ -41,13 +28,13 @@ def _refitted(table: Table, group: Array) -> float:
 @pytest.mark.parametrize(
     ("table", "by"),
     [
-        (_rows(12, 5), "region"),
-        (_rows(12, 5, dated=False), "region"),
-        (_rows(2, 12), "season"),
-        (_rows(1, 20), "season"),
-        (_rows(30, 1, named=False), "row"),
-        (_rows(2, 12, dated=False), "nothing"),
-        (_rows(4, 2), "nothing"),
+        (on_a_line(12, 5), "region"),
+        (on_a_line(12, 5, dated=False), "region"),
+        (on_a_line(2, 12), "season"),
+        (on_a_line(1, 20), "season"),
+        (on_a_line(30, 1, named=False), "row"),
+        (on_a_line(2, 12, dated=False), "nothing"),
+        (on_a_line(4, 2), "nothing"),
     ],
 )
 def test_what_is_held_out_is_said(table: Table, by: str) -> None:
@@ -55,7 +42,7 @@ def test_what_is_held_out_is_said(table: Table, by: str) -> None:
     assert _held_out(table).by == by
 
 
-@pytest.mark.parametrize("table", [_rows(2, 12), _rows(1, 20)])
+@pytest.mark.parametrize("table", [on_a_line(2, 12), on_a_line(1, 20)])
 def test_a_season_is_predicted_by_the_others(table: Table) -> None:
     """As by refitting without its rows."""
     found = _held_out(table)
@@ -65,7 +52,7 @@ def test_a_season_is_predicted_by_the_others(table: Table) -> None:
 
 def test_several_rows_of_a_season_and_region() -> None:
     """Their scatter is shared out by rows: near to refitting, and equal to it where nothing scatters."""
-    table = _rows(2, 36)
+    table = on_a_line(2, 36)
     seasons = tuple(str(number // 3) for number in range(36)) * 2
     several = Table(table.regions, seasons, table.weather, table.crops, table.yields)
     assert _held_out(several).tons == pytest.approx(_refitted(several, np.array(seasons)), rel=0.05)
@@ -73,7 +60,7 @@ def test_several_rows_of_a_season_and_region() -> None:
 
 def test_in_sample_is_in_sample() -> None:
     """The root mean squared residual of all rows."""
-    table = _rows(2, 12, dated=False)
+    table = on_a_line(2, 12, dated=False)
     design = np.column_stack([np.ones(len(table)), table.weather])
     left = table.yields[:, 0] - design @ np.linalg.lstsq(design, table.yields[:, 0], rcond=None)[0]
     assert _held_out(table).tons == pytest.approx(np.sqrt(np.mean(left**2)), rel=1e-9)
@@ -81,13 +68,13 @@ def test_in_sample_is_in_sample() -> None:
 
 def test_too_few_seasons_to_refit() -> None:
     """Where the other seasons cannot be fitted, nothing is held out."""
-    assert _held_out(_rows(1, 6)).by == "season"
-    few = _rows(2, 3)
+    assert _held_out(on_a_line(1, 6)).by == "season"
+    few = on_a_line(2, 3)
     assert _held_out(few).by == "nothing"
 
 
 def test_without_cells_regions_are_taken_for_granted() -> None:
     """Of a file that is learned in passing only the folds are known."""
-    table = _rows(12, 5)
+    table = on_a_line(12, 5)
     assert held_out(moments_of(table)["corn"], None).by == "region"
-    assert held_out(moments_of(_rows(1, 20))["corn"], None).by == "nothing"
+    assert held_out(moments_of(on_a_line(1, 20))["corn"], None).by == "nothing"

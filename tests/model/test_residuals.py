@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import t as student
 
 from app.data.harvest import cells_of, moments_of
 from app.data.tables import Table
@@ -14,22 +15,7 @@ from app.model.folds import FOLDS, assign_folds
 from app.model.held_out import HeldOut, held_out
 from app.model.linear import CropModel, Spread
 from app.model.residuals import Predicted, Residuals
-
-
-def _rows(regions: int, seasons: int, *, named: bool = True, dated: bool = True, lacking: bool = False) -> Table:
-    draw = np.random.default_rng(regions + 10 * seasons)
-    region, season = np.divmod(np.arange(regions * seasons), seasons)
-    weather = draw.normal([70.0, 900.0, 55.0], [4.0, 150.0, 5.0], (len(region), 3))
-    tons = 50 + weather @ [2.0, 0.05, -1.0] + draw.normal(0, 5, len(region))
-    if lacking:
-        weather[:, 2] = np.nan
-    return Table(
-        tuple(f"region {number}" if named else None for number in region),
-        tuple(str(2_000 + number) if dated else None for number in season),
-        weather,
-        ("corn",),
-        tons[:, None],
-    )
+from tests.panels import on_a_line
 
 
 def _predicted(table: Table, level: float = 0.95) -> tuple[HeldOut, Predicted]:
@@ -47,12 +33,16 @@ def _groups(table: Table, by: str) -> NDArray[Any]:
     return assign_folds(table.regions, table.weather) if by in {"region", "row"} else np.full(len(table), FOLDS)
 
 
+def _without_humidity(table: Table) -> Table:
+    return replace(table, weather=np.where([True, True, False], table.weather, np.nan))
+
+
 TABLES = {
-    "region": _rows(12, 5),
-    "without humidity": _rows(12, 5, lacking=True),
-    "season": _rows(2, 12),
-    "row": _rows(30, 1, named=False),
-    "nothing": _rows(2, 12, dated=False),
+    "region": on_a_line(12, 5),
+    "without humidity": _without_humidity(on_a_line(12, 5)),
+    "season": on_a_line(2, 12),
+    "row": on_a_line(30, 1, named=False),
+    "nothing": on_a_line(2, 12, dated=False),
 }
 
 
@@ -69,7 +59,6 @@ def test_their_root_mean_square_is_the_recorded_error(kind: str) -> None:
 @pytest.mark.parametrize("kind", TABLES)
 def test_they_are_those_of_refitting(kind: str) -> None:
     """Predictions and intervals from the rows of the other groups alone, with the textbook's formulas."""
-    stats = pytest.importorskip("scipy.stats")
     table = TABLES[kind]
     error, found = _predicted(table, 0.8)
     design = np.column_stack([np.ones(len(table)), table.weather[:, ~np.isnan(table.weather[0])]])
@@ -85,13 +74,13 @@ def test_they_are_those_of_refitting(kind: str) -> None:
         degrees = len(rows) - design.shape[1]
         deviation = np.sqrt(np.sum((tons - rows @ line) ** 2) / degrees)
         spread = 1 + np.einsum("ij,jk,ik->i", design[of], np.linalg.inv(rows.T @ rows), design[of])
-        margin = stats.t.ppf(0.9, degrees) * deviation * np.sqrt(spread)
+        margin = student.ppf(0.9, degrees) * deviation * np.sqrt(spread)
         assert found.out_of_fold[of] == pytest.approx(design[of] @ line, rel=1e-8)
         assert found.high[of] - found.out_of_fold[of] == pytest.approx(margin, rel=1e-6)
         assert found.out_of_fold[of] - found.low[of] == pytest.approx(margin, rel=1e-6)
 
 
-def test_where_seasons_are_held_out_their_lines_take_all_rows() -> None:
+def test_where_seasons_are_held_out_their_lines_take_allon_a_line() -> None:
     """Where these are not known by season, nothing is said of rows held out, and the rest all the same."""
     table = TABLES["season"]
     moments = moments_of(table)["corn"]
@@ -106,7 +95,7 @@ def test_where_seasons_are_held_out_their_lines_take_all_rows() -> None:
 
 def test_several_rows_of_a_season_and_region() -> None:
     """The lines are those by which the error was taken, and the error, whose share of scatter is not known, is near."""
-    table = _rows(2, 36)
+    table = on_a_line(2, 36)
     several = replace(table, seasons=tuple(str(number // 3) for number in range(36)) * 2)
     error, found = _predicted(several)
     assert error.by == "season"
@@ -117,5 +106,5 @@ def test_several_rows_of_a_season_and_region() -> None:
 @pytest.mark.parametrize(("regions", "seasons"), [(6, 1), (5, 2), (2, 3)])
 def test_the_fewest_rows_have_intervals(regions: int, seasons: int) -> None:
     """Each line has a degree of freedom at least."""
-    _, found = _predicted(_rows(regions, seasons))
+    _, found = _predicted(on_a_line(regions, seasons))
     assert (found.high > found.low).all()

@@ -118,7 +118,7 @@ class Sums:
 
 
 def _addends(pairs: Pairs) -> Array:
-    """Return what each pair adds, shape (n, columns)."""
+    """Return what each pair adds, shape (n, columns); each column lies together, as it is added up."""
     error = pairs.tons - pairs.predicted
     bounded = ~(np.isnan(pairs.low) | np.isnan(pairs.high))
     below, above = np.maximum(pairs.low - pairs.tons, 0.0), np.maximum(pairs.tons - pairs.high, 0.0)
@@ -135,4 +135,4 @@ def _addends(pairs: Pairs) -> Array:
     columns = [ones, error, error * error, (pairs.tons - pairs.baseline) ** 2, ones, np.abs(error)]
     columns += [bounded, *(np.where(bounded, column, 0.0) for column in bounds)]
     columns += [split, *(np.where(split, column, 0.0) for column in parts)]
-    return np.column_stack(columns).astype(np.float64, copy=False)
+    return np.array(columns, dtype=np.float64).T

@@ -51,7 +51,8 @@ class Versions:
             found = None
         self._kept[key] = found
         if len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
+            (forgotten, _), _ = self._kept.popitem(last=False)
+            self._learned.pop(forgotten, None)
         return found
 
     def has_learned(self, number: str, version: Version, batch: str) -> bool:
@@ -104,7 +105,7 @@ def arrived(table: Table, model: LinearModel, level: float = LEVEL) -> Iterator[
         return
     unasked = {crop for name in table.absent for crop in model.needed_by.get(name, ())}
     seasons = Names.of(table.seasons)
-    yields = model.yields(list(table.weather.T), level, Names.of(table.regions))
+    yields = model.yields(list(table.weather.T), level, table.regions)
     for crop in wanted:
         tons = table.yields[:, table.crops.index(crop.crop)]
         rows = np.flatnonzero(~np.isnan(tons))

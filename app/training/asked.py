@@ -96,7 +96,7 @@ class RecordOf:
 
     def add(self, table: Table, asked: Iterable[Asked]) -> None:
         """Take in what was said of a part."""
-        seasons = table.seasons if isinstance(table.seasons, Names) else Names.of(table.seasons)
+        seasons = Names.of(table.seasons)
         for crop in asked:
             sketch = crop.sketch(seasons)
             if sketch is not None:

@@ -81,7 +81,7 @@ class _Asking:
         version = self._arrivals.version(line)
         if version is None:
             return None
-        if not self._arrivals.is_news(batch, line, version) or not self._used & set(version.card.batches):
+        if not self._arrivals.is_news(batch, line, version) or self._used.isdisjoint(version.card.batches):
             return {}  # a version that has learned other rows alone was not asked to predict these
         try:
             return record_of(transaction.tables(batch), version.model)

@@ -3,7 +3,7 @@
 Knows no HTTP.
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from app.wire import foretold
 from app.wire.answers import ENDS, Answer
 from app.wire.questions import BodyOptions
 from app.wire.records import EXPORTED_AT_ONCE, csv_text
-from app.wire.row_template import Part, filled, numbers_of
+from app.wire.row_template import Part, filled, numbers_of, texts_of
 from app.wire.schemas import (
     ForecastBatchEntry,
     ForecastBatchPage,
@@ -152,7 +152,7 @@ def _answer(batch: "ForecastBatch", told: "Foretold") -> bytes:
 def _parts(told: "Foretold") -> Iterator[Part]:
     for before, texts in ((b'{"id":', told.ids), (b',"region":', told.regions), (b',"season":', told.seasons)):
         yield before
-        yield _written(texts)
+        yield texts_of(texts)
     separator = b',"yields":{'
     for place, crop in enumerate(told.crops):
         yield separator + orjson.dumps(crop) + b":{"
@@ -163,17 +163,8 @@ def _parts(told: "Foretold") -> Iterator[Part]:
     yield b'}},"extrapolated":'
     yield numbers_of(np.array(told.extrapolated, dtype=np.bool_))
     yield b',"warnings":'
-    yield _written([tuple(sentences) for sentences in told.warnings])
+    yield texts_of(told.warnings)
     yield b"},"
-
-
-def _written(values: Sequence[Hashable]) -> list[bytes]:
-    """Return values as JSON, each different one written once.
-
-    They are copied: what orjson returns stands in a kilobyte, which many short texts would take each.
-    """
-    known = {value: bytes(memoryview(orjson.dumps(value))) for value in set(values)}
-    return [known[value] for value in values]
 
 
 def page(observations: "Observations", limit: int, after: str | None, wanted: "Wanted") -> ForecastPage:

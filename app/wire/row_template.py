@@ -75,7 +75,7 @@ def extrapolated(answer: Answer) -> Part:
 def warnings(answer: Answer) -> Part:
     """Return the texts of the regions' warnings."""
     told = answer.warnings()
-    return [orjson.dumps(sentences) for sentences in told] if any(told) else b"[]"
+    return texts_of(told) if any(told) else b"[]"
 
 
 def _numbers(columns: dict[str, Array | None]) -> Iterator[Part]:
@@ -103,6 +103,14 @@ def numbers_of(column: "np.ndarray[Any, Any]") -> Texts:
 def names_of(regions: Sequence[str | None]) -> Part:
     """Return the texts of names, null for none."""
     if isinstance(regions, Names):
-        texts = [*map(orjson.dumps, regions.names), b"null"]
+        texts = [*texts_of(regions.names), b"null"]
         return [texts[code] for code in regions.codes.tolist()]
-    return [orjson.dumps(region) for region in regions] if any(region is not None for region in regions) else b"null"
+    return texts_of(regions) if any(region is not None for region in regions) else b"null"
+
+
+def texts_of(values: Iterable[object]) -> Texts:
+    """Return the texts of values of any kind.
+
+    They are copied: what orjson returns stands in a kilobyte or more, which many short texts would take each.
+    """
+    return [bytes(memoryview(orjson.dumps(value))) for value in values]

@@ -9,7 +9,7 @@ nothing is erased. What is read is compared with its checksum. Knows nothing of 
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -31,7 +31,7 @@ from app.data.naming import OUTCOME_COLUMNS
 from app.data.provenance import Once, Provenance
 from app.data.stored import ANSWERS, BATCHES, OBSERVATIONS, TRAININGS, checksum
 from app.data.tables import Table
-from app.errors import KeyReused, KeyTaken, NotFound, StoreDamaged
+from app.errors import IdTaken, KeyReused, KeyTaken, NotFound, StoreDamaged
 from app.model.cells import Cells
 from app.model.folds import FoldedMoments
 from app.model.moments import Array
@@ -138,6 +138,29 @@ class Observations:
         """
         with self._database.transaction() as connection:
             yield Transaction(connection)
+
+    def write_once(self, once: Once | None, answer: str, write: Callable[["Transaction"], None]) -> KeptAnswer | None:
+        """Write in a transaction and keep the ``answer`` under the key, or return what an earlier call has kept there.
+
+        Raises:
+            KeyReused: the key was used for another body.
+            StoreUnavailable, Unconfirmed, StoreDamaged, StoreTooNew: as `transaction`.
+        """
+        try:
+            return self._written(once, answer, write)
+        except (KeyTaken, IdTaken):
+            if once is None:
+                raise
+            return self._written(once, answer, write)  # by a call of the same moment, whose answer is there now
+
+    def _written(self, once: Once | None, answer: str, write: Callable[["Transaction"], None]) -> KeptAnswer | None:
+        with self.transaction() as transaction:
+            if once is not None and (earlier := transaction.answer(once)) is not None:
+                return earlier
+            write(transaction)
+            if once is not None:
+                transaction.keep_answer(once, answer)
+        return None
 
     @contextmanager
     def reading(self) -> Iterator["Transaction"]:

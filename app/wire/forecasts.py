@@ -4,6 +4,7 @@ Knows no HTTP.
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import orjson
 
 from app.data.provenance import Once, Provenance
 from app.data.tables import safe_cell
-from app.errors import KeyReused, KeyTaken, NotFound
+from app.errors import KeyReused, NotFound
 from app.model.linear import LinearModel
 from app.model.units import STORED, Units
 from app.model.weather import FEATURE_NAMES
@@ -78,19 +79,10 @@ def store(
     told, usage = _predicted(content, options)
     batch = ForecastBatch.of(options.version, options.level, told, provenance)
     kept = orjson.dumps({"batch": batch.id}).decode()
-    for is_last in (False, True):
-        try:
-            with observations.transaction() as transaction:
-                if once is not None and (earlier := transaction.answer(once)) is not None:
-                    return _stored_before(transaction, orjson.loads(earlier.body)["batch"])
-                transaction.forecasts.add(batch, told)
-                if once is not None:
-                    transaction.keep_answer(once, kept)
-        except KeyTaken:  # by a call of the same moment, whose answer is there now
-            if is_last:
-                raise
-        else:
-            break
+    earlier = observations.write_once(once, kept, lambda transaction: transaction.forecasts.add(batch, told))
+    if earlier is not None:
+        with observations.reading() as transaction:
+            return _stored_before(transaction, orjson.loads(earlier.body)["batch"])
     return _answer(batch, told), Kept(batch.id, batch.version, batch.rows, usage)
 
 
@@ -100,11 +92,8 @@ def store_at(
     """Do as `store`, in a process that has no connection yet."""
     from app.data.observations import Observations  # noqa: PLC0415 - as above
 
-    observations = Observations(database)
-    try:
+    with closing(Observations(database)) as observations:
         return store(content, options, provenance, once, observations)
-    finally:
-        observations.close()
 
 
 def _predicted(content: bytes, options: ForecastOptions) -> tuple["Foretold", Usage]:

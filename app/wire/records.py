@@ -6,6 +6,7 @@ Knows no HTTP.
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from app.data.harvest import Harvest
 from app.data.naming import OUTCOME_COLUMNS, TEXT_COLUMNS
 from app.data.provenance import Once, Provenance
 from app.data.tables import safe_cell
-from app.errors import KeyTaken, OrchardError
+from app.errors import OrchardError
 from app.model.weather import FEATURE_NAMES
 from app.serving.entries import Entry
 from app.serving.live import LEVEL, Live, Served
@@ -104,11 +105,8 @@ def residuals_at(_body: bytes, registry: Registry, database: str, version: str, 
     """Return what `residuals` returns as JSON, in a process that has no connection yet."""
     from app.data.observations import Observations  # noqa: PLC0415 - SQLAlchemy is imported when it is first needed
 
-    observations = Observations(database)
-    try:
+    with closing(Observations(database)) as observations:
         return to_json(residuals(registry, observations, version, crop)), None
-    finally:
-        observations.close()
 
 
 def _residuals(rows: "VersionRows") -> ResidualPage:
@@ -183,19 +181,9 @@ def store(
 
     batch = Batch.of(harvest, provenance)
     answer = BatchStored(batch=batch.id, rows=batch.rows).model_dump_json()
-    for is_last in (False, True):
-        try:
-            with observations.transaction() as transaction:
-                if once is not None and (earlier := transaction.answer(once)) is not None:
-                    return earlier.body.encode(), False
-                transaction.add(batch, harvest)
-                if once is not None:
-                    transaction.keep_answer(once, answer)
-        except KeyTaken:  # by a call of the same moment, whose answer is there now
-            if is_last:
-                raise
-        else:
-            break
+    earlier = observations.write_once(once, answer, lambda transaction: transaction.add(batch, harvest))
+    if earlier is not None:
+        return earlier.body.encode(), False
     return answer.encode(), True
 
 

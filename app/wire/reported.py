@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -89,11 +90,8 @@ def store_at(
     """Do as `store`, in a process that has no connection yet."""
     from app.data.observations import Observations  # noqa: PLC0415 - SQLAlchemy is imported when it is first needed
 
-    observations = Observations(database)
-    try:
+    with closing(Observations(database)) as observations:
         return store(content, sent, provenance, once, observations)
-    finally:
-        observations.close()
 
 
 def _read(

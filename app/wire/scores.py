@@ -1,6 +1,7 @@
 """Scores as answers: computed from what is stored, for the service and for a store without one."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -72,11 +73,8 @@ def written_at(_body: bytes, registry: Registry, database: str, basis: Basis, by
     """Return `written`, in a process that has no connection yet."""
     from app.data.observations import Observations  # noqa: PLC0415 - SQLAlchemy is imported when it is first needed
 
-    observations = Observations(database)
-    try:
+    with closing(Observations(database)) as observations:
         return written(registry, observations, basis, by), None
-    finally:
-        observations.close()
 
 
 def _page(found: Scores) -> ScorePage:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,8 +13,8 @@ import sqlalchemy as sql
 
 from app.data.forecasts import ForecastBatch, Foretold, Wanted, among
 from app.data.harvest import Harvest
-from app.data.observations import Batch, Observations
-from app.data.provenance import Provenance
+from app.data.observations import Batch, KeptAnswer, Observations, Transaction
+from app.data.provenance import Once, Provenance
 from app.data.stored import FORECAST_BATCHES, FORECASTS, OBSERVATIONS, SCHEMA
 from app.data.tables import Table
 from app.errors import IdTaken, NotFound, StoreDamaged
@@ -285,3 +286,24 @@ def test_damage_of_an_outcome_is_told(table: Observations, url: str, column: str
     engine.dispose()
     with pytest.raises(StoreDamaged), table.reading() as transaction:
         transaction.page(10, None)
+
+
+def test_a_call_repeated_in_the_same_moment_has_the_first_ones_answer(postgresql: Cluster) -> None:
+    """Though its ids are taken by then: by itself."""
+    url, once, told = postgresql.database(), Once("key", "the same"), _told("A", ids=["a"])
+    with closing(Observations(url)) as first, closing(Observations(url)) as second:
+        answers: list[KeptAnswer | None] = []
+
+        def add(transaction: Transaction) -> None:
+            transaction.forecasts.add(ForecastBatch.of("3", 0.8, told, FROM), told)
+
+        def add_behind(transaction: Transaction) -> None:
+            if not answers:
+                answers.append(first.write_once(once, "of the first", add))
+            add(transaction)
+
+        answers.append(second.write_once(once, "of the second", add_behind))
+        assert answers == [None, KeptAnswer("of the first")]
+        assert _ids(first, Wanted()) == ["a"]
+        with pytest.raises(IdTaken):
+            second.write_once(Once("another", "call"), "of a third", add)

@@ -3,12 +3,11 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
-from pydantic import WithJsonSchema
 from pydantic_core import to_json
 from starlette.responses import Response
 
 from app.api import bodies, large
-from app.api.exported import exported
+from app.api.exported import After, Limit, Rows, paged
 from app.api.guards import Writer, require_reader
 from app.api.helper import is_small
 from app.api.negotiation import answer_type, body_type
@@ -26,21 +25,13 @@ from app.serving.live import LEVEL
 from app.wire import forecasts
 from app.wire.forecasts import ForecastOptions
 from app.wire.foretold import READ
-from app.wire.formats import FORMATS
 from app.wire.media_types import CSV, GEOJSON, JSON, XLSX
 from app.wire.schemas import ForecastBatchPage, ForecastPage, ForecastsErased, ForecastsStored
 
 router = APIRouter(tags=["forecasts"], route_class=Represented)
 
-ROWS, MOST_ROWS = 1_000, 10_000
-"""Rows in a page where nobody says how many, and at most."""
+ROWS = Rows(forecasts.page, lambda page: forecasts.csv_of(page.forecasts), forecasts.export, forecasts.export_part)
 OTHERS = [media_type for media_type in READ if media_type != JSON]
-Limit = Annotated[
-    int | None,
-    Query(ge=1, le=MOST_ROWS, description=f"Rows in a page; without it {ROWS}, and as CSV without `after` all rows."),
-    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MOST_ROWS}),
-]
-After = Annotated[str | None, Query(description="The `next` of the page before.")]
 Name = Annotated[str | None, Query(max_length=200, description="Of this one alone.")]
 Open = Annotated[
     bool,
@@ -132,15 +123,7 @@ async def page(
     """
     from app.data.forecasts import Wanted  # noqa: PLC0415 - SQLAlchemy is imported when it is first needed
 
-    format_ = answer_type(request, (JSON, CSV))
-    wanted = Wanted(region, season, is_open)
-    if format_ == CSV and limit is None and after is None:
-        return await exported(request, services, forecasts.export, forecasts.export_part, wanted)
-    answer = await services.in_database(forecasts.page, services.observations, limit or ROWS, after, wanted)
-    if format_ == CSV:
-        headers = {"X-Next": answer.next} if answer.next else {}
-        return Response(forecasts.csv_of(answer.forecasts), headers=headers, media_type=FORMATS[CSV].content_type)
-    return Response(to_json(answer), media_type=JSON)
+    return await paged(request, services, ROWS, limit, after, Wanted(region, season, is_open))
 
 
 @router.get(

@@ -3,12 +3,11 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request
-from pydantic import WithJsonSchema
 from pydantic_core import to_json
 from starlette.responses import Response
 
 from app.api import bodies
-from app.api.exported import exported
+from app.api.exported import After, Limit, Rows, paged
 from app.api.guards import Writer, require_reader
 from app.api.helper import is_small
 from app.api.negotiation import answer_type, body_type
@@ -23,7 +22,6 @@ from app.errors import HelperFailed, Unconfirmed
 from app.logs import log_write
 from app.model.units import Units
 from app.wire import records, reported
-from app.wire.formats import FORMATS
 from app.wire.media_types import CSV, GEOJSON, JSON, XLSX
 from app.wire.parts import take
 from app.wire.reported import REPORTED, Sent
@@ -37,13 +35,7 @@ from app.wire.schemas import (
 
 router = APIRouter(tags=["observations"], route_class=Represented)
 
-ROWS, MOST_ROWS = 1_000, 10_000
-"""Rows in a page where nobody says how many, and at most."""
-Limit = Annotated[
-    int | None,
-    Query(ge=1, le=MOST_ROWS, description=f"Rows in a page; without it {ROWS}, and as CSV without `after` all rows."),
-    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MOST_ROWS}),
-]
+ROWS = Rows(records.page, lambda page: records.csv_of(page.observations), records.export, records.export_part)
 BatchId = Annotated[str, Path(max_length=100, description="The batch's id.")]
 
 
@@ -108,21 +100,14 @@ async def page(
     request: Request,
     services: ServicesDep,
     limit: Limit = None,
-    after: Annotated[str | None, Query(description="The `next` of the page before.")] = None,
+    after: After = None,
 ) -> Response:
     """Return stored rows, oldest first, withdrawn ones marked, in pages of `limit` rows.
 
     As CSV the ones in use, in the form that /observations takes: all of them, unless `limit` or `after` ask for a page,
     of which the header `X-Next` has the next one's `after`.
     """
-    wanted = answer_type(request, (JSON, CSV))
-    if wanted == CSV and limit is None and after is None:
-        return await exported(request, services, records.export, records.export_part)
-    answer = await services.in_database(records.page, services.observations, limit or ROWS, after)
-    if wanted == CSV:
-        headers = {"X-Next": answer.next} if answer.next else {}
-        return Response(records.csv_of(answer.observations), headers=headers, media_type=FORMATS[CSV].content_type)
-    return Response(to_json(answer), media_type=JSON)
+    return await paged(request, services, ROWS, limit, after)
 
 
 @router.get(

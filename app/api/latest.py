@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 
 from app.data.integrity import has_forecasts
-from app.errors import HelperFailed, OrchardError
+from app.errors import OrchardError
 from app.serving.groups import Basis, Key
 from app.wire import scores
-from app.wire.parts import take
 from app.wire.schemas import ScoredGroup, ScorePage
 
 if TYPE_CHECKING:
@@ -95,11 +94,5 @@ async def written(services: "Services", basis: Basis, by: Sequence[Key], asker: 
     few = await services.in_database(scores.written_if_few, services.registry, services.observations, basis, by)
     if few is not None:
         return few
-    where = services.registry, services.settings.database
-    try:
-        file, _ = await services.reading_helper.call(scores.written_at, b"", *where, basis, by, asker=asker)
-    except HelperFailed as error:
-        raise HelperFailed(
-            "the scores were not computed: the process that reads the rows died, or took too long; ask by fewer keys"
-        ) from error
-    return take(file)
+    failed = "the scores were not computed: the process that reads the rows died, or took too long; ask by fewer keys"
+    return await services.read_apart(scores.written_at, basis, by, asker=asker, failed=failed)

@@ -17,13 +17,11 @@ from app.api.openapi import examples
 from app.api.openapi.parts import UNCHANGED, body, documented
 from app.api.represented import Represented
 from app.api.services import Services, ServicesDep
-from app.errors import HelperFailed
 from app.logs import log_write
 from app.serving.drift import HOURS, drift
 from app.store.line import LogLine
 from app.wire import records
 from app.wire.media_types import JSON
-from app.wire.parts import take
 from app.wire.schemas import (
     ActivateRequest,
     DriftReport,
@@ -132,15 +130,12 @@ async def residuals(
     if entry.rows <= FEW_ROWS:
         page = await services.in_database(records.residuals, services.registry, services.observations, number, crop)
         return Response(await asyncio.to_thread(to_json, page), media_type=JSON)
-    where = services.registry, services.settings.database
-    try:
-        file, _ = await services.reading_helper.call(records.residuals_at, b"", *where, number, crop, asker=request)
-    except HelperFailed as error:
-        raise HelperFailed(
-            f"the {entry.rows} rows of version {number} were not read: the process that reads them died, or took too "
-            "long; GET /observations?limit=… reads them in pages"
-        ) from error
-    return Response(take(file), media_type=JSON)
+    failed = (
+        f"the {entry.rows} rows of version {number} were not read: the process that reads them died, or took too "
+        "long; GET /observations?limit=… reads them in pages"
+    )
+    content = await services.read_apart(records.residuals_at, number, crop, asker=request, failed=failed)
+    return Response(content, media_type=JSON)
 
 
 @router.post(

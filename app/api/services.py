@@ -14,6 +14,7 @@ from app.api.hosts import Hosts
 from app.api.latest import Latest
 from app.api.pool import Pool, Result
 from app.api.tokens import Tokens, WrongTokens
+from app.errors import HelperFailed
 from app.model.linear import LinearModel
 from app.serving.condition import Condition
 from app.serving.database import DatabaseWatch
@@ -25,6 +26,7 @@ from app.serving.tally import Tally
 from app.settings import Settings
 from app.store.registry import Registry
 from app.training.process import Trainer
+from app.wire.parts import take
 
 if TYPE_CHECKING:
     from app.data.observations import Observations
@@ -99,6 +101,22 @@ class Services:
             OrchardError: whatever the work raises.
         """
         return await self.database_calls.run(work, *more)
+
+    async def read_apart(
+        self, work: Callable[..., tuple[bytes, None]], *more: object, asker: Request | None, failed: str
+    ) -> bytes:
+        """Return what ``work`` writes of many rows: of nothing, the registry, the database and ``more``.
+
+        Raises:
+            HelperFailed: the process that reads them did not do it, which ``failed`` says.
+            OrchardError: whatever the work raises.
+        """
+        where = self.registry, self.settings.database
+        try:
+            file, _ = await self.reading_helper.call(work, b"", *where, *more, asker=asker)
+        except HelperFailed as error:
+            raise HelperFailed(failed) from error
+        return take(file)
 
     def note(self, model: LinearModel, usage: Usage) -> None:
         """Record the usage of a model, for drift and metrics."""

@@ -131,9 +131,6 @@ class Wanted:
     until: int | None = None
 
 
-ALL = Wanted()
-
-
 class Forecasts:
     """What can be done with forecasts within one transaction."""
 
@@ -194,10 +191,6 @@ class Forecasts:
         row = self._connection.execute(sql.select(*_ENTRIES).where(wanted)).one()
         told = checksum([getattr(row, name) for name in _CHECKED])
         self._connection.execute(sql.update(FORECAST_BATCHES).where(wanted).values(checksum=told))
-
-    def count(self) -> int:
-        """Return how many batches are stored."""
-        return int(self._connection.execute(sql.select(sql.func.count()).select_from(FORECAST_BATCHES)).scalar_one())
 
     def batches(self, limit: int, before: str | None) -> list[ForecastBatch]:
         """Return up to ``limit`` batches, newest first, those stored before the one with the id ``before``.
@@ -264,7 +257,7 @@ class Forecasts:
             yield rows
             last = rows[-1].row
 
-    def page(self, limit: int, after: str | None, wanted: Wanted = ALL) -> tuple[list[Forecast], str | None]:
+    def page(self, limit: int, after: str | None, wanted: Wanted = Wanted()) -> tuple[list[Forecast], str | None]:
         """Return up to ``limit`` forecasts in the order in which they were stored, and the cursor of the next page.
 
         ``after``: the cursor of this one. A page of those without an outcome may be a short one, even with none in it:
@@ -282,7 +275,7 @@ class Forecasts:
         for _ in range(max(1, LOOKED_AT // step)):
             some = self._behind(after, step, wanted)
             outcomes = self.outcomes(some)
-            found += [each for each in some if not has_outcome(each, outcomes)]
+            found += [each for each in some if not _has_outcome(each, outcomes)]
             if len(found) > limit:
                 return found[:limit], found[limit - 1].cursor
             if len(some) < step:
@@ -304,30 +297,18 @@ class Forecasts:
         found = []
         for row in self._connection.execute(query):
             if row[0] not in entries:
-                entries[row[0]] = _entry_of(row[:width])
+                entries[row[0]] = _entry(row[:width])
             found.append(_forecast(row[width:], entries[row[0]]))
         return found
 
     def outcomes(self, forecasts: Sequence[Forecast], *, withdrawn: bool = False) -> Outcomes:
         """Return what may be the outcome of these forecasts; ``withdrawn``: also what was withdrawn."""
-        ids = list({each.id for each in forecasts})
-        places = places_of(forecasts)
-        columns = OBSERVATIONS.c
-        found: dict[tuple[int, int], Reported] = {}
-        for start in range(0, max(len(ids), len(places)), ASKED_AT_ONCE):
-            end = start + ASKED_AT_ONCE
-            at_place = among((columns.region, columns.season), places[start:end])
-            for wanted in (columns.forecast.in_(ids[start:end]), at_place):
-                found |= {(one.batch, one.row): one for one in self._reported(wanted, withdrawn=withdrawn)}
-        return Outcomes(found.values())
-
-    def _reported(self, wanted: sql.ColumnElement[bool], *, withdrawn: bool) -> Iterator[Reported]:
-        columns = [OBSERVATIONS.c[name] for name in (*Reported._fields[:-2], "yields")]
-        query = sql.select(*columns).where(wanted)
+        query = sql.select(*(OBSERVATIONS.c[name] for name in (*Reported._fields[:-2], "yields")))
         if not withdrawn:
             query = query.join(BATCHES, OBSERVATIONS.c.batch == BATCHES.c.sequence).where(BATCHES.c.withdrawn.is_(None))
-        for batch, row, region, season, forecast, harvested, yields in self._connection.execute(query):
-            yield Reported(batch, row, region, season, forecast, harvested, json.loads(yields))
+        rows = may_be_outcomes(self._connection, query, forecasts)
+        found = {(row.batch, row.row): Reported(*row[:-1], json.loads(row.yields)) for row in rows}
+        return Outcomes(found.values())
 
     def erase(self, batch: str) -> int:
         """Erase a batch with all that is stored of it; return how many forecasts that were.
@@ -355,7 +336,7 @@ class Forecasts:
         outcomes = self.outcomes(looked_at, withdrawn=True)
         gone: dict[str, list[int]] = {}
         for each in looked_at:
-            if not has_outcome(each, outcomes):
+            if not _has_outcome(each, outcomes):
                 gone.setdefault(each.batch.id, []).append(each.row)
         for batch, numbers in gone.items():
             self._drop(batch, numbers)
@@ -397,15 +378,25 @@ class Forecasts:
                 yield f"batch {entry.id} has {count} forecasts in the database, not {entry.rows - entry.erased}"
 
 
-def has_outcome(forecast: Forecast, outcomes: Outcomes) -> bool:
+def _has_outcome(forecast: Forecast, outcomes: Outcomes) -> bool:
     """Say whether one of a forecast's crops has an outcome."""
     place = forecast.id, forecast.region, forecast.season
     return any(outcomes.of(*place, crop) is not None for crop in forecast.batch.crops)
 
 
-def places_of(forecasts: Iterable[Forecast]) -> list[tuple[str, str]]:
-    """Return their regions and seasons as these may be stored, in order, so that some in a row are of few regions."""
-    return sorted({place for each in forecasts for place in _spelled(each.region, each.season)})
+def may_be_outcomes(connection: Connection, query: sql.Select[Any], forecasts: Sequence[Forecast]) -> Iterator[Any]:
+    """Yield the rows of a query of observations that may be the outcome of these forecasts, some of them twice."""
+    columns = OBSERVATIONS.c
+    # In order, so that some in a row are of few regions.
+    places = sorted({place for each in forecasts for place in _spelled(each.region, each.season)})
+    for start in range(0, len(places), ASKED_AT_ONCE):
+        at_place = among((columns.region, columns.season), places[start : start + ASKED_AT_ONCE])
+        yield from connection.execute(query.where(at_place))
+    if not connection.execute(sql.select(sql.exists().where(columns.forecast.is_not(None)))).scalar():
+        return
+    ids = [each.id for each in forecasts]
+    for start in range(0, len(ids), ASKED_AT_ONCE):
+        yield from connection.execute(query.where(columns.forecast.in_(ids[start : start + ASKED_AT_ONCE])))
 
 
 def _spelled(region: str, season: str) -> Iterator[tuple[str, str]]:
@@ -440,22 +431,18 @@ def _rows(foretold: Foretold, batch: str, sequence: int | None) -> Iterator[dict
         yields = content[number * size : (number + 1) * size]
         warnings = json.dumps(list(sentences), ensure_ascii=False) if sentences else None
         values = [number, name, region, season, due, *weather, yields, bool(extrapolated), warnings]
-        told = _told(values, batch)
+        told = checksum(_summed_up(values, batch))
         yield dict(zip(FORECASTS.c.keys(), (sequence, *values, told), strict=True))
 
 
-def _told(values: Sequence[Any], batch: str) -> str:
-    """Return the checksum of a row: of its columns but the first and the last, and its batch's id."""
-    return checksum([*(value.hex() if isinstance(value, bytes) else value for value in values), batch])
+def _summed_up(values: Sequence[Any], batch: str) -> list[Any]:
+    """Return what the checksum of a row is of: its columns but the first and the last, and its batch's id."""
+    return [*(value.hex() if isinstance(value, bytes) else value for value in values), batch]
 
 
-def _entry(row: Any) -> ForecastBatch:
-    return _entry_of(tuple(row))
-
-
-def _entry_of(values: Sequence[Any]) -> ForecastBatch:
-    """``values``: of the columns `_ENTRIES`."""
-    *told, sum_ = values
+def _entry(row: Sequence[Any]) -> ForecastBatch:
+    """``row``: the columns `_ENTRIES`."""
+    *told, sum_ = row
     stored.check(sum_, told, f"the batch of forecasts {told[1]}")
     said = dict(zip(_CHECKED[1:], told[1:], strict=True))
     return ForecastBatch(**said | {"crops": tuple(json.loads(said["crops"]))})
@@ -473,7 +460,7 @@ def wholes(rows: Iterable[Sequence[Any]]) -> Iterator[Forecast | None]:
     for row in rows:
         if row[0] not in entries:
             try:
-                entries[row[0]] = _entry_of(row[:width])
+                entries[row[0]] = _entry(row[:width])
             except StoreDamaged:
                 entries[row[0]] = None
         entry = entries[row[0]]
@@ -491,8 +478,7 @@ def _forecast(row: Sequence[Any], batch: ForecastBatch) -> Forecast:
     """``row``: the columns of the table."""
     sequence, *values, told = row
     number, name, region, season, due, *weather, yields, extrapolated, warnings = values
-    what = f"forecast {number} of batch {batch.id}"
-    stored.check(told, [*(value.hex() if isinstance(value, bytes) else value for value in values), batch.id], what)
+    stored.check(told, _summed_up(values, batch.id), f"forecast {number} of batch {batch.id}")
     numbers = np.frombuffer(yields, dtype="<f8").reshape(len(batch.crops), len(ENDS)).tolist()
     return Forecast(
         batch,

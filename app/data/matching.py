@@ -28,14 +28,10 @@ class Reported(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a forecast of one crop. ``is_ambiguous``: others might be its outcome as well; this is the newest.
-
-    ``by_id``: found by the forecast's id, not by region and season.
-    """
+    """What became of a forecast of one crop: the newest, ``is_ambiguous`` where others might be its outcome as well."""
 
     reported: Reported
     is_ambiguous: bool
-    by_id: bool
 
 
 def plain(name: str | None) -> str:
@@ -56,11 +52,10 @@ class Outcomes:
             region, season, forecast = plain(one.region), plain(one.season), plain(one.forecast)
             for crop in one.yields:
                 if forecast:
-                    known = (forecast, crop) in self._by_id
-                    self._by_id[forecast, crop] = Outcome(one, known, by_id=True)
+                    self._by_id[forecast, crop] = Outcome(one, (forecast, crop) in self._by_id)
                 if region and season:
-                    known = (region, season, crop) in self._by_place
-                    self._by_place[region, season, crop] = Outcome(one, known, by_id=False)
+                    place = region, season, crop
+                    self._by_place[place] = Outcome(one, place in self._by_place)
 
     def __bool__(self) -> bool:
         """Say whether there is any."""

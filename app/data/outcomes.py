@@ -13,7 +13,7 @@ import sqlalchemy as sql
 from sqlalchemy.engine import Connection
 
 from app.data import stored
-from app.data.forecasts import ASKED_AT_ONCE, Forecast, among, places_of, wholes, with_entries
+from app.data.forecasts import Forecast, may_be_outcomes, wholes, with_entries
 from app.data.matching import Outcomes, Reported
 from app.data.stored import BATCHES, FORECAST_BATCHES, FORECASTS, OBSERVATIONS
 from app.errors import StoreDamaged
@@ -119,20 +119,11 @@ def _place(row: Any) -> Place:
 
 
 def _observations(connection: Connection, forecasts: Sequence[Forecast], set_aside_by: str) -> Iterator[Any]:
-    """Yield the rows that may be outcomes, some of them twice."""
-    columns = OBSERVATIONS.c
+    """Yield the rows that may be outcomes and count, some of them twice."""
     counts = BATCHES.c.withdrawn.is_(None) | (BATCHES.c.withdrawn_by == set_aside_by)
     query = sql.select(BATCHES.c.withdrawn, BATCHES.c.id.label("of"), BATCHES.c.created, OBSERVATIONS)
-    query = query.join(BATCHES, columns.batch == BATCHES.c.sequence).where(counts)
-    places = places_of(forecasts)
-    for start in range(0, len(places), ASKED_AT_ONCE):
-        at_place = among((columns.region, columns.season), places[start : start + ASKED_AT_ONCE])
-        yield from connection.execute(query.where(at_place))
-    if not connection.execute(sql.select(sql.exists().where(columns.forecast.is_not(None)))).scalar():
-        return
-    ids = [each.id for each in forecasts]
-    for start in range(0, len(ids), ASKED_AT_ONCE):
-        yield from connection.execute(query.where(columns.forecast.in_(ids[start : start + ASKED_AT_ONCE])))
+    query = query.join(BATCHES, OBSERVATIONS.c.batch == BATCHES.c.sequence).where(counts)
+    return may_be_outcomes(connection, query, forecasts)
 
 
 def _reported(row: Sequence[Any], batch: str) -> Reported:

@@ -95,8 +95,6 @@ class VersionRows:
         self.chosen = Selection[Point](MOST)
         self.read = 0
         """Rows that were read, of all crops."""
-        self.not_stored: list[Batch] = []
-        """The batches of which there are no rows, as far as they were looked at."""
         self._complete = complete
         self._to_do = list(reversed(batches))
         self._after = -1
@@ -125,8 +123,6 @@ class VersionRows:
             raise StoreDamaged(
                 f"batch {batch.id} has {self._of_batch} rows in the database, {batch.rows} were written: restore it"
             )
-        if not self._of_batch:
-            self.not_stored.append(batch)
         self.read += self._of_batch
         self._to_do.pop()
         self._after, self._of_batch = -1, 0

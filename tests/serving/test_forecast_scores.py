@@ -51,10 +51,10 @@ def years(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     world.close()
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+@pytest.fixture(params=["SQLite", pytest.param("PostgreSQL", marks=pytest.mark.long)])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     """Return a small store of its own, trained on a year."""
-    found = World(Settings(model_store=tmp_path / "store"), REGIONS)
+    found = World(_settings(request, tmp_path, request.param), REGIONS)
     found.learn(harvest_of(2019, REGIONS))
     yield found
     found.close()

@@ -35,7 +35,6 @@ FILES = {
     "lit-html/directive.js": ("lit-html/directive.js",),
     "lit-html/directive-helpers.js": ("lit-html/directive-helpers.js",),
     "lit-html/directives/live.js": ("lit-html/directives/live.js",),
-    "lit-html/directives/repeat.js": ("lit-html/directives/repeat.js",),
 }
 """Which files of node_modules each is, one behind the other."""
 LICENCES = "LICENSES.txt"

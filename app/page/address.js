@@ -23,11 +23,6 @@ export function link(view, rest = [], query = {}) {
   return `#/${path}${given.length ? `?${new URLSearchParams(given)}` : ""}`;
 }
 
-/** Go to a view. */
-export function go(...to) {
-  location.hash = link(...to);
-}
-
 /** Have the address say what is seen, without a step for the back button. */
 export function note(...to) {
   history.replaceState(null, "", link(...to));

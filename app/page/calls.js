@@ -15,11 +15,6 @@ export function whenRefused(listener) {
   refused = listener;
 }
 
-/** Say whether calls are made with a token. */
-export function hasToken() {
-  return token !== "";
-}
-
 /** What the service answers where it cannot do what was asked (RFC 9457), or "offline" where it did not answer. */
 export class Problem extends Error {
   constructor({ status = 0, code = "unknown", detail = "", request_id = null, errors = [] }, retryAfter = null) {

@@ -6,7 +6,7 @@ import { changed } from "./session.js";
 
 export const CSV = "text/csv";
 export const GEOJSON = "application/geo+json";
-export const XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
+const XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
 const JSON_TYPE = "application/json";
 const BY_END = { csv: CSV, tsv: CSV, txt: CSV, geojson: GEOJSON, json: JSON_TYPE, xlsx: XLSX };
 const LOOKED_AT = 64 * 1024;
@@ -44,7 +44,7 @@ export function inStored(feature, unit, value) {
  *
  * What is looked at is what is sent, even if the file is written to meanwhile: it is copied, unless it is very large.
  */
-export async function look(given, name = given.name) {
+async function look(given, name = given.name) {
   const file = given.size < MOST_KEPT ? new Blob([await given.arrayBuffer()]) : given;
   const start = new Uint8Array(await file.slice(0, LOOKED_AT).arrayBuffer());
   const text = new TextDecoder(start[0] === 0xff && start[1] === 0xfe ? "utf-16le" : "utf-8").decode(start);

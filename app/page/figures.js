@@ -7,7 +7,7 @@ const { Plot } = window;
 const opened = new Set();
 
 /** Colours of crops, by their place in the list; a dash and a shape besides, so that colour is not alone. */
-export const CROP_COLOURS = [1, 2, 3, 4, 5, 6].map((number) => `var(--crop-${number})`);
+const CROP_COLOURS = [1, 2, 3, 4, 5, 6].map((number) => `var(--crop-${number})`);
 export const DASHES = ["", "6 3", "2 3", "8 3 2 3", "1 4", "10 4"];
 export const SYMBOLS = ["circle", "square", "triangle", "diamond", "cross", "star"];
 
@@ -29,7 +29,7 @@ export const called = (name, mark) => Object.assign(mark, { ariaLabel: name });
 export const colourOf = (crops, crop) => CROP_COLOURS[crops.indexOf(crop) % CROP_COLOURS.length];
 
 /** Have a drawing that Plot made understood by screen readers: groups have roles, and the whole a name. */
-export function accessible(drawing, name) {
+function accessible(drawing, name) {
   const svgs = drawing.matches("svg") ? [drawing] : drawing.querySelectorAll("svg");
   for (const svg of svgs) {
     svg.setAttribute("role", "group");

@@ -41,13 +41,13 @@ function chip() {
 
 const units = () =>
   Object.entries(CHOICES).map(
-    ([feature, choices]) => html`<label class="tool"><span class="unseen">${NAMES[feature]} in</span>
+    ([feature, choices]) => html`<label><span class="unseen">${NAMES[feature]} in</span>
       <select .value=${live(session.units[feature])} @change=${(event) => chooseUnit(feature, event.target.value)}>
         ${Object.keys(choices).map((unit) => html`<option value=${unit} ?selected=${unit === session.units[feature]}>${unit}</option>`)}
       </select></label>`,
   );
 
-const theme = () => html`<label class="tool"><span class="unseen">Theme</span>
+const theme = () => html`<label><span class="unseen">Theme</span>
   <select .value=${live(session.theme)} @change=${(event) => chooseTheme(event.target.value)}>
     ${Object.entries(THEMES).map(([value, name]) => html`<option value=${value} ?selected=${value === session.theme}>${name}</option>`)}
   </select></label>`;

@@ -1,4 +1,3 @@
 // What templates are made of, from one place.
-export { html, nothing, render, svg } from "./vendor/lit-html/lit-html.js";
+export { html, nothing, render } from "./vendor/lit-html/lit-html.js";
 export { live } from "./vendor/lit-html/directives/live.js";
-export { repeat } from "./vendor/lit-html/directives/repeat.js";

@@ -46,7 +46,7 @@ export const offline = () =>
     : nothing;
 
 /** A command or an address, to be copied. */
-export const code = (text) =>
+const code = (text) =>
   html`<div class="code"><pre tabindex="0"><code>${text}</code></pre>
     <button type="button" class="copy" @click=${(event) => copy(event, text)}>Copy</button></div>`;
 

@@ -110,7 +110,7 @@ function picture(map, { weather, points, isStill }) {
   });
 }
 
-function draw({ x, y, crop, reach, tons, half: halves, weather, seen }, width) {
+function draw({ x, y, crop, reach, tons, half: halves, weather, seen }) {
   const least = halves && Math.min(...halves);
   const sides = { x1: shown(x, reach[x].from), x2: shown(x, reach[x].to), y1: shown(y, reach[y].from), y2: shown(y, reach[y].to) };
   // Values lie in the middle of the grid's cells, so that it reaches half a cell further.

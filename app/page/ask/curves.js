@@ -2,6 +2,7 @@
 
 import { called, colourOf, figure, same } from "../figures.js";
 import { html } from "../lit.js";
+import { short } from "../numbers.js";
 import { named, shown, unit } from "../units.js";
 
 const { Plot } = window;
@@ -81,5 +82,3 @@ function draw({ feature, line, colour, from, to, least, most, at, tons, then, th
     ],
   };
 }
-
-const short = (value) => (Math.abs(value) >= 10_000 ? d3.format("~s")(value) : value.toLocaleString("en"));

@@ -2,7 +2,7 @@
 // a sweep of each feature, and the corners of all that the sliders reach.
 
 /** Points of a curve. */
-export const POINTS = 61;
+const POINTS = 61;
 const WIDER = 0.25;
 /** The bounds that weather has by the service's contract, in its units. */
 export const BOUNDS = { temperature: [-130, 140], rainfall: [0, 30_000], humidity: [0, 100] };

@@ -77,6 +77,6 @@ function byKey(event, feature, weather, { from, to }, move) {
 }
 
 /** Return the choice of how sure intervals are to be. */
-export const levels = (level, choose) => html`<fieldset class="levels"><legend>Interval</legend>
+export const levels = (level, choose) => html`<fieldset><legend>Interval</legend>
   <div class="choices">${LEVELS.map((each) => html`<label><input type="radio" name="level" value=${each} .checked=${live(each === level)} @change=${() => choose(each)}>${100 * each}%</label>`)}</div>
 </fieldset>`;

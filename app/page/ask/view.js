@@ -105,10 +105,9 @@ export const view = {
 
 /** Take from the address what it says; what is not a number is passed over. */
 function read(query) {
-  const numbers = (text) => text?.split(",").map(Number);
   const given = Object.fromEntries([...query].filter(([name, value]) => value && Number.isFinite(Number(value)) && name !== "level"));
   asked.weather = Object.fromEntries(Object.entries(given).map(([name, value]) => [name, Number(value)]));
-  const a = numbers(query.get("a"));
+  const a = query.get("a")?.split(",").map(Number);
   asked.pinned = a?.every(Number.isFinite) ? a : null;
   asked.level = LEVELS.find((level) => level === Number(query.get("level"))) ?? 0.95;
   asked.region = query.get("region") ?? "";
@@ -245,7 +244,7 @@ function cropChoice(crops) {
     whenQuiet();
     changed();
   };
-  return html`<fieldset class="levels"><legend>Crops</legend>
+  return html`<fieldset><legend>Crops</legend>
     <div class="choices">${all.map((crop) => html`<label><input type="checkbox" .checked=${live(crops.includes(crop))} @change=${toggle(crop)}>${crop}</label>`)}</div></fieldset>`;
 }
 

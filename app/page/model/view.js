@@ -104,7 +104,7 @@ function effectsOfWeather(card, name, colour, loaded) {
   const scales = Object.entries(SCALES).filter(([each]) => each !== "deviation" || found);
   return html`
     <p class="fine">How much more or less is harvested where one feature differs and the others do not, with its 95% ${term("interval")}.</p>
-    <fieldset class="levels"><legend class="unseen">Told</legend><div class="choices">${scales.map(([each, words]) => html`<label>
+    <fieldset><legend class="unseen">Told</legend><div class="choices">${scales.map(([each, words]) => html`<label>
       <input type="radio" name="scale" value=${each} .checked=${live(each === scale)} @change=${() => choose("scale", each)}>${words}</label>`)}</div></fieldset>
     ${coefficients({ id: "coefficients", crop: name, features: card.features, of: lines(crop), scale, deviations: found, remarks: remarks(crop), colour })}
     ${found ? nothing : html`<p class="fine">Per standard deviation it can be told once the rows can be read (a token), or weather was asked about: the card has none.</p>`}`;

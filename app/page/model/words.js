@@ -3,7 +3,7 @@
 import { html } from "../lit.js";
 
 /** Each term and what it means. */
-export const WORDS = {
+const WORDS = {
   "held out, out of fold":
     "judged on rows that the fit has not seen: a fifth of the regions, a season or a fifth of the rows is left out, predicted by the rest, and so on until each had its turn",
   "in sample": "judged on the very rows it was trained on, since none could be held out: an error that is too small",

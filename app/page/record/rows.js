@@ -3,7 +3,7 @@
 import { same } from "../figures.js";
 import { groupName } from "./scores.js";
 
-export const ROW_PX = 34;
+const ROW_PX = 34;
 /** Rows that are drawn at most, and that a table has. */
 const MOST_DRAWN = 40;
 const MOST_LISTED = 500;

@@ -85,7 +85,7 @@ function cropChoice(again) {
     brought.crops = brought.crops.includes(crop) ? brought.crops.filter((each) => each !== crop) : brought.columns.filter((each) => each === crop || brought.crops.includes(each));
     again();
   };
-  return html`<fieldset class="levels"><legend>Which columns are crops?</legend>
+  return html`<fieldset><legend>Which columns are crops?</legend>
     <div class="choices">${brought.columns.map((crop) => html`<label><input type="checkbox" ?disabled=${!canBeNamed(crop)} .checked=${live(brought.crops.includes(crop))} @change=${toggle(crop)}>${crop}</label>`)}</div>
     ${brought.columns.every(canBeNamed) ? nothing : html`<p class="fine">A column with a comma in its name cannot be chosen here. To teach it, rename it in the table and bring that again.</p>`}</fieldset>`;
 }

@@ -13,7 +13,7 @@ const SHOWN_CROPS = 6;
 const LEAST_MS = 60_000;
 
 /** Write how long something took. */
-export function duration(seconds) {
+function duration(seconds) {
   if (seconds === null) return "–";
   return seconds < 1 ? `${significant(1000 * seconds, 2)} ms` : `${significant(seconds, 2)} s`;
 }

@@ -193,7 +193,7 @@ def test_what_waits_and_what_is_erased(recorded: Running, visit_at: VisitAt) -> 
     batches = visit.page.locator("[data-batch]")
     assert batches.count() == len(SEASONS) + 1
     batches.nth(1).get_by_role("button").click()
-    dialog = visit.page.locator("#erase-dialog")
+    dialog = visit.page.locator("#confirm")
     visit.judge()
     dialog.get_by_role("button", name="Cancel").click()
     assert _group(recorded, "mango")["n"] == 24

@@ -95,9 +95,9 @@ def test_a_harvest_is_learned_and_taken_back(teaching: Visit, running: Running) 
     teaching.judge((WIDE, NARROW))
     assert NOTE in teaching.text()
     page.get_by_role("button", name="Undo").click()
-    page.locator("#teach-confirm").get_by_label("Why").fill("it was last year's")
+    page.locator("#confirm").get_by_label("Why").fill("it was last year's")
     teaching.judge()
-    page.locator("#teach-confirm").get_by_role("button", name="and withdraw").click()
+    page.locator("#confirm").get_by_role("button", name="and withdraw").click()
     page.get_by_text("Version 1 is live again.").wait_for()
     assert (_versions(running), running.version()) == (["2", "1"], "1")
     after = running.client.get("/observations/batches", headers=running.write).json()["batches"]
@@ -166,11 +166,11 @@ def test_one_retrain_at_a_time(teaching: Visit, running: Running) -> None:
 def test_a_question_that_was_cancelled(teaching: Visit, running: Running) -> None:
     """Nothing of what was typed into it is filed with the next one, whose field has the focus."""
     page = teaching.page
-    why = page.locator("#teach-confirm").get_by_label("Why")
+    why = page.locator("#confirm").get_by_label("Why")
     page.get_by_role("button", name="Withdraw the batch").click()
     why.fill("because of something else")
     page.get_by_role("button", name="Cancel").click()
-    page.locator("#teach-confirm form").wait_for(state="detached")
+    page.locator("#confirm form").wait_for(state="detached")
     page.get_by_role("button", name="Withdraw the batch").click()
     why.wait_for()
     assert why.input_value() == ""

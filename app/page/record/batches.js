@@ -2,16 +2,10 @@
 
 import { html, nothing } from "../lit.js";
 import { count, moment } from "../numbers.js";
-import { problem } from "../pieces.js";
-import { changed, session } from "../session.js";
+import { session } from "../session.js";
+import { confirm } from "../teach/confirm.js";
 import { erase, kept, moreBatches, retryKept } from "./kept.js";
 import { forgetScores } from "./scores.js";
-
-let asking = null;
-let fault = null;
-let isBusy = false;
-
-const dialog = () => document.querySelector("#erase-dialog");
 
 /** Return the card; nothing without a token, and where no forecast was stored. */
 export function batches() {
@@ -30,36 +24,11 @@ const entry = (batch) => html`<li data-batch=${batch.batch}>
   ${session.access.write ? html`<button type="button" class="secondary outline" aria-label="Erase the forecasts of ${moment(batch.created)}" @click=${() => ask(batch)}>Erase …</button>` : nothing}
 </li>`;
 
-function ask(batch) {
-  asking = batch;
-  fault = null;
-  changed();
-  dialog().showModal();
-}
-
-/** Return the dialog, closed until a batch is to be erased. */
-export const eraseDialog = () => html`<dialog id="erase-dialog" aria-labelledby="erase-title"><article>
-  <h2 id="erase-title">Erase these forecasts?</h2>
-  ${asking ? html`<p>${count(asking.rows - asking.erased, "forecast")} of ${moment(asking.created)} by ${asking.who} will be gone for good, and no longer scored. No model has learned from them; harvests stay.</p>` : nothing}
-  ${fault ? problem(fault) : nothing}
-  <footer class="actions">
-    <button type="button" class="secondary outline" @click=${() => dialog().close()}>Cancel</button>
-    <button type="button" ?disabled=${isBusy} @click=${act}>Erase them</button>
-  </footer>
-</article></dialog>`;
-
-async function act() {
-  isBusy = true;
-  fault = null;
-  changed();
-  try {
-    await erase(asking.batch);
-    dialog()?.close();
-    forgetScores();
-    retryKept();
-  } catch (error) {
-    fault = error;
-  }
-  isBusy = false;
-  changed();
+function ask({ batch, rows, erased, created, who }) {
+  confirm({
+    title: "Erase these forecasts?",
+    text: [`${count(rows - erased, "forecast")} of ${moment(created)} by ${who} will be gone for good, and no longer scored. No model has learned from them; harvests stay.`],
+    hasNote: false,
+    actions: [["Erase them", async () => (await erase(batch), forgetScores(), retryKept())]],
+  });
 }

@@ -1,67 +1,41 @@
 // What is stored for tokens: forecasts that wait for their harvest, and the batches that they came in.
 
+import { asked } from "../asked.js";
 import { call, get } from "../calls.js";
 import { changed, session } from "../session.js";
 
 const ROWS = 200;
-let state = { who: null };
+const openPage = (after = null) => get("forecasts", { open: true, limit: ROWS, after });
+const state = asked(async () => {
+  const [open, batches] = await Promise.all([openPage(), get("forecasts/batches")]);
+  return { open: open.forecasts, openNext: open.next, batches: batches.batches, batchesNext: batches.next };
+});
 
 /** Return `{open, openNext, batches, batchesNext, fault, isBusy}`; lists are undefined until they are there. */
-export function kept() {
-  const { who, rows } = session.access;
-  const key = `${who} ${rows}`;
-  if (state.who !== key) {
-    state = { who: key };
-    load();
-  }
-  return state;
-}
-
+export const kept = () => state.of(session.access.who, session.access.rows);
 /** Ask anew when they are drawn next. */
-export function forgetKept() {
-  state = { who: null };
-}
-
+export const forgetKept = state.forget;
 /** Ask again now. */
-export function retryKept() {
-  forgetKept();
-  changed();
-}
-
-async function load() {
-  const into = state;
-  await taken(into, async () => {
-    const [open, batches] = await Promise.all([openPage(), get("forecasts/batches")]);
-    Object.assign(into, { open: open.forecasts, openNext: open.next, batches: batches.batches, batchesNext: batches.next });
-  });
-}
-
-const openPage = (after = null) => get("forecasts", { open: true, limit: ROWS, after });
+export const retryKept = state.retry;
 
 /** Fetch the open forecasts after those that are shown. */
-export function moreOpen() {
-  const into = state;
-  return taken(into, async () => {
-    const page = await openPage(into.openNext);
-    Object.assign(into, { open: [...into.open, ...page.forecasts], openNext: page.next });
-  });
-}
+export const moreOpen = () => grown(async ({ open, openNext }) => {
+  const page = await openPage(openNext);
+  return { open: [...open, ...page.forecasts], openNext: page.next };
+});
 
 /** Fetch the batches before those that are shown. */
-export function moreBatches() {
-  const into = state;
-  return taken(into, async () => {
-    const page = await get("forecasts/batches", { before: into.batchesNext });
-    Object.assign(into, { batches: [...into.batches, ...page.batches], batchesNext: page.next });
-  });
-}
+export const moreBatches = () => grown(async ({ batches, batchesNext }) => {
+  const page = await get("forecasts/batches", { before: batchesNext });
+  return { batches: [...batches, ...page.batches], batchesNext: page.next };
+});
 
-async function taken(into, work) {
-  into.isBusy = true;
-  into.fault = null;
+async function grown(fetching) {
+  const into = kept();
+  Object.assign(into, { isBusy: true, fault: null });
   changed();
   try {
-    await work();
+    Object.assign(into, await fetching(into));
   } catch (fault) {
     into.fault = fault;
   }

@@ -6,11 +6,12 @@ import { colourOf } from "../figures.js";
 import { html, live, nothing } from "../lit.js";
 import { curlOf, empty, loading, problem } from "../pieces.js";
 import { changed, session } from "../session.js";
-import { batches, eraseDialog } from "./batches.js";
+import { confirmDialog } from "../teach/confirm.js";
+import { batches } from "./batches.js";
 import { bias } from "./bias.js";
 import { coverage } from "./coverage.js";
 import { forgetKept } from "./kept.js";
-import { BASES, GROUPINGS, forgetScores, scores } from "./scores.js";
+import { BASES, GROUPINGS, forgetScores, retryScores, scores } from "./scores.js";
 import { split } from "./split.js";
 import { verdicts } from "./verdicts.js";
 import { waiting } from "./waiting.js";
@@ -38,7 +39,7 @@ export const view = {
   },
 
   render() {
-    return html`${basisChoice()} ${content()} ${waiting()} ${batches()} ${eraseDialog()}`;
+    return html`${basisChoice()} ${content()} ${waiting()} ${batches()} ${confirmDialog()}`;
   },
 };
 
@@ -48,15 +49,10 @@ const groupings = () => Object.keys(GROUPINGS).filter((by) => (by !== "region" |
 function content() {
   const by = groupings().includes(asked.by) ? asked.by : "season";
   const { whole, grouped, fault } = scores(asked.basis, by);
-  if (fault) return problem(fault, again);
+  if (fault) return problem(fault, retryScores);
   if (!whole) return loading("the scores", 500);
   if (!whole.scores.length) return empty(...NOTHING[asked.basis], "orchard forecast TABLE");
   return html`${verdicts(whole)} ${charts(whole, grouped, by)}`;
-}
-
-function again() {
-  forgetScores();
-  changed();
 }
 
 function choose(name, value) {

@@ -1,4 +1,4 @@
-// A question before something is done that others will see, with a note for the records.
+// A question before something is done that others will see, where that is filed with a note for the records.
 
 import { html, nothing } from "../lit.js";
 import { faults } from "../faults.js";
@@ -8,13 +8,14 @@ let asking = null;
 let isBusy = false;
 let fault = null;
 
-const dialog = () => document.querySelector("#teach-confirm");
+const dialog = () => document.querySelector("#confirm");
 
 /**
  * Ask; `text`: what it means. `actions`: `[label, run(note)]`, of which one is chosen or none; it closes when `run` is done.
+ * `hasNote`: whether there is a field for one.
  */
-export function confirm({ title, text, actions }) {
-  asking = { title, text, actions };
+export function confirm({ title, text, actions, hasNote = true }) {
+  asking = { title, text, actions, hasNote };
   fault = null;
   changed();
   // It is drawn with the next frame: shown then, it has a field for the focus.
@@ -28,13 +29,13 @@ function closed() {
 }
 
 /** Return the dialog, closed until something is asked. */
-export const confirmDialog = () => html`<dialog id="teach-confirm" aria-labelledby="teach-confirm-title" @close=${closed}>
+export const confirmDialog = () => html`<dialog id="confirm" aria-labelledby="confirm-title" @close=${closed}>
   ${asking ? html`<article>
-    <h2 id="teach-confirm-title">${asking.title}</h2>
+    <h2 id="confirm-title">${asking.title}</h2>
     ${asking.text.map((sentence) => html`<p>${sentence}</p>`)}
     <form @submit=${(event) => event.preventDefault()}>
-      <label for="teach-confirm-note">Why <small>for the records</small></label>
-      <input id="teach-confirm-note" name="note" type="text" maxlength="1000" autocomplete="off">
+      ${asking.hasNote ? html`<label for="confirm-note">Why <small>for the records</small></label>
+        <input id="confirm-note" name="note" type="text" maxlength="1000" autocomplete="off">` : nothing}
       ${fault ? faults(fault) : nothing}
       <footer class="actions">
         <button type="button" class="secondary outline" @click=${() => dialog().close()}>Cancel</button>
@@ -46,7 +47,7 @@ export const confirmDialog = () => html`<dialog id="teach-confirm" aria-labelled
 
 async function act(run) {
   const mine = asking;
-  const note = dialog().querySelector("input").value.trim();
+  const note = dialog().querySelector("input")?.value.trim() ?? "";
   isBusy = true;
   fault = null;
   changed();

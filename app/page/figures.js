@@ -25,6 +25,9 @@ export function same(id, parts, make) {
 /** Name a mark for screen readers: Plot's own `ariaLabel` is that of each point. */
 export const called = (name, mark) => Object.assign(mark, { ariaLabel: name });
 
+/** Say what a row is where it is pointed at; `channels`: where it lies, and its `title`. */
+export const tip = (rows, channels) => Plot.tip(rows, Plot.pointer({ ...channels, fill: "var(--surface)", stroke: "var(--line)" }));
+
 /** Return a crop's colour. */
 export const colourOf = (crops, crop) => CROP_COLOURS[crops.indexOf(crop) % CROP_COLOURS.length];
 
@@ -138,14 +141,15 @@ export function numbersOf({ id, title, columns, rows }) {
   </details>`;
 }
 
-/** Return a table; numbers are aligned. It scrolls sideways by itself where it is too wide, also by keyboard. */
+/** Return a table in a place where it scrolls by itself, also by keyboard, if it is too large. */
+export const scrolling = (name, content, kind = "") => html`<div class="scroll ${kind}" tabindex="0" role="region" aria-label=${`table: ${name}`}>${content}</div>`;
+
+/** Return a table; numbers are aligned. */
 export function table({ columns, rows, name }) {
-  return html`<div class="scroll" tabindex="0" role="region" aria-label=${`table: ${name}`}>
-    <table>
+  return scrolling(name, html`<table>
       <thead><tr>${columns.map((column, place) => html`<th scope="col" class=${typeof rows[0]?.[place] === "number" ? "number" : nothing}>${column}</th>`)}</tr></thead>
       <tbody>${rows.map((row) => html`<tr>${row.map((cell) => html`<td class=${typeof cell === "number" ? "number" : nothing}>${shownCell(cell)}</td>`)}</tr>`)}</tbody>
-    </table>
-  </div>`;
+    </table>`);
 }
 
 function shownCell(cell) {

@@ -38,6 +38,10 @@ export const stale = (drawnBy, redraw) => {
     <button type="button" class="link" @click=${redraw}>Redraw</button></p>`;
 };
 
+/** A choice of one of several names; `choose(name)` is told of it. */
+export const select = (label, names, chosen, choose) => html`<label>${label}
+  <select @change=${(event) => choose(event.target.value)}>${names.map((name) => html`<option ?selected=${name === chosen}>${name}</option>`)}</select></label>`;
+
 /** The service does not answer: what is seen is from before. */
 export const offline = () =>
   session.offlineSince

@@ -3,7 +3,7 @@
 import { call } from "../calls.js";
 import { figure } from "../figures.js";
 import { html, nothing } from "../lit.js";
-import { loading, problem } from "../pieces.js";
+import { loading, problem, select } from "../pieces.js";
 import { changed, session } from "../session.js";
 import { named, shown, written, unit } from "../units.js";
 import { steps } from "./grid.js";
@@ -40,8 +40,8 @@ export function contour({ weather, reach, crops, level, region, points, isStill 
     clearTimeout(timer);
     timer = setTimeout(() => ask(wanted, { weather, reach, x, y, crop, level, region }), QUIET_MS);
   }
-  const pick = (name) => (event) => {
-    chosen = { x, y, crop, [name]: event.target.value };
+  const pick = (name) => (value) => {
+    chosen = { x, y, crop, [name]: value };
     changed();
   };
   return html`<section class="card">
@@ -63,9 +63,6 @@ function axes(features) {
   const y = features.includes(chosen.y) && chosen.y !== x ? chosen.y : features.find((feature) => feature !== x);
   return [x, y];
 }
-
-const select = (name, choices, value, choose) => html`<label>${name}
-  <select @change=${choose}>${choices.map((choice) => html`<option ?selected=${choice === value}>${choice}</option>`)}</select></label>`;
 
 async function ask(wanted, { weather, reach, x, y, crop, level, region }) {
   const [across, up] = [steps(reach[x], SIDE), steps(reach[y], SIDE)];

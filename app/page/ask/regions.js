@@ -4,6 +4,7 @@ import { here, link } from "../address.js";
 import { Problem, callText } from "../calls.js";
 import { CSV, GEOJSON, dropZone, inStored, meaning, unitChoice, unitQuery } from "../drop.js";
 import { faults } from "../faults.js";
+import { scrolling } from "../figures.js";
 import { html, nothing } from "../lit.js";
 import { count, interval } from "../numbers.js";
 import { download, stale } from "../pieces.js";
@@ -89,9 +90,9 @@ const answer = () => {
   return html`${stale(version, () => askAll(askedAt))}
     <p>${count(rows.length, "region")}, ${100 * askedAt}% intervals${warned ? `; ${count(warned, "row")} with a warning` : ""}.
       ${rows.length > MOST_ROWS ? `The first ${MOST_ROWS} are shown; all of them are in the file.` : ""}</p>
-    <div class="scroll" tabindex="0" role="region" aria-label="table: predictions of regions"><table>
+    ${scrolling("predictions of regions", html`<table>
       <thead><tr>${heading("region", "region")}${features.map((name) => heading(name, named(name)))}${crops.map((crop) => heading(`${crop}_tons`, `${crop}, tons`))}${warned ? heading("warnings", "warnings") : nothing}</tr></thead>
-      <tbody>${bodyRows(crops, features, warned)}</tbody></table></div>
+      <tbody>${bodyRows(crops, features, warned)}</tbody></table>`)}
     <div class="actions">
       <button type="button" class="secondary" @click=${saveCSV}>Download as CSV</button>
       <button type="button" class="secondary" @click=${() => download(`${base()}-yields.geojson`, drawn.text, GEOJSON)}>As GeoJSON</button>

@@ -1,6 +1,6 @@
 // What regions reported against what was predicted of them, before they were seen.
 
-import { called, figure, same } from "../figures.js";
+import { called, figure, same, tip } from "../figures.js";
 import { count, interval, rounded, decimals, short } from "../numbers.js";
 import { rowName } from "./points.js";
 
@@ -48,7 +48,7 @@ function draw({ rows, colour }, width) {
       called("intervals", Plot.ruleX(rows.filter((row) => row.low !== null), { x: "tons", y1: "low", y2: "high", stroke: colour, strokeOpacity: rows.length > 200 ? 0.12 : 0.4, clip: true })),
       called("inside their interval", Plot.dot(inside, { ...at, r: size, fill: colour, stroke: "var(--surface)", strokeWidth: 0.7 })),
       called("outside their interval", Plot.dot(outside, { ...at, r: size + 1, symbol: "triangle", fill: "var(--surface)", stroke: "currentColor", strokeWidth: 1.3 })),
-      Plot.tip(rows, Plot.pointer({ ...at, title: said, fill: "var(--surface)", stroke: "var(--line)" })),
+      tip(rows, { ...at, title: said }),
     ],
   };
 }

@@ -1,6 +1,6 @@
 // By how much predictions missed, and whether that follows anything: a feature, a season, the order of batches.
 
-import { called, figure, same } from "../figures.js";
+import { called, figure, same, tip } from "../figures.js";
 import { html, nothing } from "../lit.js";
 import { decimals, rounded, short, signed } from "../numbers.js";
 import { session } from "../session.js";
@@ -62,11 +62,11 @@ const dots = (rows, x, colour) => [
   called("inside their interval", Plot.dot(rows.filter((row) => row.isInside !== false), { x, y: "residual", r: rows.length > 200 ? 1.8 : 3, fill: colour, fillOpacity: 0.75 })),
   called("outside their interval", Plot.dot(rows.filter((row) => row.isInside === false), { x, y: "residual", r: rows.length > 200 ? 2.8 : 3.8, symbol: "triangle", fill: "var(--surface)", stroke: "currentColor", strokeWidth: 1.2 })),
 ];
-const tip = (rows, x) => Plot.tip(rows, Plot.pointer({ x, y: "residual", title: said, fill: "var(--surface)", stroke: "var(--line)" }));
+const saidOf = (rows, x) => tip(rows, { x, y: "residual", title: said });
 
 function drawScatter({ feature, rows, colour }, width) {
   const x = (row) => shown(feature, row[feature]);
-  return { ...frame(width), x: { label: `${named(feature)} →`, ticks: Math.max(3, Math.floor(width / 80)) }, y: off, marks: [dots(rows, x, colour), tip(rows, x)] };
+  return { ...frame(width), x: { label: `${named(feature)} →`, ticks: Math.max(3, Math.floor(width / 80)) }, y: off, marks: [dots(rows, x, colour), saidOf(rows, x)] };
 }
 
 function drawGroups({ rows, names, means, colour }, width) {
@@ -78,7 +78,7 @@ function drawGroups({ rows, names, means, colour }, width) {
     marks: [
       dots(rows, "group", colour),
       called("means", Plot.tickY(means, { x: "name", y: "residual", stroke: "currentColor", strokeWidth: 3 })),
-      tip(rows, "group"),
+      saidOf(rows, "group"),
     ],
   };
 }
@@ -98,7 +98,7 @@ export function leverage(rows, largest, colour) {
 function drawLeverage({ rows, largest, colour }, width) {
   return {
     ...frame(width), x: { label: "leverage →", ticks: Math.max(3, Math.floor(width / 80)), domain: [0, largest * 1.05], insetLeft: 0 }, y: off,
-    marks: [called("the largest of training", Plot.ruleX([largest], { stroke: "currentColor", strokeDasharray: "4 3" })), dots(rows, "leverage", colour), tip(rows, "leverage")],
+    marks: [called("the largest of training", Plot.ruleX([largest], { stroke: "currentColor", strokeDasharray: "4 3" })), dots(rows, "leverage", colour), saidOf(rows, "leverage")],
   };
 }
 

@@ -5,7 +5,7 @@ import { curl } from "../calls.js";
 import { colourOf } from "../figures.js";
 import { html, live, nothing } from "../lit.js";
 import { count, day } from "../numbers.js";
-import { curlOf, empty, loading, problem, stale, tokenNeeded } from "../pieces.js";
+import { curlOf, empty, loading, problem, select, stale, tokenNeeded } from "../pieces.js";
 import { changed, session } from "../session.js";
 import { cardOf, renew, retryCard } from "./cards.js";
 import { SCALES, coefficients, lines } from "./coefficients.js";
@@ -95,7 +95,7 @@ const cropChoice = (crops, name) =>
   crops.length <= 6
     ? html`<fieldset class="crop-choice"><legend class="unseen">Crop</legend><div class="choices">${crops.map((crop) => html`<label>
         <input type="radio" name="model-crop" value=${crop} .checked=${live(crop === name)} @change=${() => choose("crop", crop)}><span class="swatch" .style=${`--crop:${colourOf(crops, crop)}`} aria-hidden="true"></span>${crop}</label>`)}</div></fieldset>`
-    : html`<div class="picks"><label>Crop <select @change=${(event) => choose("crop", event.target.value)}>${crops.map((crop) => html`<option ?selected=${crop === name}>${crop}</option>`)}</select></label></div>`;
+    : html`<div class="picks">${select("Crop", crops, name, (crop) => choose("crop", crop))}</div>`;
 
 function effectsOfWeather(card, name, colour, loaded) {
   const crop = card.crops[name];

@@ -6,6 +6,7 @@ import { session } from "../session.js";
 import { confirm } from "../teach/confirm.js";
 import { erase, kept, moreBatches, retryKept } from "./kept.js";
 import { forgetScores } from "./scores.js";
+import { levelOf } from "./words.js";
 
 /** Return the card; nothing without a token, and where no forecast was stored. */
 export function batches() {
@@ -20,7 +21,7 @@ export function batches() {
 
 const entry = (batch) => html`<li data-batch=${batch.batch}>
   <div><strong>${count(batch.rows - batch.erased, "forecast")}</strong> <span class="fine">${moment(batch.created)} by ${batch.who}</span></div>
-  <div>${batch.note || html`<span class="fine">no note</span>`} <span class="fine">${batch.source}; version ${batch.model_version}, ${+(100 * batch.level).toFixed(3)}%; ${batch.crops.join(", ")}${batch.erased ? `; ${batch.erased} erased by age` : ""}</span></div>
+  <div>${batch.note || html`<span class="fine">no note</span>`} <span class="fine">${batch.source}; version ${batch.model_version}, ${levelOf(batch)}; ${batch.crops.join(", ")}${batch.erased ? `; ${batch.erased} erased by age` : ""}</span></div>
   ${session.access.write ? html`<button type="button" class="secondary outline" aria-label="Erase the forecasts of ${moment(batch.created)}" @click=${() => ask(batch)}>Erase …</button>` : nothing}
 </li>`;
 

@@ -2,7 +2,7 @@
 
 import { called, figure } from "../figures.js";
 import { count, short } from "../numbers.js";
-import { frame, heightOf, more, rowsOf } from "./rows.js";
+import { bands, beside, frame, full, heightOf, more, rowsOf } from "./rows.js";
 import { side } from "./words.js";
 
 const { Plot } = window;
@@ -36,17 +36,14 @@ function draw(data, width) {
   const rows = drawn.map(({ key, name, n, bias: { tons, low, high } }) => ({ key, name, n, tons, low, high }));
   const sure = rows.filter(({ low }) => low !== null);
   const domain = d3.extent([0, ...rows.flatMap(({ tons, low, high }) => [tons, low ?? tons, high ?? tons])]);
-  const at = { x: "tons", y: "key" };
   return {
     ...frame(data, 66),
     x: { domain: domain[0] === domain[1] ? [-1, 1] : domain, nice: true, label: width < 420 ? "← too high    t    too low →" : "← too high    reported − predicted, t    too low →", labelAnchor: "center", labelArrow: "none", ticks: Math.max(3, Math.floor(width / 90)), tickFormat: short, grid: true },
     marks: [
       called("right on average", Plot.ruleX([0], { stroke: "currentColor", strokeWidth: 1.5 })),
-      called("band of 95%", Plot.link(sure, { x1: "low", x2: "high", y: "key", stroke: colour, strokeWidth: 3, strokeOpacity: 0.7, strokeLinecap: "round" })),
-      called("mean error", Plot.dot(sure, { ...at, r: 5.5, fill: colour, stroke: "var(--surface)", strokeWidth: 1.5 })),
-      called("too few to tell", Plot.dot(rows.filter(({ low }) => low === null), { ...at, r: 4, fill: "var(--surface)", stroke: colour, strokeWidth: 1.5 })),
-      Plot.text(rows, { y: "key", frameAnchor: "right", textAnchor: "start", dx: 12, text: ({ n }) => `n = ${n}` }),
-      Plot.tip(rows, Plot.pointer({ ...at, title: (row) => `${row.name}\n${side(row.tons)} on ${count(row.n, "yield")}`, fill: "var(--surface)", stroke: "var(--line)" })),
+      bands(sure, colour),
+      called("mean error", Plot.dot(sure, { x: "tons", y: "key", ...full(colour) })),
+      beside(rows, { x: "tons", colour, text: ({ n }) => `n = ${n}`, title: (row) => `${row.name}\n${side(row.tons)} on ${count(row.n, "yield")}` }),
     ],
   };
 }

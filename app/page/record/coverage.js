@@ -2,8 +2,8 @@
 
 import { called, figure } from "../figures.js";
 import { percent } from "../numbers.js";
-import { frame, heightOf, more, rowsOf } from "./rows.js";
-import { held } from "./words.js";
+import { bands, beside, frame, full, heightOf, more, rowsOf } from "./rows.js";
+import { held, promise } from "./words.js";
 
 const { Plot } = window;
 
@@ -18,11 +18,10 @@ export function coverage(grouped, of) {
     sentence: `${whole?.coverage ? `${held(whole.coverage)}.` : ""}${more(data, by)}`,
     columns: [by, "inside", "of", "share", "low", "high", "promised", "below promise"],
     rows: () => data.listed.map(({ name, coverage: told, below_promise: isBelow }) =>
-      [name, told.inside, told.of, ...shares(told), percentOf(told.promised), isBelow ? "yes" : "no"]),
+      [name, told.inside, told.of, ...shares(told), promise(told), isBelow ? "yes" : "no"]),
   });
 }
 
-const percentOf = (share) => percent(share, 1).replace(".0%", "%");
 const shares = ({ inside, of, low, high }) => (low === null ? [null, null, null] : [inside / of, low, high].map((share) => percent(share)));
 
 function draw(data, width) {
@@ -30,19 +29,17 @@ function draw(data, width) {
   const rows = drawn.map(({ key, coverage: told, below_promise: isBelow, name }) => ({ key, name, isBelow, share: told.inside / told.of, ...told }));
   const sure = rows.filter(({ low }) => low !== null);
   const at = { x: "share", y: "key" };
-  const dots = (name, some, look) => called(name, Plot.dot(some, { ...at, ...look }));
+  const below = rows.filter(({ isBelow }) => isBelow);
   return {
     ...frame(data, 66),
     x: { domain: [0, 1], label: "share inside the interval →", tickFormat: (share) => `${100 * share}%`, ticks: width < 420 ? [0, 0.5, 1] : 5, grid: true },
     marks: [
       called("promised", Plot.ruleX([...new Set(rows.map(({ promised }) => promised))], { stroke: "currentColor", strokeDasharray: "5 4", strokeWidth: 1.5 })),
-      called("band of 95%", Plot.link(sure, { x1: "low", x2: "high", y: "key", stroke: colour, strokeWidth: 3, strokeOpacity: 0.7, strokeLinecap: "round" })),
-      dots("inside", sure.filter(({ isBelow }) => !isBelow), { r: 5.5, fill: colour, stroke: "var(--surface)", strokeWidth: 1.5 }),
-      dots("below promise", sure.filter(({ isBelow }) => isBelow), { r: 6, symbol: "triangle", rotate: 180, fill: "var(--surface)", stroke: "var(--bad)", strokeWidth: 2.2 }),
-      dots("too few to tell", rows.filter(({ low }) => low === null), { r: 4, fill: "var(--surface)", stroke: colour, strokeWidth: 1.5 }),
-      Plot.text(rows.filter(({ isBelow }) => isBelow), { x: 0, y: "key", text: () => "below promise", dy: 15, dx: 3, textAnchor: "start", fill: "var(--bad)", fontWeight: 600 }),
-      Plot.text(rows, { y: "key", frameAnchor: "right", textAnchor: "start", dx: 12, text: ({ inside, of }) => `${inside} of ${of}` }),
-      Plot.tip(rows, Plot.pointer({ ...at, title: (row) => `${row.name}\n${held(row)}${row.isBelow ? "\nbelow promise" : ""}`, fill: "var(--surface)", stroke: "var(--line)" })),
+      bands(sure, colour),
+      called("inside", Plot.dot(sure.filter(({ isBelow }) => !isBelow), { ...at, ...full(colour) })),
+      called("below promise", Plot.dot(below.filter(({ low }) => low !== null), { ...at, r: 6, symbol: "triangle", rotate: 180, fill: "var(--surface)", stroke: "var(--bad)", strokeWidth: 2.2 })),
+      Plot.text(below, { x: 0, y: "key", text: () => "below promise", dy: 15, dx: 3, textAnchor: "start", fill: "var(--bad)", fontWeight: 600 }),
+      beside(rows, { x: "share", colour, text: ({ inside, of }) => `${inside} of ${of}`, title: (row) => `${row.name}\n${held(row)}${row.isBelow ? "\nbelow promise" : ""}` }),
     ],
   };
 }

@@ -1,8 +1,9 @@
 // What the charts have in common: a row for each group, its name at the left, how many yields at the right.
 
-import { same } from "../figures.js";
+import { called, same, tip } from "../figures.js";
 import { groupName } from "./scores.js";
 
+const { Plot } = window;
 const ROW_PX = 34;
 /** Rows that are drawn at most, and that a table has. */
 const MOST_DRAWN = 40;
@@ -48,3 +49,17 @@ export function frame(data, right) {
     y: { type: "point", domain: drawn.map(({ key }) => key), tickFormat: (key) => shortened(drawn[key].name), tickSize: 0, label: null, padding: 0.6 },
   };
 }
+
+/** Return the bands of 95%, from `low` to `high`, of those rows that have one. */
+export const bands = (rows, colour) =>
+  called("band of 95%", Plot.link(rows, { x1: "low", x2: "high", y: "key", stroke: colour, strokeWidth: 3, strokeOpacity: 0.7, strokeLinecap: "round" }));
+
+/** Return the look of a row's dot. */
+export const full = (colour) => ({ r: 5.5, fill: colour, stroke: "var(--surface)", strokeWidth: 1.5 });
+
+/** Return what both charts have beside that: rows without a band at `x`, how many yields, and what a row is. */
+export const beside = (rows, { x, colour, text, title }) => [
+  called("too few to tell", Plot.dot(rows.filter(({ low }) => low === null), { x, y: "key", r: 4, fill: "var(--surface)", stroke: colour, strokeWidth: 1.5 })),
+  Plot.text(rows, { y: "key", frameAnchor: "right", textAnchor: "start", dx: 12, text }),
+  tip(rows, { x, y: "key", title }),
+];

@@ -7,6 +7,7 @@ import { count, day, interval } from "../numbers.js";
 import { curlOf, loading, problem, tokenNeeded } from "../pieces.js";
 import { session } from "../session.js";
 import { kept, moreOpen, retryKept } from "./kept.js";
+import { levelOf } from "./words.js";
 
 /** Return the card. */
 export function waiting() {
@@ -36,6 +37,6 @@ function listed(open) {
     name: "forecasts that wait for their harvest",
     columns: ["region", "season", ...crops, "due", "version", "level", "forecast on"],
     rows: open.map((one) => [one.region, one.season, ...crops.map((crop) => written(one.yields[crop])), one.due ? day(one.due) : null,
-      one.model_version, `${+(100 * one.level).toFixed(3)}%`, day(one.created)]),
+      one.model_version, levelOf(one), day(one.created)]),
   });
 }

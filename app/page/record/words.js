@@ -14,9 +14,15 @@ export function banded({ tons, low, high }) {
   return `${rounded(tons, places)} t (${rounded(low, places)} to ${rounded(high, places)})`;
 }
 
+/** Write the share that was promised. */
+export const promise = ({ promised }) => percent(promised, 1).replace(".0%", "%");
+/** Write the level of a forecast. */
+export const levelOf = ({ level }) => `${+(100 * level).toFixed(3)}%`;
+
 /** Say how many yields lay inside; a share only where they are enough for one. */
-export function held({ inside, of, promised, low, high }) {
+export function held(told) {
+  const { inside, of, low, high } = told;
   const counted = `${inside.toLocaleString("en")} of ${of.toLocaleString("en")}`;
-  if (low === null) return `${counted} inside, promised ${percent(promised, 1).replace(".0%", "%")}: too few for a share`;
-  return `${counted} inside, ${percent(inside / of)} (${percent(low)} to ${percent(high)}), promised ${percent(promised, 1).replace(".0%", "%")}`;
+  if (low === null) return `${counted} inside, promised ${promise(told)}: too few for a share`;
+  return `${counted} inside, ${percent(inside / of)} (${percent(low)} to ${percent(high)}), promised ${promise(told)}`;
 }

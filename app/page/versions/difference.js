@@ -1,13 +1,13 @@
 // Two versions side by side: what they are worth, what weather does in each, and what they predict.
 
-import { called, colourOf, figure, same } from "../figures.js";
+import { called, colourOf, figure, same, scrolling, tip } from "../figures.js";
 import { html, nothing } from "../lit.js";
 import { cardOf, retryCard } from "../model/cards.js";
 import { coefficients, lines } from "../model/coefficients.js";
 import { heldOutBriefly } from "../model/words.js";
 import { count, decimals, interval, rounded, short, signed } from "../numbers.js";
 import { own } from "../own.js";
-import { loading, problem } from "../pieces.js";
+import { loading, problem, select } from "../pieces.js";
 import { changed } from "../session.js";
 import { named, shown, unit, written } from "../units.js";
 import { both, retryBoth } from "./both.js";
@@ -26,14 +26,14 @@ export function difference(first, second, id) {
   const only = [...Object.keys(one.crops).map((crop) => [crop, one]), ...Object.keys(other.crops).map((crop) => [crop, other])].filter(([crop]) => !crops.includes(crop));
   if (!crops.length) return html`<p>Version ${first} and version ${second} have no crop in common.</p>`;
   const crop = crops.includes(chosen) ? chosen : crops[0];
-  const pick = (event) => {
-    chosen = event.target.value;
+  const pick = (name) => {
+    chosen = name;
     changed();
   };
   return html`
     ${scores(one, other, crops)}
     ${only.length ? html`<p class="fine">Only in one of them: ${only.map(([name, card]) => `${name} (version ${card.version})`).join(", ")}.</p>` : nothing}
-    ${crops.length > 1 ? html`<div class="picks"><label>Crop <select id=${`${id}-crop`} @change=${pick}>${crops.map((each) => html`<option ?selected=${each === crop}>${each}</option>`)}</select></label></div>` : nothing}
+    ${crops.length > 1 ? html`<div class="picks">${select("Crop", crops, crop, pick)}</div>` : nothing}
     <h3>What the weather does to ${crop}</h3>
     ${coefficients({ id: `${id} coefficients`, crop, features: other.features, of: [one, other].map((card) => ({ ...lines(card.crops[crop])[0], name: `version ${card.version}` })), scale: "unit", colour: colourOf(Object.keys(other.crops), crop) })}
     <h3>What they predict</h3>
@@ -48,10 +48,10 @@ const MEASURES = [
 ];
 
 function scores(one, other, crops) {
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="table: scores of both versions"><table class="scores">
+  return scrolling("scores of both versions", html`<table class="scores">
     <thead><tr><th scope="col">crop</th><th scope="col">measure</th>${[one, other].map((card) => html`<th scope="col" class="number">version ${card.version}</th>`)}<th scope="col" class="number">difference</th></tr></thead>
     <tbody>${crops.map((crop) => scoresOf(crop, one.crops[crop], other.crops[crop]))}</tbody>
-  </table></div>`;
+  </table>`);
 }
 
 function scoresOf(name, before, after) {
@@ -105,7 +105,7 @@ function draw({ rows, one, other, colour }, width) {
       Plot.ruleY([0], { stroke: "currentColor", strokeOpacity: 0.6 }),
       called("intervals overlap", Plot.dot(rows.filter((row) => !row.isApart), { ...at, r, fill: colour, fillOpacity: 0.75 })),
       called("intervals are apart", Plot.dot(rows.filter((row) => row.isApart), { ...at, r: r + 1, symbol: "triangle", fill: "var(--surface)", stroke: "currentColor", strokeWidth: 1.3 })),
-      Plot.tip(rows, Plot.pointer({ ...at, title, fill: "var(--surface)", stroke: "var(--line)" })),
+      tip(rows, { ...at, title }),
     ],
   };
 }

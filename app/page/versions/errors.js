@@ -1,6 +1,6 @@
 // How the error of each crop went from version to version.
 
-import { called, colourOf, figure, same } from "../figures.js";
+import { called, colourOf, figure, same, tip } from "../figures.js";
 import { html, nothing } from "../lit.js";
 import { heldOutBriefly } from "../model/words.js";
 import { decimals, rounded, short, significant } from "../numbers.js";
@@ -63,7 +63,7 @@ function draw({ points, isWide, colour }, width) {
       called("versions that were accepted", Plot.lineY(kept, { ...at, stroke: colour, strokeOpacity: 0.5 })),
       Object.entries(LOOKS).map(([state, { symbol, isFull, r }]) =>
         called(state, Plot.dot(points.filter((point) => point.state === state), { ...at, symbol, r, fill: isFull ? colour : "none", stroke: isFull ? "var(--surface)" : "currentColor", strokeWidth: isFull ? 1 : 1.8 }))),
-      Plot.tip(points, Plot.pointer({ ...at, title, fill: "var(--surface)", stroke: "var(--line)" })),
+      tip(points, { ...at, title }),
     ],
   };
 }

@@ -1,6 +1,7 @@
 // The versions as a table: what each is, how far off, and two of them to be ticked.
 
 import { link } from "../address.js";
+import { scrolling } from "../figures.js";
 import { html, live, nothing } from "../lit.js";
 import { cardOf, retryCard } from "../model/cards.js";
 import { heldOutBriefly } from "../model/words.js";
@@ -15,12 +16,12 @@ const explained = new Set();
  * Return the table. `ticked`: versions that are compared; `tick(version)` is told of each change, `activate(version)`
  * of a wish to make one live.
  */
-export const versionTable = ({ versions, crops, ticked, tick, activate }) => html`
-  <div class="scroll whole" tabindex="0" role="region" aria-label="table: versions"><table class="versions">
+export const versionTable = ({ versions, crops, ticked, tick, activate }) =>
+  scrolling("versions", html`<table class="versions">
     <thead><tr><th scope="col">Compare</th><th scope="col">Version</th><th scope="col">State</th><th scope="col">Trained</th><th scope="col" class="number">Rows</th>
       ${crops.map((crop) => html`<th scope="col" class="number">${crop} <small>RMSE, t</small></th>`)}<th scope="col">From</th><th scope="col"><span class="unseen">Make live</span></th></tr></thead>
     <tbody>${versions.map((entry) => row(entry, { crops, ticked, tick, activate }))}</tbody>
-  </table></div>`;
+  </table>`, "whole");
 
 function row(entry, { crops, ticked, tick, activate }) {
   const { version } = entry;

@@ -46,7 +46,7 @@ export const view = {
       ${new Date() - sample.at > LATE_MS ? html`<p class="banner">Seen ${ago(sample.at)} ago.</p>` : nothing}
       <div role="status">
         ${told.map(({ kind, text }) => html`<p class="banner ${kind}">${text}</p>`)}
-        ${told.length ? nothing : html`<p class="banner good">Nothing to see to.</p>`}
+        ${told.length ? nothing : html`<p class="banner good">Nothing needs attention.</p>`}
         ${intervals.some(({ isRestart }) => isRestart) ? html`<p class="banner">The service was started anew while this was watched: its counters have begun again.</p>` : nothing}
       </div>
       <div class="grid-2">${state()} ${process()}</div>

@@ -1,6 +1,6 @@
 // What several views are put together from, above all the states in which they have nothing else to show.
 
-import { html, nothing } from "./lit.js";
+import { html, live, nothing } from "./lit.js";
 import { session } from "./session.js";
 
 /** Nothing is there yet, it is on its way; `height`: the place that is reserved for it, px. */
@@ -42,6 +42,10 @@ export const stale = (drawnBy, redraw) => {
 export const select = (label, names, chosen, choose) => html`<label>${label}
   <select @change=${(event) => choose(event.target.value)}>${names.map((name) => html`<option ?selected=${name === chosen}>${name}</option>`)}</select></label>`;
 
+/** A choice that is seen at once: `choices` are `[value, words]`, `choose(value)` is told; `isUnseen`: the legend is for screen readers. */
+export const radios = ({ name, legend, isUnseen = false, choices, chosen, choose }) => html`<fieldset><legend class=${isUnseen ? "unseen" : nothing}>${legend}</legend>
+  <div class="choices">${choices.map(([value, words]) => html`<label><input type="radio" name=${name} value=${value} .checked=${live(value === chosen)} @change=${() => choose(value)}>${words}</label>`)}</div></fieldset>`;
+
 /** The service does not answer: what is seen is from before. */
 export const offline = () =>
   session.offlineSince
@@ -52,19 +56,23 @@ export const offline = () =>
 /** A command or an address, to be copied. */
 const code = (text) =>
   html`<div class="code"><pre tabindex="0"><code>${text}</code></pre>
-    <button type="button" class="copy" @click=${(event) => copy(event, text)}>Copy</button></div>`;
+    <button type="button" class="copy" @click=${({ target }) => copy(target, text, () => selected(target))}>Copy</button></div>`;
 
-async function copy(event, text) {
-  const button = event.target;
+function selected(button) {
+  getSelection().selectAllChildren(button.previousElementSibling);
+  return "Selected";
+}
+
+/** Copy a text and have the button say so for a while; `byHand()`: what it says where the clipboard is closed, as without https. */
+export async function copy(button, text, byHand) {
+  const name = (button.dataset.name ??= button.textContent);
   try {
     await navigator.clipboard.writeText(text);
     button.textContent = "Copied";
   } catch {
-    // Without https the clipboard is closed: the text is selected, and can be copied by hand.
-    getSelection().selectAllChildren(button.previousElementSibling);
-    button.textContent = "Selected";
+    button.textContent = byHand();
   }
-  setTimeout(() => (button.textContent = "Copy"), 1_500);
+  setTimeout(() => (button.textContent = name), 1_500);
 }
 
 /** The call behind what is seen. */

@@ -1,6 +1,7 @@
 // The weather that is asked about: a slider and a number for each feature, side by side.
 
 import { html, live, nothing } from "../lit.js";
+import { radios } from "../pieces.js";
 import { changed } from "../session.js";
 import { shown, step, stored, unit, written } from "../units.js";
 import { BOUNDS } from "./grid.js";
@@ -77,6 +78,4 @@ function byKey(event, feature, weather, { from, to }, move) {
 }
 
 /** Return the choice of how sure intervals are to be. */
-export const levels = (level, choose) => html`<fieldset><legend>Interval</legend>
-  <div class="choices">${LEVELS.map((each) => html`<label><input type="radio" name="level" value=${each} .checked=${live(each === level)} @change=${() => choose(each)}>${100 * each}%</label>`)}</div>
-</fieldset>`;
+export const levels = (level, choose) => radios({ name: "level", legend: "Interval", choices: LEVELS.map((each) => [each, `${100 * each}%`]), chosen: level, choose });

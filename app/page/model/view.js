@@ -5,7 +5,7 @@ import { curl } from "../calls.js";
 import { colourOf } from "../figures.js";
 import { html, live, nothing } from "../lit.js";
 import { count, day } from "../numbers.js";
-import { curlOf, empty, loading, problem, select, stale, tokenNeeded } from "../pieces.js";
+import { curlOf, empty, loading, problem, radios, select, stale, tokenNeeded } from "../pieces.js";
 import { changed, session } from "../session.js";
 import { cardOf, renew, retryCard } from "./cards.js";
 import { SCALES, coefficients, lines } from "./coefficients.js";
@@ -104,8 +104,7 @@ function effectsOfWeather(card, name, colour, loaded) {
   const scales = Object.entries(SCALES).filter(([each]) => each !== "deviation" || found);
   return html`
     <p class="fine">How much more or less is harvested where one feature differs and the others do not, with its 95% ${term("interval")}.</p>
-    <fieldset><legend class="unseen">Told</legend><div class="choices">${scales.map(([each, words]) => html`<label>
-      <input type="radio" name="scale" value=${each} .checked=${live(each === scale)} @change=${() => choose("scale", each)}>${words}</label>`)}</div></fieldset>
+    ${radios({ name: "scale", legend: "Told", isUnseen: true, choices: scales, chosen: scale, choose: (each) => choose("scale", each) })}
     ${coefficients({ id: "coefficients", crop: name, features: card.features, of: lines(crop), scale, deviations: found, remarks: remarks(crop), colour })}
     ${found ? nothing : html`<p class="fine">Per standard deviation it can be told once the rows can be read (a token), or weather was asked about: the card has none.</p>`}`;
 }

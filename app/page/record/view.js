@@ -4,7 +4,7 @@ import { here, note } from "../address.js";
 import { curl } from "../calls.js";
 import { colourOf } from "../figures.js";
 import { html, live, nothing } from "../lit.js";
-import { curlOf, empty, loading, problem } from "../pieces.js";
+import { curlOf, empty, loading, problem, radios } from "../pieces.js";
 import { changed, session } from "../session.js";
 import { confirmDialog } from "../teach/confirm.js";
 import { batches } from "./batches.js";
@@ -61,11 +61,10 @@ function choose(name, value) {
   changed();
 }
 
-const basisChoice = () => html`<fieldset class="basis"><legend class="unseen">Judged</legend>
-  <div class="choices">${Object.entries(BASES).map(([basis, name]) => html`<label><input type="radio" name="basis" value=${basis}
-    .checked=${live(basis === asked.basis)} @change=${() => choose("basis", basis)}>${name}</label>`)}</div>
+const basisChoice = () => html`<div class="basis">
+  ${radios({ name: "basis", legend: "Judged", isUnseen: true, choices: Object.entries(BASES), chosen: asked.basis, choose: (basis) => choose("basis", basis) })}
   <p class="fine">${MEANT[asked.basis]}</p>
-</fieldset>`;
+</div>`;
 
 const groupChoice = (by) => html`<div class="picks"><label for="record-by">Told apart by</label><select id="record-by" .value=${live(by)} @change=${(event) => choose("by", event.target.value)}>
   ${groupings().map((one) => html`<option value=${one} ?selected=${one === by}>${GROUPINGS[one]}</option>`)}</select></div>`;

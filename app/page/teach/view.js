@@ -3,7 +3,7 @@
 import { faults } from "../faults.js";
 import { figure } from "../figures.js";
 import { html, live, nothing } from "../lit.js";
-import { stale } from "../pieces.js";
+import { radios, stale } from "../pieces.js";
 import { changed, session } from "../session.js";
 import { batches, known } from "./batches.js";
 import { confirmDialog } from "./confirm.js";
@@ -122,9 +122,7 @@ function howAndGo() {
     <h2 id="teach-go" tabindex="-1">Retrain</h2>
     ${run?.flying ? [underWay(run, run.waiting ? () => run.flying.abort() : null), lossOf(run)] : html`
       ${run?.fault ? faults(run.fault, learn) : nothing}
-      <fieldset><legend>Make the new version live</legend>
-        <div class="choices">${Object.entries(HOW).map(([how, words]) => html`<label><input type="radio" name="activate" value=${how} .checked=${live(order.activate === how)}
-          @change=${() => ((order.activate = how), changed())}>${words}</label>`)}</div></fieldset>
+      ${radios({ name: "activate", legend: "Make the new version live", choices: Object.entries(HOW), chosen: order.activate, choose: (how) => ((order.activate = how), changed()) })}
       <label for="teach-note">Note <small>why, for the records</small></label>
       <input id="teach-note" type="text" maxlength="1000" autocomplete="off" .value=${live(order.note)} @input=${(event) => ((order.note = event.target.value), changed())}>
       <p class="fine">${meant(isRejected)}</p>

@@ -3,6 +3,7 @@
 import { html, nothing } from "./lit.js";
 import { problem } from "./pieces.js";
 import { changed } from "./session.js";
+import { GIVEN } from "./units.js";
 
 export const CSV = "text/csv";
 export const GEOJSON = "application/geo+json";
@@ -19,11 +20,6 @@ const UNITS = {
   temperature: { "°f": "fahrenheit", f: "fahrenheit", "°c": "celsius", c: "celsius", "℃": "celsius", k: "kelvin" },
   rainfall: { mm: "mm", in: "inch", inch: "inch", inches: "inch" },
   humidity: {},
-};
-/** What a weather's unit may be, by the name that queries have for it: how it is written, and what one and zero of it are in °F or mm. */
-export const GIVEN = {
-  temperature: { fahrenheit: ["°F", 1, 0], celsius: ["°C", 1.8, 32], kelvin: ["K", 1.8, 32 - 1.8 * 273.15] },
-  rainfall: { mm: ["mm", 1, 0], inch: ["in", 25.4, 0] },
 };
 
 /** Return what a column is by its name: `{feature, unit}`, the unit as queries call it, null where the name has none. */

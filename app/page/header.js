@@ -43,7 +43,7 @@ const units = () =>
   Object.entries(CHOICES).map(
     ([feature, choices]) => html`<label><span class="unseen">${NAMES[feature]} in</span>
       <select .value=${live(session.units[feature])} @change=${(event) => chooseUnit(feature, event.target.value)}>
-        ${Object.keys(choices).map((unit) => html`<option value=${unit} ?selected=${unit === session.units[feature]}>${unit}</option>`)}
+        ${choices.map((unit) => html`<option value=${unit} ?selected=${unit === session.units[feature]}>${unit}</option>`)}
       </select></label>`,
   );
 

@@ -305,7 +305,7 @@ def test_behind_a_prefix(start: Start, visit_at: VisitAt) -> None:
 
 
 def test_units(visit: Visit) -> None:
-    """°C and inches are shown and typed; the service is asked in its own; the choice is there after a reload."""
+    """°C and inches are shown, typed and asked in, so that warnings speak them; the address has the service's own."""
     visit.go("#/ask?temperature=77&rainfall=101.6&humidity=55")
     asked, units = _asked(visit), visit.page.locator(".tools select")
     units.nth(0).select_option("°C")
@@ -316,12 +316,18 @@ def test_units(visit: Visit) -> None:
     typed.nth(0).fill("30")
     typed.nth(0).press("Tab")
     visit.page.wait_for_function("() => location.hash.includes('temperature=86&')")
-    assert asked()["temperature"][0] == 86.0
-    assert asked()["rainfall"][0] == pytest.approx(101.6)
+    assert asked()["temperature"][0] == 30
+    assert asked()["rainfall"][0] == pytest.approx(4)
+    visit.go("#/ask?temperature=122&rainfall=101.6&humidity=55")
+    visit.page.get_by_text("temperature 50 °C is outside the training range").wait_for()
+    units.nth(0).select_option("°F")
+    visit.page.get_by_text("temperature 122 °F is outside the training range").wait_for()
+    units.nth(0).select_option("°C")
+    visit.page.get_by_text("temperature 50 °C is outside the training range").wait_for()
     visit.judge()
     visit.page.reload()
     visit.settle()
-    assert typed.nth(0).input_value() == "30"
+    assert typed.nth(0).input_value() == "50"
 
 
 def _asked(visit: Visit) -> Callable[[], dict[str, list[float]]]:

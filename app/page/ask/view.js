@@ -3,9 +3,9 @@
 import { here, note } from "../address.js";
 import { Problem, call, curl } from "../calls.js";
 import { html, live, nothing } from "../lit.js";
-import { curlOf, download, loading, problem, stale, tokenNeeded } from "../pieces.js";
+import { copy, curlOf, download, loading, problem, stale, tokenNeeded } from "../pieces.js";
 import { changed, look, session } from "../session.js";
-import { unit, written } from "../units.js";
+import { shown, shownQuery, unit, written } from "../units.js";
 import { answers } from "./answers.js";
 import { contour, forgetContour } from "./contour.js";
 import { curves } from "./curves.js";
@@ -38,7 +38,7 @@ export const view = {
   open({ query }) {
     read(query);
     forgetTyped();
-    preparedFor = null;
+    preparedFor = {};
     if (session.live) prepare();
   },
 
@@ -114,13 +114,14 @@ function read(query) {
   asked.crops = query.has("crops") ? query.getAll("crops") : null;
 }
 
-let preparedFor = null;
+/** The card and the units that were asked for last. */
+let preparedFor = {};
 
-/** Complete what the address left out by what the live version knows, and ask; once for each version. */
+/** Complete what the address left out by what the live version knows, and ask; once for each version, and for the units its words are in. */
 function prepare() {
-  const { live: card } = session;
-  if (preparedFor === card && isComplete(card)) return;
-  preparedFor = card;
+  const { live: card, units } = session;
+  if (preparedFor.card === card && preparedFor.units === units && isComplete(card)) return;
+  preparedFor = { card, units };
   const reach = box(card);
   const isWeather = (feature, value) => Number.isFinite(value) && value >= BOUNDS[feature][0] && value <= BOUNDS[feature][1];
   const whole = (given, otherwise) =>
@@ -180,9 +181,10 @@ async function askNow() {
     do {
       isBehind = false;
       const asks = question(asked.weather, asked.pinned, box(session.live, asked.weather));
-      const body = asked.region ? { ...asks.columns, region: asks.columns[asks.features[0]].map(() => asked.region) } : asks.columns;
+      const body = Object.fromEntries(asks.features.map((feature) => [feature, asks.columns[feature].map((value) => shown(feature, value))]));
+      if (asked.region) body.region = body[asks.features[0]].map(() => asked.region);
       const { level } = asked;
-      const answer = await call("POST", "predict", { query: { level, explain: true, count: false }, body, signal: flying.signal });
+      const answer = await call("POST", "predict", { query: { level, explain: true, count: false, ...shownQuery() }, body, signal: flying.signal });
       drawn = { ...sorted(answer, asks), level };
       fault = null;
       seek(drawn.version);
@@ -248,16 +250,9 @@ function cropChoice(crops) {
     <div class="choices">${all.map((crop) => html`<label><input type="checkbox" .checked=${live(crops.includes(crop))} @change=${toggle(crop)}>${crop}</label>`)}</div></fieldset>`;
 }
 
-async function copyLink(event) {
+function copyLink({ target }) {
   note("ask", [], parameters());
-  const button = event.target;
-  try {
-    await navigator.clipboard.writeText(location.href);
-    button.textContent = "Copied";
-  } catch {
-    button.textContent = "It is in the address bar";
-  }
-  setTimeout(() => (button.textContent = "Copy the link"), 1_500);
+  copy(target, location.href, () => "It is in the address bar");
 }
 
 function saveCSV() {

@@ -134,6 +134,15 @@ class Visit:
         self.page.wait_for_function(QUIET)
         self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
+    def sign_in(self, running: Running) -> None:
+        """Give the token of who may write, in the dialog."""
+        self.page.get_by_role("button", name="Reading only").click()
+        dialog = self.page.locator("#token-dialog")
+        dialog.get_by_label("Token", exact=True).fill(running.write["Authorization"].removeprefix("Bearer "))
+        dialog.get_by_role("button", name="Use it").click()
+        self.page.locator(".who summary", has_text="Writing").wait_for()
+        self.settle()
+
     def text(self, selector: str = "main") -> str:
         """Return what is to be read in the first of such elements."""
         return self.page.locator(selector).first.inner_text()

@@ -23,6 +23,7 @@ def test_a_slider_moves_the_yields_and_their_bands(visit: Visit) -> None:
     visit.go()
     visit.judge((WIDE, NARROW))
     slider = visit.page.locator(SLIDER)
+    counted = _counted(visit)
     tons, band, told = visit.text(".yield strong"), _band(visit), slider.get_attribute("aria-valuetext")
     slider.focus()
     for _ in range(4):
@@ -35,9 +36,15 @@ def test_a_slider_moves_the_yields_and_their_bands(visit: Visit) -> None:
     visit.page.wait_for_function("(now) => location.hash.includes(`temperature=${now}&`)", arg=number)
     assert _band(visit) != band
     assert slider.get_attribute("aria-valuetext") != told
-    assert visit.page.request.get(visit.url + "models/live/drift").json()["asked"] == 0
+    assert _counted(visit) == counted
     expected = visit.page.request.post(visit.url + "predict", data=_asked(visit)).json()["yields"]["mango"]["tons"]
     assert float(visit.text(".yield strong").removesuffix(" t")) == pytest.approx(expected, abs=0.06)
+
+
+def _counted(visit: Visit) -> int:
+    """Return of how many regions the service has counted the weather that was asked about."""
+    asked: int = visit.page.request.get(visit.url + "models/live/drift").json()["asked"]
+    return asked
 
 
 def _band(visit: Visit) -> str | None:

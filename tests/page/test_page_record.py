@@ -66,15 +66,6 @@ def recorded(running: Running) -> Running:
     return running
 
 
-def _sign_in(visit: Visit, running: Running) -> None:
-    visit.page.get_by_role("button", name="Reading only").click()
-    dialog = visit.page.locator("#token-dialog")
-    dialog.get_by_label("Token", exact=True).fill(running.write["Authorization"].removeprefix("Bearer "))
-    dialog.get_by_role("button", name="Use it").click()
-    visit.page.locator(".who summary", has_text="Writing").wait_for()
-    visit.settle()
-
-
 def _group(running: Running, crop: str, query: str = "") -> dict[str, Any]:
     groups = running.client.get(f"/scores{query}").json()["scores"]
     found: dict[str, Any] = next(group for group in groups if group["crop"] == crop)
@@ -182,7 +173,7 @@ def test_what_waits_and_what_is_erased(recorded: Running, visit_at: VisitAt) -> 
     visit.go("#/record")
     assert "Seeing single forecasts needs a token." in visit.text()
     assert visit.page.locator("[data-batch]").count() == 0
-    _sign_in(visit, recorded)
+    visit.sign_in(recorded)
     waiting = visit.page.get_by_role("region", name="table: forecasts that wait for their harvest")
     assert waiting.locator("tbody tr").count() == 1
     assert HOSTILE in waiting.inner_text()

@@ -58,16 +58,8 @@ def teaching(running: Running, visit_at: VisitAt) -> Visit:
     """Return a visit by who may write."""
     visit = visit_at(running)
     visit.go("#/teach")
-    _sign_in(visit, running)
+    visit.sign_in(running)
     return visit
-
-
-def _sign_in(visit: Visit, running: Running) -> None:
-    visit.page.get_by_role("button", name="Reading only").click()
-    dialog = visit.page.locator("#token-dialog")
-    dialog.get_by_label("Token", exact=True).fill(running.write["Authorization"].removeprefix("Bearer "))
-    dialog.get_by_role("button", name="Use it").click()
-    visit.page.locator(".who summary", has_text="Writing").wait_for()
 
 
 def _drop(visit: Visit, text: str, name: str = "harvest.csv") -> None:

@@ -211,7 +211,9 @@ def test_what_the_files_import_is_there() -> None:
     page = ROOT / "app" / "page"
     modules = {path: path.read_text() for path in page.rglob("*.js") if path.parent != page / "vendor"}
     imports = [
-        (path, name) for path, text in modules.items() for name in re.findall(r'(?:from|import)[ (]?"([\w./@-]+)"', text)
+        (path, name)
+        for path, text in modules.items()
+        for name in re.findall(r'(?:from|import)[ (]?"([\w./@-]+)"', text)
     ]
     assert len(imports) > len(modules)
     assert [(path, name) for path, name in imports if (path.parent / name).resolve() not in modules] == []

@@ -32,6 +32,11 @@ FAILED_LOAD = "Failed to load resource"
 """How the console begins of an answer that is an error; these are collected as answers."""
 REPORT = """addEventListener("securitypolicyviolation", (event) =>
   console.error(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`));"""
+UNSEEN = """() => [...document.querySelectorAll("#page :is(a, button, summary, [role=button])")].filter((each) => {
+  const { color, backgroundColor } = getComputedStyle(each);
+  return each.checkVisibility() && each.innerText.trim() && color === backgroundColor;
+}).map((each) => each.outerHTML)"""
+"""What can be clicked and is written in the colour of its ground, which axe takes for hidden on purpose."""
 QUIET = """() => !document.querySelector("#page [aria-busy=true]")"""
 
 
@@ -157,6 +162,7 @@ class Visit:
                 where = f"{self.page.url} {width} px {theme}"
                 assert self.overflow() <= 0, f"{where}: wider than the screen by {self.overflow()} px"
                 assert violations(self.page) == [], where
+                assert self.page.evaluate(UNSEEN) == [], where
 
     def overflow(self) -> int:
         """Return by how many pixels the page is wider than its window."""

@@ -1,18 +1,13 @@
 """GET /access: what the caller may do, which a program asks before it offers anything to a person."""
 
-from typing import Any
-
 from fastapi import APIRouter, Request
 
 from app.api.guards import Credentials, require_reader
-from app.api.openapi.parts import documented
+from app.api.openapi.parts import ALSO_WITHOUT, documented
 from app.api.services import ServicesDep
 from app.wire.schemas import Access
 
 router = APIRouter(tags=["health"])
-
-ALSO_WITHOUT: dict[str, Any] = {"security": [{}]}
-"""Added to what the document says of a call that takes a token: it takes none, too."""
 
 
 @router.get("/access", summary="What the caller may do", responses=documented(), openapi_extra=ALSO_WITHOUT)

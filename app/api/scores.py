@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from app.api import latest
 from app.api.guards import Credentials, require_reader
-from app.api.openapi.parts import documented
+from app.api.openapi.parts import ALSO_WITHOUT, documented
 from app.api.represented import Represented
 from app.api.services import ServicesDep
 from app.serving.groups import KEYS, Basis, Key
@@ -41,6 +41,7 @@ def _keys(request: Request, services: ServicesDep, credentials: Credentials, by:
     summary="Score what was predicted against what was harvested",
     response_model=ScorePage,
     responses=documented(401, 422, 503),
+    openapi_extra=ALSO_WITHOUT,
 )
 async def score(
     request: Request,

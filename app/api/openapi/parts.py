@@ -33,6 +33,8 @@ _FORMATS: dict[str, dict[str, Any]] = {
 }
 MODEL_VERSION = {"X-Model-Version": {"description": "The version that answered.", "schema": {"type": "string"}}}
 
+ALSO_WITHOUT: dict[str, Any] = {"security": [{}]}
+"""Added to what the document says of a call that takes a token: it takes none, too."""
 UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "It is what the tag in If-None-Match names."}}
 
 

@@ -307,7 +307,10 @@ class Forecasts:
         if not withdrawn:
             query = query.join(BATCHES, OBSERVATIONS.c.batch == BATCHES.c.sequence).where(BATCHES.c.withdrawn.is_(None))
         rows = may_be_outcomes(self._connection, query, forecasts)
-        found = {(row.batch, row.row): Reported(*row[:-1], json.loads(row.yields)) for row in rows}
+        found = {
+            (batch, row): Reported(batch, row, region, season, forecast, harvested, json.loads(yields))
+            for batch, row, region, season, forecast, harvested, yields in rows
+        }
         return Outcomes(found.values())
 
     def erase(self, batch: str) -> int:

@@ -1,11 +1,9 @@
 """Forecasts in the database: as they were said, found again, erased; on SQLite and PostgreSQL."""
 
 import re
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,23 +25,6 @@ DIGEST = "89810679cb17cece251c484500bcf9fde05d995a353adc2017bba21465a96c2e"
 """Of two rows, by the program of format 6."""
 
 
-@pytest.fixture(params=["SQLite", "PostgreSQL"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return the URL of an empty database."""
-    if request.param == "SQLite":
-        return f"sqlite:///{tmp_path / 'observations.db'}"
-    server: Cluster = request.getfixturevalue("postgresql")
-    return server.database()
-
-
-@pytest.fixture
-def table(url: str) -> Iterator[Observations]:
-    """Return its table."""
-    found = Observations(url)
-    yield found
-    found.close()
-
-
 def _told(*places: str, season: str = "2027", ids: list[str | None] | None = None) -> Foretold:
     """Return forecasts of two crops for some regions, all numbers different; of rye there is no interval."""
     rows = len(places)
@@ -62,27 +43,29 @@ def _told(*places: str, season: str = "2027", ids: list[str | None] | None = Non
     )
 
 
-def _add(table: Observations, told: Foretold, *, days_ago: float = 0.0) -> ForecastBatch:
+def _add(observations: Observations, told: Foretold, *, days_ago: float = 0.0) -> ForecastBatch:
     batch = replace(ForecastBatch.of("3", 0.8, told, FROM), created=NOW - timedelta(days=days_ago))
-    with table.transaction() as transaction:
+    with observations.transaction() as transaction:
         transaction.forecasts.add(batch, told)
     return batch
 
 
-def _report(table: Observations, region: str | None, season: str | None, crop: str, forecast: str | None = None) -> str:
+def _report(
+    observations: Observations, region: str | None, season: str | None, crop: str, forecast: str | None = None
+) -> str:
     said = None if forecast is None else [forecast]
     weather, tons = np.array([[70.0, 60, 50]]), np.array([[9.5]])
     harvest = Harvest.of(Table([region], [season], weather, (crop,), tons, forecasts=said))
     batch = Batch.of(harvest, FROM)
-    with table.transaction() as transaction:
+    with observations.transaction() as transaction:
         transaction.add(batch, harvest)
     return batch.id
 
 
-def _ids(table: Observations, wanted: Wanted, limit: int = 100) -> list[str]:
+def _ids(observations: Observations, wanted: Wanted, limit: int = 100) -> list[str]:
     found: list[str] = []
     after = None
-    with table.reading() as transaction:
+    with observations.reading() as transaction:
         while True:
             page, after = transaction.forecasts.page(limit, after, wanted)
             found += [each.id for each in page]
@@ -90,11 +73,11 @@ def _ids(table: Observations, wanted: Wanted, limit: int = 100) -> list[str]:
                 return found
 
 
-def test_what_was_said_is_kept(table: Observations) -> None:
+def test_what_was_said_is_kept(observations: Observations) -> None:
     """To the bit: numbers, also those that are none; names, days, warnings; version and level."""
     told = _told("A", "Brüssel", "C", ids=[None, "b", None])
-    batch = _add(table, told)
-    with table.reading() as transaction:
+    batch = _add(observations, told)
+    with observations.reading() as transaction:
         entry, found = transaction.forecasts.of_batch(batch.id)
         page, following = transaction.forecasts.page(2, None)
         rest, end = transaction.forecasts.page(2, following)
@@ -110,37 +93,39 @@ def test_what_was_said_is_kept(table: Observations) -> None:
     assert (page[0].batch.version, page[0].batch.level) == ("3", 0.8)
 
 
-def test_an_id_is_given_once(table: Observations) -> None:
+def test_an_id_is_given_once(observations: Observations) -> None:
     """Neither one that somebody chose nor one that was made; nothing of the batch is stored then."""
-    batch = _add(table, _told("A", "B", ids=["mine", None]))
+    batch = _add(observations, _told("A", "B", ids=["mine", None]))
     for taken in ("mine", f"{batch.id}-1"):
         with pytest.raises(IdTaken, match=f"row 2: a forecast has the id '{taken}' already"):
-            _add(table, _told("C", "D", ids=["other", taken]))
-    _add(table, _told("C", "D", ids=[f"{batch.id}-0", f"{batch.id}-9"]))  # row 0 has another id, and there is no row 9
-    with table.reading() as transaction:
+            _add(observations, _told("C", "D", ids=["other", taken]))
+    _add(
+        observations, _told("C", "D", ids=[f"{batch.id}-0", f"{batch.id}-9"])
+    )  # row 0 has another id, and there is no row 9
+    with observations.reading() as transaction:
         assert [each.rows for each in transaction.forecasts.batches(10, None)] == [2, 2]
 
 
-def test_those_without_an_outcome_are_found(table: Observations) -> None:
+def test_those_without_an_outcome_are_found(observations: Observations) -> None:
     """An outcome is found by the id, or by region and season, of a crop that was forecast; none that was withdrawn."""
-    batch = _add(table, _told("A", "B", "Été", "D", "E", ids=[None, "b", None, None, None]))
+    batch = _add(observations, _told("A", "B", "Été", "D", "E", ids=[None, "b", None, None, None]))
     everything = [f"{batch.id}-0", "b", *(f"{batch.id}-{row}" for row in (2, 3, 4))]
-    assert _ids(table, Wanted(is_open=True)) == everything
-    _report(table, "A", "2026", "mango")
-    _report(table, "A", "2027", "wheat")
-    assert _ids(table, Wanted(is_open=True), limit=2) == everything
-    _report(table, "A", "2027", "rye")
-    _report(table, None, None, "mango", forecast="b")
-    _report(table, None, None, "mango", forecast=f"{batch.id}-4")
-    _report(table, "E\u0301te\u0301", "2027", "mango")  # as version 0.1.0 may have stored it
-    assert _ids(table, Wanted(is_open=True)) == [everything[3]]
-    gone = _report(table, "D", "2027", "mango")
-    assert _ids(table, Wanted(is_open=True)) == []
-    with table.transaction() as transaction:
+    assert _ids(observations, Wanted(is_open=True)) == everything
+    _report(observations, "A", "2026", "mango")
+    _report(observations, "A", "2027", "wheat")
+    assert _ids(observations, Wanted(is_open=True), limit=2) == everything
+    _report(observations, "A", "2027", "rye")
+    _report(observations, None, None, "mango", forecast="b")
+    _report(observations, None, None, "mango", forecast=f"{batch.id}-4")
+    _report(observations, "E\u0301te\u0301", "2027", "mango")  # as version 0.1.0 may have stored it
+    assert _ids(observations, Wanted(is_open=True)) == [everything[3]]
+    gone = _report(observations, "D", "2027", "mango")
+    assert _ids(observations, Wanted(is_open=True)) == []
+    with observations.transaction() as transaction:
         transaction.withdraw(gone, "anna", "")
-    assert _ids(table, Wanted(is_open=True)) == [everything[3]]
-    assert _ids(table, Wanted(region="E\u0301te\u0301 ")) == [everything[2]]
-    assert _ids(table, Wanted(season="2026")) == []
+    assert _ids(observations, Wanted(is_open=True)) == [everything[3]]
+    assert _ids(observations, Wanted(region="E\u0301te\u0301 ")) == [everything[2]]
+    assert _ids(observations, Wanted(season="2026")) == []
 
 
 def test_places_and_rows_are_looked_up_in_an_index() -> None:
@@ -163,48 +148,50 @@ def test_places_and_rows_are_looked_up_in_an_index() -> None:
     engine.dispose()
 
 
-def test_a_page_of_those_without_an_outcome_is_bounded(table: Observations, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_of_those_without_an_outcome_is_bounded(
+    observations: Observations, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However many have one: such a page is short, and leads on."""
     monkeypatch.setattr("app.data.forecasts.LOOKED_AT", 40)
-    _add(table, _told(*["A"] * 100, "B"))
-    _report(table, "A", "2027", "mango")
-    with table.reading() as transaction:
+    _add(observations, _told(*["A"] * 100, "B"))
+    _report(observations, "A", "2027", "mango")
+    with observations.reading() as transaction:
         page, following = transaction.forecasts.page(5, None, Wanted(is_open=True))
     assert (page, following is not None) == ([], True)
-    assert len(_ids(table, Wanted(is_open=True), limit=5)) == 1
+    assert len(_ids(observations, Wanted(is_open=True), limit=5)) == 1
 
 
-def test_a_batch_is_erased(table: Observations) -> None:
+def test_a_batch_is_erased(observations: Observations) -> None:
     """All of it, and nothing else; its ids may be given again."""
-    first, second = _add(table, _told("A", ids=["a"])), _add(table, _told("B", ids=["b"]))
-    with table.transaction() as transaction:
+    first, second = _add(observations, _told("A", ids=["a"])), _add(observations, _told("B", ids=["b"]))
+    with observations.transaction() as transaction:
         assert transaction.forecasts.erase(first.id) == 1
-    with pytest.raises(NotFound), table.transaction() as transaction:
+    with pytest.raises(NotFound), observations.transaction() as transaction:
         transaction.forecasts.erase(first.id)
-    assert _ids(table, Wanted()) == ["b"]
-    with table.transaction() as transaction:
+    assert _ids(observations, Wanted()) == ["b"]
+    with observations.transaction() as transaction:
         transaction.forecasts.erase(second.id)
-    with table.reading() as transaction:
+    with observations.reading() as transaction:
         _, before = transaction.forecasts.page(1, "2-0")
-    _add(table, _told("C", ids=["a"]))
+    _add(observations, _told("C", ids=["a"]))
     assert before is None
-    with table.reading() as transaction:
+    with observations.reading() as transaction:
         assert [each.cursor for each in transaction.forecasts.page(1, "2-0")[0]] == ["3-0"]  # no place is given again
 
 
-def test_old_ones_without_an_outcome_are_forgotten(table: Observations) -> None:
+def test_old_ones_without_an_outcome_are_forgotten(observations: Observations) -> None:
     """Where the outcome was withdrawn they stay; a batch goes with its last one, and a look goes on where it was."""
-    old = _add(table, _told("A", "B", "C", "D"), days_ago=40)
-    gone = _add(table, _told("X", "Y"), days_ago=31)
-    young = _add(table, _told("A", "B"), days_ago=29)
+    old = _add(observations, _told("A", "B", "C", "D"), days_ago=40)
+    gone = _add(observations, _told("X", "Y"), days_ago=31)
+    young = _add(observations, _told("A", "B"), days_ago=29)
     for region in ("B", "D"):
-        withdrawn = _report(table, region, "2027", "mango")
-    with table.transaction() as transaction:
+        withdrawn = _report(observations, region, "2027", "mango")
+    with observations.transaction() as transaction:
         transaction.withdraw(withdrawn, "anna", "")
     looks = Retention(30, lambda: NOW)
-    assert [looks.look(table, at_a_time=1, most=3) for _ in range(3)] == [2, 2, 0]
-    assert _ids(table, Wanted()) == [f"{old.id}-1", f"{old.id}-3", f"{young.id}-0", f"{young.id}-1"]
-    with table.reading() as transaction:
+    assert [looks.look(observations, at_a_time=1, most=3) for _ in range(3)] == [2, 2, 0]
+    assert _ids(observations, Wanted()) == [f"{old.id}-1", f"{old.id}-3", f"{young.id}-0", f"{young.id}-1"]
+    with observations.reading() as transaction:
         assert [(each.id, each.rows, each.erased) for each in transaction.forecasts.batches(10, None)] == [
             (young.id, 2, 0),
             (old.id, 4, 2),
@@ -227,37 +214,37 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("name", DAMAGE)
-def test_damage_is_told(table: Observations, url: str, name: str) -> None:
+def test_damage_is_told(observations: Observations, url: str, name: str) -> None:
     """By whatever reads it, and by a look at all; it is never forgotten for it, and it can be erased."""
-    batch = _add(table, _told("A", "B"), days_ago=50)
+    batch = _add(observations, _told("A", "B"), days_ago=50)
     statement, told = DAMAGE[name]
     engine = sql.create_engine(url)
     with engine.begin() as connection:
         connection.execute(sql.text(statement))
     engine.dispose()
-    with pytest.raises(StoreDamaged, match=told), table.reading() as transaction:
+    with pytest.raises(StoreDamaged, match=told), observations.reading() as transaction:
         transaction.forecasts.page(10, None)
-    with table.reading() as transaction:
+    with observations.reading() as transaction:
         assert any(told in fault for fault in transaction.faults())
-    Retention(30).look(table)
-    with table.reading() as transaction:
+    Retention(30).look(observations)
+    with observations.reading() as transaction:
         assert any(told in fault for fault in transaction.faults())
-    with table.transaction() as transaction:
+    with observations.transaction() as transaction:
         transaction.forecasts.erase(batch.id)
 
 
-def test_a_lost_row_is_told(table: Observations, url: str) -> None:
+def test_a_lost_row_is_told(observations: Observations, url: str) -> None:
     """A batch says how many there were."""
-    batch = _add(table, _told("A", "B"))
+    batch = _add(observations, _told("A", "B"))
     engine = sql.create_engine(url)
     with engine.begin() as connection:
         connection.execute(sql.text("DELETE FROM forecasts WHERE region = 'B'"))
     engine.dispose()
-    with table.reading() as transaction:
+    with observations.reading() as transaction:
         assert list(transaction.faults()) == [f"batch {batch.id} has 1 forecasts in the database, not 2"]
 
 
-def test_observations_say_what_they_are_the_outcome_of(table: Observations) -> None:
+def test_observations_say_what_they_are_the_outcome_of(observations: Observations) -> None:
     """Their columns are kept and summed up; a batch without them has the digest that it had before there were any."""
     weather, tons = np.array([[70.0, 60, 50]] * 2), np.array([[1.0], [2.0]])
     plain = Table(["A", "B"], [None, None], weather, ("mango",), tons)
@@ -266,25 +253,25 @@ def test_observations_say_what_they_are_the_outcome_of(table: Observations) -> N
     assert said.digest != plain.digest
     for each in (plain, said):
         harvest = Harvest.of(each)
-        with table.transaction() as transaction:
+        with observations.transaction() as transaction:
             transaction.add(Batch.of(harvest, FROM), harvest)
             columns = transaction.outcome_columns()
         assert columns == (() if each is plain else ("forecast", "harvested"))
-    with table.reading() as transaction:
+    with observations.reading() as transaction:
         rows = transaction.page(10, None)
         assert list(transaction.faults()) == []
     assert [(row.forecast, row.harvested) for row in rows] == [(None, None)] * 2 + [("x", None), (None, "2027-10-01")]
 
 
 @pytest.mark.parametrize("column", ["forecast", "harvested"])
-def test_damage_of_an_outcome_is_told(table: Observations, url: str, column: str) -> None:
+def test_damage_of_an_outcome_is_told(observations: Observations, url: str, column: str) -> None:
     """Also where there was none before."""
-    _report(table, "A", "2027", "mango")
+    _report(observations, "A", "2027", "mango")
     engine = sql.create_engine(url)
     with engine.begin() as connection:
         connection.execute(sql.text(f"UPDATE observations SET {column} = 'x'"))  # noqa: S608 - a name of ours
     engine.dispose()
-    with pytest.raises(StoreDamaged), table.reading() as transaction:
+    with pytest.raises(StoreDamaged), observations.reading() as transaction:
         transaction.page(10, None)
 
 

@@ -1,7 +1,5 @@
 """The observation table: batches whole or not at all, withdrawn and not erased, answers kept under their keys."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import sqlalchemy as sql
@@ -12,24 +10,6 @@ from app.data.provenance import Once, Provenance
 from app.data.tables import Table
 from app.errors import KeyReused, NotFound, StoreDamaged, StoreUnavailable
 from app.settings import Settings
-from tests.postgresql import Cluster
-
-
-@pytest.fixture(params=["SQLite", "PostgreSQL"])
-def url(request: pytest.FixtureRequest, settings: Settings) -> str:
-    """Return the URL of a database that holds nothing yet."""
-    if request.param == "SQLite":
-        return settings.database
-    server: Cluster = request.getfixturevalue("postgresql")
-    return server.database()
-
-
-@pytest.fixture
-def observations(url: str) -> Iterator[Observations]:
-    """Return a table that does not exist yet."""
-    table = Observations(url)
-    yield table
-    table.close()
 
 
 def _table(count: int, first: float = 1.0) -> Table:

@@ -2,7 +2,7 @@
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -36,14 +36,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     url = server.database()
     server.fill(url, (GOLDEN / "postgresql" / "observations.sql").read_text())
     return url
-
-
-@pytest.fixture
-def observations(url: str) -> Iterator[Observations]:
-    """Return its table."""
-    table = Observations(url)
-    yield table
-    table.close()
 
 
 def _execute(url: str, *statements: str) -> None:

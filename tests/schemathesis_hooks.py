@@ -144,6 +144,7 @@ def _with_weather(path: str, body: dict[str, Any]) -> dict[str, Any]:
     """Return a question with all that the tutorial's model needs; any other body as it is."""
     if path not in ROWS_OF:
         return body
+    body = {name: value for name, value in body.items() if name not in WEATHER or value is not None}
     if isinstance(body.get("regions"), list):
         return body | {"regions": [WEATHER | row | _composed(row) for row in body["regions"]]}
     are_lists = any(isinstance(body.get(name), list) for name in WEATHER)

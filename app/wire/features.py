@@ -14,7 +14,19 @@ from app.model.weather import REGION_LENGTH
 from app.wire import given
 from app.wire.media_types import GEOJSON
 from app.wire.positions import blanked
-from app.wire.schemas import MAY_LACK, Day, ForecastId, Humidity, Loose, Name, Rainfall, StoredName, Temperature, Yields
+from app.wire.schemas import (
+    MAY_LACK,
+    Day,
+    ForecastId,
+    Humidity,
+    Loose,
+    Name,
+    NeededName,
+    Rainfall,
+    StoredName,
+    Temperature,
+    Yields,
+)
 from app.wire.strict_json import SHOWN, Place, parse_json
 from app.wire.validation import validated
 
@@ -55,7 +67,7 @@ class ForecastProperties(Loose):
     id: ForecastId | None = None
     region: StoredName | None = None
     name: Annotated[Any, WithJsonSchema(_FALLBACK)] = None
-    season: StoredName
+    season: NeededName
     due: Day | None = None
     temperature: Temperature = MAY_LACK
     rainfall: Rainfall = MAY_LACK

@@ -75,6 +75,9 @@ Day = Annotated[str, AfterValidator(_day), WithJsonSchema({"type": "string", "fo
 """A day as text, YYYY-MM-DD; empty: none."""
 Name = Annotated[_PlainName, BeforeValidator(_as_text, json_schema_input_type=_PlainName | _Code)]
 StoredName = Annotated[_PlainStoredName, BeforeValidator(_as_text, json_schema_input_type=_PlainStoredName | _Code)]
+_SomeName = Annotated[_PlainStoredName, Field(min_length=1)]
+NeededName = Annotated[_PlainStoredName, BeforeValidator(_as_text, json_schema_input_type=_SomeName | _Code)]
+"""A name that may not be empty: the document says so, and what reads forecasts says why."""
 
 
 def _nothing() -> float:
@@ -220,8 +223,8 @@ class ForecastRegion(_Request):
     """
 
     id: ForecastId | None = _MAY_BE_NONE
-    region: StoredName
-    season: StoredName
+    region: NeededName
+    season: NeededName
     due: Day | None = _MAY_BE_NONE
     temperature: Temperature = MAY_LACK
     rainfall: Rainfall = MAY_LACK
@@ -238,8 +241,8 @@ class ForecastColumns(_Request):
     """Several regions' forecasts as columns of equal length."""
 
     id: Annotated[list[ForecastId | None], Field(fail_fast=True)] | None = None
-    region: Annotated[list[StoredName], Field(min_length=1, fail_fast=True)]
-    season: Annotated[list[StoredName], Field(fail_fast=True)]
+    region: Annotated[list[NeededName], Field(min_length=1, fail_fast=True)]
+    season: Annotated[list[NeededName], Field(fail_fast=True)]
     due: Annotated[list[Day | None], Field(fail_fast=True)] | None = None
     temperature: Annotated[list[Temperature], Field(fail_fast=True)] | None = None
     rainfall: Annotated[list[Rainfall], Field(fail_fast=True)] | None = None

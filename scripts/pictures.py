@@ -23,7 +23,7 @@ PICTURES = ROOT / "deploy" / "pictures"
 MOST_BYTES = 200_000
 QUALITY = 82
 CORES = "0,1"
-SIZE: ViewportSize = {"width": 1200, "height": 860}
+SIZE: ViewportSize = {"width": 1280, "height": 917}
 
 
 @dataclass(frozen=True)

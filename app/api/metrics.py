@@ -203,12 +203,18 @@ def _forecasts(groups: Sequence[ScoredGroup]) -> Iterator[Metric]:
         "Mean harvest less what was forecast of it, tons: below 0 where forecasts were too high.",
         labels=["crop"],
     )
+    below = GaugeMetricFamily(
+        "orchard_forecast_below_promise",
+        "1 where fewer harvests lay within the interval that was forecast than it promises, by more than chance.",
+        labels=["crop"],
+    )
     for group in groups:
         if group.coverage is not None:
             coverage.add_metric([group.crop], group.coverage.inside / group.coverage.of)
+            below.add_metric([group.crop], float(group.below_promise))
         if group.bias is not None:
             bias.add_metric([group.crop], group.bias.tons)
-    yield from (coverage, bias)
+    yield from (coverage, below, bias)
 
 
 def _counts(totals: Totals) -> Iterator[Metric]:

@@ -282,14 +282,23 @@ _FORECASTS = (
         "The share of those reported so far: it should be the level that was asked for.",
         [(f"max by (crop) (orchard_forecast_coverage{{{JOB}}})", "{{crop}}")],
         unit="percentunit",
-        width=12,
+        width=9,
         extra=_SHARE,
+    ),
+    Panel(
+        "Promise",
+        "Whether forecasts held less often than they promise by more than chance.",
+        [(f"max by (crop) (orchard_forecast_below_promise{{{JOB}}})", "{{crop}}")],
+        kind="stat",
+        width=6,
+        steps=((None, "green"), (1, "orange")),
+        extra={"mappings": [{"type": "value", "options": {"0": {"text": "as promised"}, "1": {"text": "below"}}}]},
     ),
     Panel(
         "Harvest less forecast",
         "The mean, tons: below 0 where forecasts were too high.",
         [(f"max by (crop) (orchard_forecast_bias_tons{{{JOB}}})", "{{crop}}")],
-        width=12,
+        width=9,
     ),
 )
 _PROCESSES = (

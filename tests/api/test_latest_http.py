@@ -49,6 +49,7 @@ def test_coverage_below_promise_is_told(missed: Path, tmp_path: Path) -> None:
         assert _metric(running, "orchard_forecast_coverage") == {
             crop: pytest.approx(group["coverage"]["inside"] / group["coverage"]["of"]) for crop, group in groups.items()
         }
+        assert _metric(running, "orchard_forecast_below_promise") == {"corn": 1.0, "soy": 0.0}
         assert _metric(running, "orchard_forecast_bias_tons") == {
             crop: pytest.approx(group["bias"]["tons"]) for crop, group in groups.items()
         }

@@ -58,6 +58,21 @@ class Running:
     store: Path
     write: dict[str, str]
 
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return str(self.client.base_url)
+
+    @property
+    def token(self) -> str:
+        """What writes need."""
+        return self.write["Authorization"].removeprefix("Bearer ")
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The settings with which a command works through it."""
+        return {"ORCHARD_URL": self.url, "ORCHARD_TOKEN": self.token}
+
     def version(self) -> str:
         """Return the live version."""
         answer: str = self.client.get("/health/ready").json()["model_version"]

@@ -176,8 +176,7 @@ def test_versions_are_listed_shown_and_compared(tmp_path: Path) -> None:
 def test_a_retrain_by_a_service_gets_a_bar(trained: Path, tmp_path: Path, harvest: str) -> None:
     """It is drawn from the service's events; with --json it is on standard error, and the report stays readable."""
     with serving(copy_store(trained, tmp_path / "store")) as running:
-        token = running.write["Authorization"].removeprefix("Bearer ")
-        url = str(running.client.base_url)
+        url, token = running.url, running.token
         text = on_a_terminal(tmp_path / "none", "retrain", harvest, "--url", url, ORCHARD_TOKEN=token)
         assert "━" in text
         assert "fitting, epoch 1, loss" in text
@@ -231,10 +230,8 @@ def _shop(place: str, store: Path) -> Iterator[Shop]:
         yield Shop(store, {})
         return
     with serving(store) as running:
-        token = running.write["Authorization"].removeprefix("Bearer ")
-        settings = {"ORCHARD_URL": str(running.client.base_url), "ORCHARD_TOKEN": token}
         # What works through the service needs no store of its own.
-        yield Shop(store.parent / "none", settings)
+        yield Shop(store.parent / "none", running.settings)
     assert not (store.parent / "none").exists()
 
 
@@ -488,16 +485,12 @@ def test_another_training_is_exit_code_3(trained: Path, tmp_path: Path, harvest:
     """While one training holds the store, another one is turned away, here and by the service."""
     store = copy_store(trained, tmp_path / "store")
     with serving(store) as running:
-        settings = {
-            "ORCHARD_URL": str(running.client.base_url),
-            "ORCHARD_TOKEN": running.write["Authorization"].removeprefix("Bearer "),
-        }
         with filelock.FileLock(store / "retrain.lock"):
-            for environ in ({}, settings):
+            for environ in ({}, running.settings):
                 problem = _json(orchard(store, "retrain", harvest, "--json", **environ), 3)
                 assert (problem["status"], problem["code"]) == (409, "retrain_running")
         # --url '' is the local store whatever ORCHARD_URL says.
-        assert "store/versions" in orchard(store, "retrain", harvest, "--url", "", **settings).stdout
+        assert "store/versions" in orchard(store, "retrain", harvest, "--url", "", **running.settings).stdout
 
 
 def test_what_is_not_available_is_exit_code_4(tmp_path: Path) -> None:

@@ -19,8 +19,7 @@ def settings(request: pytest.FixtureRequest, trained: Path, tmp_path: Path) -> I
         yield {}
         return
     with serving(store) as running:
-        token = running.write["Authorization"].removeprefix("Bearer ")
-        yield {"ORCHARD_URL": str(running.client.base_url), "ORCHARD_TOKEN": token}
+        yield running.settings
 
 
 def test_forecasts_are_stored_listed_and_erased(settings: dict[str, str], tmp_path: Path) -> None:

@@ -45,11 +45,7 @@ def place(request: pytest.FixtureRequest, trained: Path, tmp_path: Path) -> Iter
     """Return a store, or a service, with version 1 of the example."""
     store = copy_store(trained, tmp_path / "store")
     with nullcontext() if request.param == "local" else serving(store) as running:
-        settings = {}
-        if running is not None:
-            token = running.write["Authorization"].removeprefix("Bearer ")
-            settings = {"ORCHARD_URL": str(running.client.base_url), "ORCHARD_TOKEN": token}
-        yield Place(store, settings)
+        yield Place(store, {} if running is None else running.settings)
 
 
 @pytest.fixture

@@ -36,8 +36,7 @@ def settings(request: pytest.FixtureRequest, scored: Path, tmp_path: Path) -> It
         yield {}
         return
     with serving(store) as running:
-        token = running.write["Authorization"].removeprefix("Bearer ")
-        yield {"ORCHARD_URL": str(running.client.base_url), "ORCHARD_TOKEN": token}
+        yield running.settings
 
 
 def test_scores_are_shown(settings: dict[str, str], tmp_path: Path) -> None:
@@ -70,7 +69,7 @@ def test_scores_are_shown(settings: dict[str, str], tmp_path: Path) -> None:
 
 def test_the_client_reads_scores(scored: Path, tmp_path: Path) -> None:
     """As they are answered."""
-    with serving(copy_store(scored, tmp_path / "store")) as running, Orchard(str(running.client.base_url)) as client:
+    with serving(copy_store(scored, tmp_path / "store")) as running, Orchard(running.url) as client:
         page = client.scores(basis="arrival", by=["version", "season"])
         assert (page.basis, page.by) == ("arrival", ["version", "season"])
         assert page.scores[0].bias is not None

@@ -231,8 +231,7 @@ def test_drift_is_asked_of_a_service(service: Running, tmp_path: Path) -> None:
 
 def test_access_is_asked_of_a_service(service: Running, tmp_path: Path) -> None:
     """It says what the token may do, or what may be done without one; alone a store asks for none."""
-    url = str(service.client.base_url)
-    token = service.write["Authorization"].split()[1]
+    url, token = service.url, service.token
     shown = orchard(tmp_path, "access", "--url", url, ORCHARD_TOKEN=token)
     assert shown.stdout == (
         "the token reads, also what regions reported, and writes: what it writes is logged as by 'token'\n"
@@ -269,9 +268,8 @@ def _piped(store: Path, text: str, *words: str, **settings: str) -> subprocess.C
 def test_standard_input_is_a_table(service: Running, tmp_path: Path) -> None:
     """To predict, store, retrain and train; through the service and on the store, which says where it is from."""
     regions = "region,temperature,rainfall,humidity\nA,73,67,43\n"
-    token = service.write["Authorization"].removeprefix("Bearer ")
     for store, settings in (
-        (tmp_path / "none", {"ORCHARD_URL": str(service.client.base_url), "ORCHARD_TOKEN": token}),
+        (tmp_path / "none", service.settings),
         (service.store, {}),
     ):
         season = "2026" if settings else "2027"
@@ -312,8 +310,7 @@ def test_a_table_is_an_argument_or_an_option(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_a_retrain_of_nothing_new_says_so(service: Running, tmp_path: Path) -> None:
     """One sentence, exit code 0, and no version."""
-    token = service.write["Authorization"].removeprefix("Bearer ")
-    done = orchard(tmp_path, "retrain", ORCHARD_URL=str(service.client.base_url), ORCHARD_TOKEN=token)
+    done = orchard(tmp_path, "retrain", **service.settings)
     assert (done.returncode, done.stdout) == (
         0,
         "nothing has changed since version 1: no batch was added or withdrawn\n",

@@ -54,8 +54,7 @@ def asking(request: pytest.FixtureRequest, trained: Path, tmp_path: Path) -> Ite
         yield Asking(store, [], {})
         return
     with serving(store) as running:
-        token = running.write["Authorization"].split()[1]
-        yield Asking(tmp_path / "nothing", ["--url", str(running.client.base_url)], {"ORCHARD_TOKEN": token})
+        yield Asking(tmp_path / "nothing", ["--url", running.url], {"ORCHARD_TOKEN": running.token})
 
 
 def _csv(rows: Sequence[Sequence[object]], header: Sequence[object] = HEADER) -> bytes:

@@ -68,12 +68,8 @@ def service(tmp_path_factory: pytest.TempPathFactory, tutorial: Any) -> Iterator
 @pytest.fixture
 def orchard(service: Running) -> Iterator[Orchard]:
     """Return a client with the token."""
-    with Orchard(str(service.client.base_url), _token(service)) as client:
+    with Orchard(service.url, service.token) as client:
         yield client
-
-
-def _token(service: Running) -> str:
-    return service.write["Authorization"].removeprefix("Bearer ")
 
 
 def test_predictions_are_typed_in_every_shape(orchard: Orchard) -> None:
@@ -136,7 +132,7 @@ def test_what_the_token_may_do(orchard: Orchard, service: Running) -> None:
     """Each client asks for its own token; a wrong one is `Rejected`."""
     mine = orchard.access()
     assert (mine.who, mine.read, mine.rows, mine.write, mine.retrain) == ("token", True, True, True, True)
-    url = str(service.client.base_url)
+    url = service.url
     with Orchard(url) as nobody:
         none = nobody.access()
     assert (none.who, none.read, none.rows, none.write, none.retrain) == (None, True, False, False, True)
@@ -173,7 +169,7 @@ def test_the_asynchronous_client_does_the_same(service: Running) -> None:
     """The same calls, awaited; several at once over one client."""
 
     async def calls() -> None:
-        async with AsyncOrchard(str(service.client.base_url), _token(service)) as orchard:
+        async with AsyncOrchard(service.url, service.token) as orchard:
             answers = await asyncio.gather(*(orchard.predict(**WEATHER, region=str(n)) for n in range(8)))
             assert [answer.region for answer in answers] == [str(n) for n in range(8)]
             stages: list[str] = []
@@ -212,7 +208,7 @@ def test_errors_carry_the_problems_fields(orchard: Orchard, service: Running) ->
     with pytest.raises(Rejected) as unknown:
         orchard.card("7/../x?y")
     assert unknown.value.status == 404
-    with Orchard(str(service.client.base_url), "wrong") as stranger, pytest.raises(Rejected) as refused:
+    with Orchard(service.url, "wrong") as stranger, pytest.raises(Rejected) as refused:
         stranger.activate("1")
     assert (refused.value.status, refused.value.code) == (401, "unauthorized")
     orchard.store(ROWS, key="client-2")
@@ -444,7 +440,7 @@ def test_a_killed_service_is_told_as_such(tmp_path: Path, service: Running) -> N
     store = copy_store(service.store, tmp_path / "store")
     with pytest.raises(AssertionError):  # it does not end by SIGTERM
         _kill_while_retraining(store)
-    with serving(store) as running, Orchard(str(running.client.base_url), _token(running)) as orchard:
+    with serving(store) as running, Orchard(running.url, running.token) as orchard:
         first = _retrained(orchard)
         assert orchard.retrain(ROWS, key="killed") == first
         assert sum(row.region == "K" for row in orchard.observations(withdrawn=True) if row.batch == first.batch) == 1
@@ -464,8 +460,8 @@ def _retrained(orchard: Orchard) -> Report:
 
 def _kill_while_retraining(store: Path) -> None:
     with serving(store) as running:
-        url = str(running.client.base_url)
-        with Orchard(url, _token(running), retries=1) as orchard, pytest.raises(Unreachable):
+        url = running.url
+        with Orchard(url, running.token, retries=1) as orchard, pytest.raises(Unreachable):
             orchard.retrain(ROWS, key="killed", progress=lambda *_: running.process.kill())
 
 
@@ -513,7 +509,7 @@ def test_retry_after_may_be_nonsense(given: str) -> None:
 
 def test_the_token_is_in_no_representation(service: Running) -> None:
     """Neither a client's nor an error's text shows it."""
-    with Orchard(str(service.client.base_url), "a-secret-of-mine") as orchard:
+    with Orchard(service.url, "a-secret-of-mine") as orchard:
         with pytest.raises(Rejected) as refused:
             orchard.activate("1")
         assert "a-secret-of-mine" not in repr(orchard) + repr(refused.value) + str(refused.value.__dict__)

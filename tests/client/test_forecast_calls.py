@@ -12,7 +12,6 @@ from app.wire.schemas import ForecastRegion
 from tests.running import Running, copy_store, serving
 
 ROW: dict[str, Any] = {"region": "A", "season": "2027", "temperature": 75, "rainfall": 80, "humidity": 55}
-MINE = {"id": "mine", "due": "2027-09-30"}
 TABLE = "region,season,id,temperature,rainfall,humidity\nB,2027,{name},75,80,55\n"
 
 
@@ -24,10 +23,7 @@ def running(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def _client(running: Running) -> dict[str, Any]:
-    return {
-        "url": str(running.client.base_url),
-        "token": running.write["Authorization"].removeprefix("Bearer "),
-    }
+    return {"url": running.url, "token": running.token}
 
 
 def test_forecasts_are_stored_listed_and_erased(running: Running) -> None:

@@ -410,7 +410,7 @@ def foretold(stored: ForecastsStored) -> Grid:
     crops = list(dict.fromkeys(crop for each in stored.predictions for crop in each.yields))
     grid = _of_forecasts(f"Tons, and the interval that covers {stored.level:g} of harvests", crops)
     for each in stored.predictions:
-        yields = [_foretold(each.yields.get(crop)) for crop in crops]
+        yields = [_banded(each.yields.get(crop)) for crop in crops]
         grid.add_row(each.id, each.region, each.season, *yields, "; ".join(each.warnings))
     return grid
 
@@ -423,7 +423,7 @@ def forecasts(entries: Iterable[ForecastEntry]) -> Iterator[Grid]:
         told = f"version {first.model_version}: tons, interval of {first.level:g}"
         grid = _of_forecasts(f"Batch {batch}, {first.created:{DAY}}, {told}", crops)
         for row in rows:
-            yields = [_foretold(row.yields.get(crop)) for crop in crops]
+            yields = [_banded(row.yields.get(crop)) for crop in crops]
             grid.add_row(row.id, row.region, row.season, *yields, "; ".join(row.warnings))
         yield grid
 
@@ -436,12 +436,6 @@ def _of_forecasts(title: str, crops: Iterable[str]) -> Grid:
         grid.add_column(crop, justify="right", no_wrap=True)
     grid.add_column("warnings", overflow="fold")
     return grid
-
-
-def _foretold(of: ForecastYield | None) -> str:
-    if of is None:
-        return ""
-    return f"{of.tons:.2f}" if of.low is None or of.high is None else f"{of.tons:.2f} ({of.low:.2f} to {of.high:.2f})"
 
 
 def forecast_batches(page: ForecastBatchPage) -> Grid:
@@ -473,7 +467,7 @@ def scored(page: ScorePage) -> Grid:
     return grid
 
 
-def _banded(of: BandedTons | None) -> str:
+def _banded(of: BandedTons | ForecastYield | None) -> str:
     if of is None:
         return ""
     return f"{of.tons:.2f}" if of.low is None or of.high is None else f"{of.tons:.2f} ({of.low:.2f} to {of.high:.2f})"

@@ -91,11 +91,22 @@ def test_a_hostile_name_is_drawn_as_text(start: Start, visit_at: VisitAt) -> Non
     rows = [row, row | {"temperature": 91, "rainfall": 88}, row | {"humidity": 58, "rainfall": 134}]
     body = {"observations": rows, "activate": "always", "note": HOSTILE}
     assert running.client.post("/retrain", json=body, headers=running.write).status_code == 200
+    due = row | {"season": HOSTILE}
+    del due["yields"]
+    told = running.client.post("/forecasts", json=due, params={"note": HOSTILE}, headers=running.write)
+    assert told.status_code == 201, told.text
     visit = visit_at(running)
     visit.go(f"#/ask?region={HOSTILE.replace(' ', '%20').replace('=', '%3D')}&temperature=140")
     assert visit.page.get_by_role("textbox", name="Region").input_value() == HOSTILE
     visit.page.locator(".chip summary").click()
     assert HOSTILE in visit.text(".chip .more")  # the note, by which the version was made live
-    for view in ("versions", "model", "teach", "watch"):
+    visit.page.get_by_role("button", name="Reading only").click()
+    dialog = visit.page.locator("#token-dialog")
+    dialog.get_by_label("Token", exact=True).fill(_token(running))
+    dialog.get_by_role("button", name="Use it").click()
+    visit.page.locator(".who summary", has_text="Writing").wait_for()
+    for view in ("versions", "model", "teach", "record", "watch"):
         visit.go(f"#/{view}")
+        visit.settle()
+        assert view == "watch" or HOSTILE in visit.text(), view  # its note, its region or its season
         assert visit.page.locator('img[src="x"], script:not([src])').count() == 0

@@ -225,7 +225,7 @@ def test_access_in_words(found: Access, said: list[str]) -> None:
     [
         *("held out", "out of fold", "leverage", "condition number", "relative gap", "degrees of freedom", "loss"),
         *("epoch", "interval", "gate", "extrapolated", "record", "effects", "drift", "recipe", "moments", "batch"),
-        "version",
+        *("version", "forecast", "lead", "bias", "coverage", "skill"),
     ],
 )
 def test_each_term_is_explained(term: str) -> None:

@@ -25,13 +25,14 @@ from app import PACKAGE
 from app.api import encodings, headers
 from app.api.represented import Represented
 from app.errors import NotFound
+from app.wire.media_types import HTML
 
 router = APIRouter(include_in_schema=False, route_class=Represented)
 file_router = APIRouter(include_in_schema=False)
 
 INDEX, MISSING, VENDOR = "index.html", "missing.html", "vendor"
-TYPES: Final = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}
-"""Content types by the end of a file's name; others, such as the licences, are not served."""
+TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+"""Content types by the end of a file's name; others, such as the licences, are not served as they are."""
 AHEAD = re.compile(r"(?:vendor/lit-html/(?:directives/)?)?(?!main|theme)[a-z-]+\.js")
 """Modules that every view needs: they are fetched at once, and not each when another one names it."""
 FOR_EVER = "public, max-age=31536000, immutable"
@@ -56,12 +57,7 @@ PAGE = headers.ASK_AGAIN | {
 @router.get("/")
 def page() -> Response:
     """Return the page; where the set-up could not bring the libraries that it draws with, what to do about that."""
-    name = INDEX if f"{VENDOR}/d3.min.js" in _files() else MISSING
-    text = Template(_folder().joinpath(name).read_text("utf-8"))
-    below = f"page/{_digest()}"
-    links = (f'<link rel="modulepreload" href="{below}/{path}">' for path in _files() if AHEAD.fullmatch(path))
-    ahead = "\n    ".join(links)
-    return Response(text.substitute(files=below, ahead=ahead), headers=PAGE, media_type=TYPES[".html"])
+    return Response(_first(), headers=PAGE, media_type=HTML)
 
 
 @file_router.get("/page/{digest}/{path:path}")
@@ -74,13 +70,22 @@ def file(request: Request, digest: str, path: str) -> Response:
     found = _files().get(path)
     if found is None:
         raise NotFound("the page has no such file: load it again")
-    sent = {"Content-Security-Policy": POLICY, "Vary": "Accept-Encoding"}
+    sent = {"Vary": "Accept-Encoding"}
     if digest == _digest():
         sent["Cache-Control"] = FOR_EVER
     media_type = TYPES[PurePosixPath(path).suffix]
     if encodings.wanted(request) != "gzip":
         return Response(found.read_bytes(), headers=sent, media_type=media_type)
     return Response(_compressed(path), headers=sent | {"Content-Encoding": "gzip"}, media_type=media_type)
+
+
+@cache
+def _first() -> str:
+    name = INDEX if f"{VENDOR}/d3.min.js" in _files() else MISSING
+    text = Template(_folder().joinpath(name).read_text("utf-8"))
+    below = f"page/{_digest()}"
+    links = (f'<link rel="modulepreload" href="{below}/{path}">' for path in _files() if AHEAD.fullmatch(path))
+    return text.substitute(files=below, ahead="\n    ".join(links))
 
 
 def _folder() -> Traversable:

@@ -86,13 +86,13 @@ def test_a_token_that_is_gone(service: tuple[Running, bool]) -> None:
 
 
 def test_the_document_lets_the_token_be_left_out(reading: Running) -> None:
-    """Of the calls that take one it is the only one that does."""
+    """Of the calls that take one only this, and scores, which need it for regions alone."""
     paths = reading.client.get("/openapi.json").json()["paths"]
     taken = {
         path: operation["security"] for path in paths for operation in paths[path].values() if "security" in operation
     }
-    assert taken["/access"] == [{"HTTPBearer": []}, {}]
-    assert [path for path, security in taken.items() if {} in security] == ["/access"]
+    assert taken["/access"] == taken["/scores"] == [{"HTTPBearer": []}, {}]
+    assert [path for path, security in taken.items() if {} in security] == ["/access", "/scores"]
 
 
 def test_an_installation_that_serves_only(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,6 +93,7 @@ def test_a_wrong_token_leaves_the_right_one(visit: Visit, served: Running) -> No
     field.fill(served.write["Authorization"].removeprefix("Bearer "))
     dialog.get_by_role("button", name="Use it").click()
     visit.page.locator(".who summary").wait_for()
+    dialog.wait_for(state="hidden")  # it closes after the page knows who reads: opened before, it would be closed again
     visit.page.evaluate("() => document.querySelector('#token-dialog').showModal()")
     field.fill("another-token-that-is-wrong")
     dialog.get_by_role("button", name="Use it").click()

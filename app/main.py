@@ -231,7 +231,7 @@ async def _follow(services: Services) -> None:
 
     Whatever goes wrong is logged, once, and tried again: `/health/ready` says since when the log was not looked at.
     """
-    loop, interval_s = asyncio.get_running_loop(), services.settings.follow_interval_s
+    loop, interval_s = asyncio.get_running_loop(), services.settings.follow_every_s
     thoroughly_every = max(1, round(THOROUGHLY_S / interval_s))
     with ThreadPoolExecutor(1, "follow") as thread:  # whatever else is slow, this goes on
         for turn in itertools.count(1):

@@ -75,14 +75,14 @@ def train(settings: Settings, key: str) -> str:
 
 def activate(settings: Settings, key: str) -> str:
     """Roll back to the first version."""
-    Registry(Objects(settings.model_store)).activate("1", "test", key)
+    Registry(Objects(settings.folder)).activate("1", "test", key)
     return "version 1"
 
 
 def forecast(settings: Settings, key: str) -> str:
     """Predict three regions, and keep it."""
     provenance, once = Provenance("POST /forecasts", "test"), Once(key, "same")
-    served = Registry(Objects(settings.model_store)).read("1")
+    served = Registry(Objects(settings.folder)).read("1")
     options = ForecastOptions("text/csv", 10, "1", served.model, 0.95)
     answer, kept = forecasts.store_at(EXPECTED, options, provenance, once, settings.database)
     assert kept.batch in answer.decode()
@@ -157,7 +157,7 @@ class Witness:
 
     def look(self, acknowledged: str, wrote: Write) -> None:
         """Start on the store as the next process would, and compare."""
-        objects = Objects(self._settings.model_store)
+        objects = Objects(self._settings.folder)
         objects.clean()
         # An empty file may be one that its writer has yet to lock: it goes at a later start.
         left = [path for path in (objects.root / TEMPORARY).iterdir() if path.stat().st_size]

@@ -66,7 +66,7 @@ def _leans(served: Served) -> list[str]:
 
 def _unseen(seconds: float, settings: Settings) -> list[str]:
     """Say since when the log could not be looked at, where that is so."""
-    if seconds < max(LATE_S, 3 * settings.follow_interval_s):
+    if seconds < max(LATE_S, 3 * settings.follow_every_s):
         return []
     since = datetime.now(UTC) - timedelta(seconds=seconds)
     return [f"the log could not be looked at since {since:%Y-%m-%dT%H:%M:%SZ}: a newer version may be live"]

@@ -8,9 +8,9 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NoReturn
 
-from app.errors import NotFound, StoreUnavailable, TooManyAttempts, Unauthorized
-from app.settings import SHORTEST_TOKEN, Settings
-from app.store.objects import NameTaken, open_store
+from app.errors import InvalidInput, NotFound, StoreUnavailable, TooManyAttempts, Unauthorized
+from app.settings import PREFIX, SHORTEST_TOKEN, Settings
+from app.store.objects import NameTaken, Objects
 
 TOKEN_NAME = "token"  # noqa: S105 - the file's name
 DEFAULT_NAME = "token"
@@ -31,20 +31,26 @@ logger = logging.getLogger("orchard")
 class Tokens:
     """The tokens that writes need, by who writes with them.
 
-    From ORCHARD_TOKEN, or from the file ``token`` in the model store, which is made at the first start: a line for
-    each, ``name token`` or only the token; ``#`` begins a comment. The file is read again when it has changed, so that
-    tokens come and go without a restart.
+    From ORCHARD_TOKEN; from the file that ORCHARD_TOKEN_FILE names; or from the file ``token`` in a model store that is
+    a folder, which is made at the first start. A line for each, ``name token`` or only the token; ``#`` begins a
+    comment. The file is read again when it, or what a link at its path leads to, has changed, so that tokens come and
+    go without a restart.
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Raises StoreUnavailable: there is no token and none can be kept."""
-        self._objects = open_store(settings)
+        """Raises StoreUnavailable: there is no token and none can be kept; InvalidInput: none is named."""
+        if settings.unservable is not None:
+            raise InvalidInput(settings.unservable)
+        self._given = settings.token_file
         self._fixed = {DEFAULT_NAME: settings.token.get_secret_value()} if settings.token is not None else None
         self._read_token = settings.read_token.get_secret_value() if settings.read_token is not None else None
         self._stamp: object = None
         self._named: dict[str, str] = self._fixed or {}
         if self._fixed is None:
-            self._make()
+            self._file = self._given or settings.folder / TOKEN_NAME
+            self._objects = Objects(self._file.parent)
+            if self._given is None:
+                _make(self._objects)
             self._refresh()
 
     @property
@@ -67,34 +73,58 @@ class Tokens:
         is_for_reading = hmac.compare_digest(given.encode(), (self._read_token or "").encode())
         return self.writer(given) is not None or (is_for_reading and self._read_token is not None)
 
-    def _make(self) -> None:
-        if not self._objects.exists(TOKEN_NAME):
-            try:
-                self._objects.create(TOKEN_NAME, secrets.token_urlsafe(32).encode() + b"\n")
-            except NameTaken:
-                """Another process has just made it."""
-
     def _refresh(self) -> None:
         try:
-            status = (self._objects.root / TOKEN_NAME).stat()
-            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+            status = self._file.stat()
+            stamp = (status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev)
             if stamp != self._stamp:
                 self._named, self._stamp = self._read(status.st_size), stamp
-                if status.st_mode & 0o077:
-                    logger.warning("the token file can be read by others than its owner: chmod 600 it")
+                self._warn_of_mode(status.st_mode)
         except (OSError, NotFound) as error:
-            raise StoreUnavailable("the model store's token file cannot be read") from error
+            raise StoreUnavailable(self._unreadable(error)) from error
         if not self._named:
-            raise StoreUnavailable(
+            raise StoreUnavailable(self._empty())
+
+    def _warn_of_mode(self, mode: int) -> None:
+        # A secret is mounted for a group; the store's own file is its owner's.
+        if self._given is None and mode & 0o077:
+            logger.warning("the token file can be read by others than its owner: chmod 600 it")
+        elif mode & 0o007:
+            logger.warning(
+                "the file of %sTOKEN_FILE can be read by everybody here: chmod 640 it, or mount the secret with "
+                "defaultMode 0440",
+                PREFIX,
+            )
+
+    def _unreadable(self, error: Exception) -> str:
+        if self._given is None:
+            return "the model store's token file cannot be read"
+        return f"the file of {PREFIX}TOKEN_FILE cannot be read: {getattr(error, 'strerror', None) or error}"
+
+    def _empty(self) -> str:
+        if self._given is None:
+            return (
                 f"the model store's token file holds no token, or more than {LARGEST} bytes: "
                 "remove it, and the next start makes a new one"
             )
+        return (
+            f"the file of {PREFIX}TOKEN_FILE holds no token, or more than {LARGEST} bytes: write one of "
+            f"{SHORTEST_TOKEN} characters or more, with a name before it or without, on a line of its own"
+        )
 
     def _read(self, size: int) -> dict[str, str]:
         if size > LARGEST:
             return {}
         # Windows' editors begin a file with a byte order mark, which does not belong to the first token.
-        return _parsed(self._objects.read(TOKEN_NAME).decode("utf-8-sig", errors="replace"))
+        return _parsed(self._objects.read(self._file.name).decode("utf-8-sig", errors="replace"))
+
+
+def _make(objects: Objects) -> None:
+    if not objects.exists(TOKEN_NAME):
+        try:
+            objects.create(TOKEN_NAME, secrets.token_urlsafe(32).encode() + b"\n")
+        except NameTaken:
+            """Another process has just made it."""
 
 
 def _parsed(text: str) -> dict[str, str]:

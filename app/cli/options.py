@@ -219,8 +219,9 @@ def reported(*, as_json: bool | None = None) -> Iterator[None]:
         raise SystemExit(_code(error)) from error
     except ValidationError as error:
         for fault in error.errors():
-            name = f"{PREFIX}{'_'.join(map(str, fault['loc'])).upper()}"
-            print(f"orchard: {name}: {fault['msg'].removeprefix('Value error, ')}", file=sys.stderr)
+            # What is wrong with several together names them itself.
+            name = f"{PREFIX}{'_'.join(map(str, fault['loc'])).upper()}: " if fault["loc"] else ""
+            print(f"orchard: {name}{fault['msg'].removeprefix('Value error, ')}", file=sys.stderr)
         raise SystemExit(WRONG) from error
 
 
@@ -229,13 +230,13 @@ def _name_store(error: OrchardError) -> None:
     told = NO_MODEL, NONE_LIVE, STORE
     if isinstance(error, NotReady | StoreUnavailable) and any(words in error.detail for words in told):
         try:
-            path = Settings().model_store.absolute()
+            place = Settings().place
         except ValidationError:
             return
         error.detail = (
-            error.detail.replace(NO_MODEL, f"{NO_MODEL} in {path}")
-            .replace(NONE_LIVE, f"{NONE_LIVE} in {path}")
-            .replace(STORE, f"{STORE} {path}")
+            error.detail.replace(NO_MODEL, f"{NO_MODEL} in {place}")
+            .replace(NONE_LIVE, f"{NONE_LIVE} in {place}")
+            .replace(STORE, f"{STORE} {place}")
         )
 
 

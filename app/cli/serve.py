@@ -47,6 +47,8 @@ class Server:
         logging.config.dictConfig(logs.configuration(settings.log_format, settings.log_level))
         for sentence in unknown_settings(os.environ):
             logger.warning(sentence)
+        if settings.unservable is not None:
+            raise InvalidInput(settings.unservable)
         if settings.database_url is not None:
             _check_database(settings.database_url)
         self._sockets = _bound(settings.host, settings.port)

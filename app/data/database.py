@@ -94,8 +94,30 @@ class Database:
                     raise
 
     @contextmanager
+    def alone(self, name: str) -> Iterator[bool]:
+        """Hold a lock of PostgreSQL's, by the hash of a name, until the block ends, unless another one holds it.
+
+        It is held by a transaction that does nothing else: so it is gone with its connection, and a pool between here
+        and the database, which gives each transaction another connection, does not lose it. Yields whether it is held.
+
+        Raises:
+            StoreUnavailable: the database cannot be reached.
+        """
+        with contextlib.ExitStack() as held:
+            with _reported():
+                self._prepare()
+                connection = held.enter_context(self._engine.connect())
+                connection.execute(sql.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+                query = sql.text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
+                is_held = bool(connection.execute(query, {"name": name}).scalar())
+            yield is_held
+
+    @contextmanager
     def _snapshot(self) -> Iterator[Connection]:
-        with self._engine.connect().execution_options(**{_READING: True}) as connection, connection.begin():
+        options: dict[str, Any] = {_READING: True}
+        if not self._is_sqlite:  # which sees one state of all in any transaction
+            options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        with self._engine.connect().execution_options(**options) as connection, connection.begin():
             yield connection
 
     def _prepare(self) -> None:

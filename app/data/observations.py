@@ -10,7 +10,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
@@ -139,6 +139,10 @@ class Observations:
         with self._database.transaction() as connection:
             yield Transaction(connection)
 
+    def alone(self, name: str) -> AbstractContextManager[bool]:
+        """Hold a lock of PostgreSQL's, by the hash of a name, until the block ends: `app.data.database`."""
+        return self._database.alone(name)
+
     def write_once(self, once: Once | None, answer: str, write: Callable[["Transaction"], None]) -> KeptAnswer | None:
         """Write in a transaction and keep the ``answer`` under the key, or return what an earlier call has kept there.
 
@@ -202,7 +206,9 @@ class Transaction:
         """Store a harvest as this batch, with its rows where it holds them.
 
         ``record``: what its yields were predicted as before they were known, by crop; None where nobody has asked yet.
+        One transaction stores at a time, to its end: so batches are committed in the order of their sequence.
         """
+        self.hold_training()
         learned = _pack(harvest.moments)
         values = {name: getattr(batch, name) for name in stored.ENTRY}
         values |= {"moments": learned, "moments_sha256": hashlib.sha256(learned).hexdigest()}
@@ -506,14 +512,19 @@ class Transaction:
 
     def begin_training(self, sha256: str, body: str) -> None:
         """Note what is still to be done for the version, by its file's hash, that this transaction commits."""
-        stored.hold(self._connection, stored.TRAINING_LOCK)
         self._connection.execute(sql.insert(TRAININGS).values(sha256=sha256, body=body, created=datetime.now(UTC)))
 
     def trainings(self) -> list[str]:
-        """Return what is still to be done, oldest first, also by a transaction that is just being committed."""
-        stored.hold(self._connection, stored.TRAINING_LOCK)
+        """Return what is still to be done, oldest first."""
         query = sql.select(TRAININGS.c.body).order_by(TRAININGS.c.created)
         return list(self._connection.execute(query).scalars())
+
+    def hold_training(self) -> None:
+        """Wait for transactions that store rows or end a training, and let no other one begin, until this one ends.
+
+        Also for one that is just being committed: its server may still be at it when its client is gone.
+        """
+        stored.hold(self._connection, stored.TRAINING_LOCK)
 
     def end_training(self, sha256: str) -> None:
         """Note that nothing is to be done for a version any more."""

@@ -155,7 +155,7 @@ CHECKED_ANSWER = ("key", "digest", "body", "created", "version_sha256")
 LOCK = 0x0A7C4A2D
 """PostgreSQL's lock under which the tables are made: two that make them at once would be in each other's way."""
 TRAINING_LOCK = 0x0A7C4A2E
-"""PostgreSQL's lock of a transaction that ends a training: the server may still be at it when its client is gone."""
+"""PostgreSQL's lock of a transaction that stores rows or ends a training: one at a time."""
 CHUNK = 10_000
 """Rows that are held while they are given their checksums."""
 

@@ -32,12 +32,14 @@ class StoredLine(LogLine):
     """A line as it is stored.
 
     ``before``: the sha256 of the line before it, so that each line vouches for the earlier ones. ``key``: the
-    idempotency key that it was written under.
+    idempotency key that it was written under. ``after``: of a training, the line that it was judged against, 0 for an
+    empty log; None: by hand.
     """
 
     format: int = LINE
     before: str | None = None
     key: str | None = None
+    after: int | None = None
 
     @property
     def shown(self) -> LogLine:

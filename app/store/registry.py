@@ -50,6 +50,10 @@ class LiveVersion(NamedTuple):
     damage: str
 
 
+class Overtaken(OrchardError):
+    """Another line was appended since the one that a training was judged against."""
+
+
 class Registry:
     """Lists, reads, verifies, publishes and activates the versions in a store of objects."""
 
@@ -85,8 +89,12 @@ class Registry:
                 self._objects.create(_version_name(str(number)), content)
             except NameTaken:
                 number += 1
-            else:
+                continue
+            if not self._objects.exists(_void_name(number)):
                 return Published(str(number), hashlib.sha256(content).hexdigest())
+            # It was taken back since the list was made, and its file has gone: the number means no other version.
+            self._objects.discard(_version_name(str(number)))
+            number += 1
 
     def discard(self, version: str) -> None:
         """Take back a version that was published and that nothing names. What fails is logged: it does no harm."""
@@ -135,7 +143,7 @@ class Registry:
     def activate(
         self, version: str, who: str, note: str, *, sha256: str | None = None, key: str | None = None
     ) -> LogLine:
-        """Make a version live: append a line to the log that names it.
+        """Make a version live: append a line to the log that names it, whatever line is the last one.
 
         ``sha256``: what the version's file must be. Under a ``key`` a line is written once, and returned again.
 
@@ -143,32 +151,65 @@ class Registry:
             NotFound, StoreDamaged: there is no such version, or it is damaged or another one; nothing is appended.
             KeyReused: the key was used for another version.
             StoreUnavailable: the line could not be written.
+            Unconfirmed: it may have been, or may still come.
         """
-        content = self._content(version)
-        _verified(version, content, sha256)
-        found = hashlib.sha256(content).hexdigest()
+        found = self._hash_of_version(version, sha256)
         while True:
             if key is not None and (earlier := self._line_of(key)) is not None:
                 if earlier.version != version:
                     raise KeyReused("the idempotency key was used before, to make another version live")
                 return earlier.shown
-            last = self.last_number()
-            line = StoredLine(
-                number=last + 1,
-                action="activate",
-                version=version,
-                sha256=found,
-                who=who,
-                why=note,
-                when=datetime.now(UTC),
-                before=self._hash_of_line(last),
-                key=key,
-            )
+            line = self._line_behind(self.last_number(), Published(version, found), who, note, key=key)
             try:
                 self._objects.create(_line_name(line.number), line.to_bytes())
             except NameTaken:
                 continue
             return line.shown
+
+    def activate_after(self, number: int, published: Published, who: str, note: str) -> LogLine:
+        """Make a training's version live, as the line behind the one that it was judged against, and as no other.
+
+        Whoever finds the training under way may do the same at the same time: the line is written once.
+
+        Raises:
+            Overtaken: another line was appended there; nothing is done.
+            NotFound, StoreDamaged: there is no such version, or it is damaged or another one; nothing is appended.
+            StoreUnavailable: the line could not be written.
+            Unconfirmed: it may have been, or may still come.
+        """
+        try:
+            self._hash_of_version(published.version, published.sha256)
+            line = self._line_behind(number, published, who, note, after=number)
+            self._objects.create(_line_name(line.number), line.to_bytes())
+        except (NameTaken, NotFound) as error:  # whoever sees that it is overtaken takes its version back
+            if not self.has_line(number + 1):
+                raise
+            there = self.line(number + 1)
+            if (there.version, there.sha256) != (published.version, published.sha256):
+                raise Overtaken(f"version {there.version} was made live first, by {there.who}") from error
+            return there
+        return line.shown
+
+    def _hash_of_version(self, version: str, sha256: str | None) -> str:
+        content = self._content(version)
+        _verified(version, content, sha256)
+        return hashlib.sha256(content).hexdigest()
+
+    def _line_behind(
+        self, last: int, published: Published, who: str, note: str, *, key: str | None = None, after: int | None = None
+    ) -> StoredLine:
+        return StoredLine(
+            number=last + 1,
+            action="activate",
+            version=published.version,
+            sha256=published.sha256,
+            who=who,
+            why=note,
+            when=datetime.now(UTC),
+            before=self._hash_of_line(last),
+            key=key,
+            after=after,
+        )
 
     def _line_of(self, key: str) -> StoredLine | None:
         for number in reversed(self._objects.numbers(LOG, LOG_SUFFIX)):

@@ -6,15 +6,16 @@ the database, then the line of the log. No lock of the database is held while it
 "The end of a transaction".
 """
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
 
 from app.data.harvest import Harvest
-from app.data.observations import ORCHARD, Batch, KeptAnswer, Observations, RegionMean, Transaction
+from app.data.observations import ORCHARD, Batch, Observations, RegionMean, Transaction
 from app.data.table_file import TableFile
 from app.data.tables import Table
-from app.errors import NotFound, NotReady, OrchardError, StoreDamaged, Unconfirmed
+from app.errors import NotFound, NotReady, OrchardError, RetrainRunning, StoreDamaged, Unconfirmed
 from app.model import scores
 from app.model.cells import Cells
 from app.model.folds import FoldedMoments
@@ -22,16 +23,23 @@ from app.model.moments import Array
 from app.model.progress import Progress, Step, no_progress
 from app.settings import Settings
 from app.store.objects import open_store
-from app.store.registry import Published, Registry
+from app.store.registry import Overtaken, Published, Registry
 from app.store.version import Version
 from app.training import repeats, review
 from app.training.batch_records import BatchRecords
 from app.training.candidate import Candidate, TrainingMoments
 from app.training.lock import alone
 from app.training.order import Order, PackedTable, Recipe
-from app.training.pending import Pending, settle
+from app.training.pending import Pending, ours, settle
 from app.training.report import NOTHING_NEW, Changes, Report, SuspiciousYield
 from app.training.seen import Seen
+
+MOST_ATTEMPTS = 5
+"""How often a training begins again because another version was made live while it was at work."""
+LINES = 100
+"""Lines of the log that are looked through at a time."""
+
+logger = logging.getLogger("orchard.training")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -51,7 +59,7 @@ class Job:
     """Trainings on one model store and one observation table."""
 
     def __init__(self, settings: Settings) -> None:
-        self._store = settings.model_store
+        self._settings = settings
         self._registry = Registry(open_store(settings))
         self._observations = Observations(settings.database)
 
@@ -67,39 +75,59 @@ class Job:
             After any of them the live model and the stored observations are as they were.
             Unconfirmed: the training may have been carried out; its key tells.
         """
-        with alone(self._store):
-            settle(self._registry, self._observations)
-            earlier = None
-            if order.once is not None:
-                with self._observations.reading() as transaction:
-                    earlier = transaction.answer(order.once)
-            return self._train(order, progress) if earlier is None else self._repeated(earlier, order, progress)
+        with alone(self._settings, self._observations):
+            taken: _Taken | None = None
+            for _ in range(MOST_ATTEMPTS):
+                settle(self._registry, self._observations)
+                earlier = self._repeated(order)
+                if earlier is not None:
+                    return earlier
+                after = self._registry.last_number()  # before the live version: whatever comes since is behind it
+                live = self._live()
+                # What stands for all that was learned before is read once: it is not compared with what was live.
+                taken = taken if taken is not None and order.alone else _Taken.of(order, live, progress)
+                try:
+                    return self._train(taken, live, after, progress)
+                except Overtaken as error:
+                    logger.warning("a training was overtaken, and begins again: %s", error.detail)
+            raise RetrainRunning(f"{MOST_ATTEMPTS} other trainings were done while this one was at work: try again")
 
     def close(self) -> None:
         """Close the database."""
         self._observations.close()
 
-    def _repeated(self, earlier: KeptAnswer, order: Order, progress: Progress) -> Outcome:
-        """Repeat an answer; what it promises is carried through, or the training is made again."""
+    def _repeated(self, order: Order) -> Outcome | None:
+        """Repeat the answer that was given under the order's key, None where there is none, or it is taken back."""
+        if order.once is None:
+            return None
+        with self._observations.reading() as transaction:
+            earlier = transaction.answer(order.once)
+        if earlier is None:
+            return None
         report = Report.model_validate_json(earlier.body, extra="ignore")
         assert report.version is not None  # noqa: S101 - the answer of a dry run is not kept
         try:
             version = self._registry.read(report.version, earlier.version_sha256)
         except (NotFound, StoreDamaged) as error:
             raise StoreDamaged(f"the call under this key made version {report.version}: {error.detail}") from error
+        # Version 0.1.0 noted nothing of what was still to be done; and a log may be restored from an older copy.
         if report.activated and not self._was_live(report.version):
-            # Version 0.1.0 noted nothing of what was still to be done.
             live = self._live()
             if version.card.parent != (live.number if live is not None else None):
                 self._take_back(report, order)
-                return self._train(order, progress)
+                return None
             self._registry.activate(
                 report.version, order.provenance.who, order.provenance.note, sha256=earlier.version_sha256
             )
         return Outcome(report, version, None)
 
     def _was_live(self, version: str) -> bool:
-        return any(line.version == version for line in self._registry.log().lines)
+        before = None  # the newest lines first: a call is mostly repeated soon
+        while lines := self._registry.log(LINES, before).lines:
+            if any(line.version == version for line in lines):
+                return True
+            before = lines[-1].number
+        return False
 
     def _take_back(self, report: Report, order: Order) -> None:
         assert order.once is not None  # noqa: S101 - an answer was found under its key
@@ -108,11 +136,16 @@ class Job:
                 transaction.withdraw(report.batch, ORCHARD, "another version was made live before that of its training")
             transaction.forget_answer(order.once.key)
 
-    def _train(self, order: Order, progress: Progress) -> Outcome:
-        live = self._live()
-        after = self._registry.last_number()
-        harvest, seen = _read(order, live, progress)
+    def _train(self, taken: "_Taken", live: "_Live | None", after: int, progress: Progress) -> Outcome:
+        """Make one attempt; ``after``: the log's last line, or one before it, when ``live`` was.
+
+        Raises:
+            Overtaken: another version was made live since. Nothing is left of the attempt.
+        """
+        order, harvest, seen = taken.order, taken.harvest, taken.seen
         with self._observations.reading() as transaction:
+            if ours(transaction.trainings(), self._registry):
+                raise Overtaken("another training is being completed")
             stock = _Stock.of(order, harvest, transaction, live)
             for batch in stock.unlearned:
                 for table in transaction.tables(batch):
@@ -149,9 +182,16 @@ class Job:
         return Outcome(report, live.version, None)
 
     def _stored(self, attempt: "_Attempt", published: Published, after: int) -> Pending | None:
-        """Commit the rows, the answer, and what is still to be done, which is returned."""
+        """Commit the rows, the answer, and what is still to be done, which is returned.
+
+        Raises:
+            Overtaken: another training is doing that, or has done it, since this one was judged.
+        """
         order, outcome = attempt.order, attempt.outcome(published.version)
         with self._observations.transaction() as transaction:
+            transaction.hold_training()
+            if ours(transaction.trainings(), self._registry) or self._registry.has_line(after + 1):
+                raise Overtaken("another training was done first")
             added, replaced = attempt.store(transaction)
             if order.once is not None:
                 transaction.keep_answer(order.once, outcome.report.model_dump_json(), published.sha256)
@@ -173,6 +213,8 @@ class Job:
     def _activate(self, pending: Pending) -> None:
         try:
             pending.activate(self._registry, self._observations)
+        except Unconfirmed:
+            raise  # the line may still land: whoever trains or starts next looks for it
         except OrchardError as error:
             try:
                 pending.undo(self._registry, self._observations, "its training could not be completed")
@@ -209,19 +251,28 @@ class _Live:
         return scores.Current(self.version.model, recorded)
 
 
-def _read(order: Order, live: _Live | None, progress: Progress) -> tuple[Harvest | None, Seen]:
-    """Take in what comes with an order, before the database is looked at."""
-    seen = Seen(live.version.model if live is not None else None, alone=order.alone)
-    if order.table is None:
-        return None, seen
-    source = order.table.unpacked() if isinstance(order.table, PackedTable) else order.table
+@dataclass(frozen=True, eq=False, slots=True)
+class _Taken:
+    """What comes with an order, taken in before the database is looked at."""
 
-    def look(part: Table, first_row: int) -> None:
-        if isinstance(source, TableFile):
-            progress(Step("reading", first_row))
-        seen.look(part, first_row)
+    order: Order
+    harvest: Harvest | None
+    seen: Seen
 
-    return Harvest.of(source, look), seen
+    @classmethod
+    def of(cls, order: Order, live: _Live | None, progress: Progress) -> "_Taken":
+        """Read the order's table, and look at its rows beside what the live version says."""
+        seen = Seen(live.version.model if live is not None else None, alone=order.alone)
+        if order.table is None:
+            return cls(order, None, seen)
+        source = order.table.unpacked() if isinstance(order.table, PackedTable) else order.table
+
+        def look(part: Table, first_row: int) -> None:
+            if isinstance(source, TableFile):
+                progress(Step("reading", first_row))
+            seen.look(part, first_row)
+
+        return cls(order, Harvest.of(source, look), seen)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

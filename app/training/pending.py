@@ -2,11 +2,13 @@
 
 Written in the same transaction as the rows, erased when the version is live. Between the two the process may die, the
 disk may be full, or the answer to COMMIT may be lost; so the next training or start on this store settles
-what it finds, under the training lock: if nothing has been made live meanwhile, the version is, as its caller asked;
+what it finds: if nothing has been made live meanwhile, the version is, as its caller asked;
 otherwise the training is taken back, as if it had not been. See ARCHITECTURE.md, "The end of a transaction".
 """
 
+import contextlib
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -15,7 +17,7 @@ from app.data.observations import ORCHARD, Observations, Transaction
 from app.errors import NotFound, OrchardError, RetrainRunning, StoreDamaged
 from app.settings import Settings
 from app.store.objects import open_store
-from app.store.registry import Registry
+from app.store.registry import Overtaken, Published, Registry
 from app.training.lock import alone
 
 logger = logging.getLogger("orchard.training")
@@ -47,9 +49,11 @@ class Pending(BaseModel):
         """Make the version live, and erase this.
 
         Raises:
+            Overtaken: another one was made live since this one was judged.
             StoreUnavailable, StoreDamaged, NotFound: the version is not live.
+            Unconfirmed: it may be, or become so.
         """
-        registry.activate(self.version, self.who, self.note, sha256=self.sha256)
+        registry.activate_after(self.after, Published(self.version, self.sha256), self.who, self.note)
         self.erase(observations)
 
     def erase(self, observations: Observations) -> None:
@@ -91,7 +95,7 @@ class Settled:
 
 
 def settle(registry: Registry, observations: Observations) -> list[Settled]:
-    """Carry through or take back what earlier trainings have left; the caller holds the training lock.
+    """Carry through or take back what earlier trainings have left, also one that is just being completed elsewhere.
 
     Those of other stores on the same database are left to them.
 
@@ -99,9 +103,19 @@ def settle(registry: Registry, observations: Observations) -> list[Settled]:
         StoreUnavailable, StoreDamaged: it cannot be settled now, and stays.
     """
     with observations.transaction() as transaction:
-        found = [_read(body) for body in transaction.trainings()]
-    ours = [pending for pending in found if registry.is_file(pending.version, pending.sha256)]
-    return [_settled(pending, registry, observations) for pending in ours]
+        transaction.hold_training()  # one may be just being committed
+        found = ours(transaction.trainings(), registry)
+    return [_settled(pending, registry, observations) for pending in found]
+
+
+def ours(bodies: Iterable[str], registry: Registry) -> list[Pending]:
+    """Return those of the trainings that a database has under way that are of this store.
+
+    Raises:
+        StoreDamaged: one is not what was written.
+    """
+    found = [_read(body) for body in bodies]
+    return [pending for pending in found if registry.is_file(pending.version, pending.sha256)]
 
 
 def _read(body: str) -> Pending:
@@ -112,18 +126,22 @@ def _read(body: str) -> Pending:
 
 
 def _settled(pending: Pending, registry: Registry, observations: Observations) -> Settled:
+    last = registry.last_number()  # before the lines are looked at: others may be making it live
     if _was_activated(pending, registry):
         pending.erase(observations)
         return _told(pending, is_live=True)
-    if registry.last_number() == pending.after:
-        pending.activate(registry, observations)
-        return _told(pending, is_live=True)
+    if last <= pending.after:
+        with contextlib.suppress(Overtaken):
+            pending.activate(registry, observations)
+            return _told(pending, is_live=True)
     pending.undo(registry, observations, "another version was made live before that of its training")
     return _told(pending, is_live=False)
 
 
 def _was_activated(pending: Pending, registry: Registry) -> bool:
-    for number in range(pending.after + 1, registry.last_number() + 1):
+    number = pending.after
+    while registry.has_line(number + 1):
+        number += 1
         try:
             line = registry.line(number)
         except (NotFound, StoreDamaged):
@@ -147,7 +165,7 @@ def settle_store(settings: Settings) -> list[Settled]:
     """
     observations = Observations(settings.database)
     try:
-        with alone(settings.model_store):
+        with alone(settings, observations):
             return settle(Registry(open_store(settings)), observations)
     except RetrainRunning:
         return []

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from app.api import tokens
 from app.api.tokens import ATTEMPTS, LARGEST, WINDOW_S, Tokens, WrongTokens
-from app.errors import StoreUnavailable, TooManyAttempts, Unauthorized
+from app.errors import OrchardError, StoreUnavailable, TooManyAttempts, Unauthorized
 from app.settings import Settings
 from app.store.objects import Objects
 
@@ -21,8 +21,8 @@ ANNA, BEN, READS = "anna-has-a-token", "ben-has-a-token-", "a-token-for-reading"
 @pytest.fixture
 def file(settings: Settings) -> Path:
     """Return the path of a token file that only its owner can read, with a token of Anna's."""
-    settings.model_store.mkdir()
-    file = settings.model_store / "token"
+    settings.folder.mkdir()
+    file = settings.folder / "token"
     file.touch(0o600)
     file.write_text(f"anna {ANNA}\n")
     return file
@@ -31,7 +31,7 @@ def file(settings: Settings) -> Path:
 def test_the_first_start_makes_a_token(settings: Settings) -> None:
     """A long one, in a file of its owner's; the next start takes the same."""
     first = Tokens(settings)
-    file = settings.model_store / "token"
+    file = settings.folder / "token"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     (made,) = file.read_text().splitlines()
     assert len(made) == 43
@@ -195,6 +195,55 @@ def test_the_setting_stands_for_the_file(settings: Settings, file: Path) -> None
     assert fixed.writer(BEN) == "token"
     Tokens(settings.model_copy(update={"token": SecretStr(BEN)}))
     assert not file.exists()
+
+
+def _mounted(folder: Path, token: str) -> Path:
+    """Write a secret as Kubernetes mounts it: the name is a link into a folder that a link stands for."""
+    version = folder / f"..{token}"
+    version.mkdir(parents=True)
+    (version / "token").write_text(f"{token}\n")
+    (folder / "..new").symlink_to(version.name)
+    (folder / "..new").replace(folder / "..data")
+    if not (folder / "token").is_symlink():
+        (folder / "token").symlink_to(Path("..data") / "token")
+    return folder / "token"
+
+
+def test_a_mounted_secret_is_read_again_when_it_is_exchanged(settings: Settings, tmp_path: Path) -> None:
+    """Its links lead elsewhere then; the model store gets no file of its own, and the secret is not written."""
+    file = _mounted(tmp_path / "secret", ANNA)
+    found = Tokens(settings.model_copy(update={"token_file": file}))
+    assert (found.writer(ANNA), found.writer(BEN)) == ("token", None)
+    _mounted(tmp_path / "secret", BEN)
+    assert (found.writer(ANNA), found.writer(BEN)) == (None, "token")
+    assert file.read_text() == f"{BEN}\n"
+    assert not settings.folder.exists()
+
+
+@pytest.mark.parametrize(("content", "message"), [(None, "No such file"), ("# nobody\n", "holds no token")])
+def test_a_token_file_without_a_token_is_told(
+    settings: Settings, tmp_path: Path, content: str | None, message: str
+) -> None:
+    """By the name of its setting; none is made."""
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(OrchardError, match=f"ORCHARD_TOKEN_FILE.*{message}"):
+        Tokens(settings.model_copy(update={"token_file": file}))
+    assert file.exists() is (content is not None)
+
+
+@pytest.mark.parametrize(("mode", "is_told"), [(0o400, False), (0o440, False), (0o644, True)])
+def test_a_secret_that_everybody_can_read_is_told(
+    settings: Settings, tmp_path: Path, mode: int, is_told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One for a group is not: that is how secrets are mounted."""
+    file = tmp_path / "secret"
+    file.write_text(ANNA)
+    file.chmod(mode)
+    with caplog.at_level(logging.WARNING, "orchard"):
+        Tokens(settings.model_copy(update={"token_file": file}))
+    assert ["chmod 640 it" in line for line in caplog.messages] == [True] * is_told
 
 
 @pytest.mark.parametrize(

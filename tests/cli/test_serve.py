@@ -164,6 +164,10 @@ def test_a_start_that_fails_says_so(trained: Path, tmp_path: Path, workers: str)
             "postgresql+psycopg2://u:hunter2@h/d",
             "write postgresql+psycopg://…, and install orchard-service[postgres]",
         ),
+        ("MODEL_STORE", "https://farm.example/models", "of the scheme s3, gs, az, and not of 'https'"),
+        ("MODEL_STORE", "s3://key:hunter2@bucket", "keys and endpoints belong into the environment"),
+        ("MODEL_STORE", "S3://bucket/", "did you mean s3://bucket?"),
+        ("TOKEN_FILE", "/nowhere/token", "/nowhere/token cannot be read: No such file or directory"),
         ("DATABASE_URL", "mysql+pymysql://u:hunter2@h/d", "the driver 'pymysql' is not installed"),
     ],
 )

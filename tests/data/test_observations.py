@@ -121,8 +121,8 @@ def test_mean_weather_by_region(observations: Observations) -> None:
 
 def test_a_database_that_is_none(settings: Settings) -> None:
     """A file that is no database is a clear error, which names no path."""
-    settings.model_store.mkdir()
-    (settings.model_store / "observations.db").write_bytes(b"no database" * 100)
+    settings.folder.mkdir()
+    (settings.folder / "observations.db").write_bytes(b"no database" * 100)
     observations = Observations(settings.database)
     with pytest.raises(StoreDamaged) as caught, observations.transaction():
         """Never reached."""

@@ -192,7 +192,7 @@ def test_rows_that_were_learned_from_a_file(
 def test_batches_of_another_database(settings: Settings, job: Job, tutorial: Table, tmp_path: Path) -> None:
     """A version whose database is not the one that is asked has no points, and says so."""
     _learn(job, tutorial)
-    other = Settings(model_store=settings.model_store, database_url=f"sqlite:///{tmp_path / 'other.db'}")
+    other = Settings(model_store=settings.folder, database_url=f"sqlite:///{tmp_path / 'other.db'}")
     page = _of(other)
     assert (page.total, page.not_stored) == (0, 15)
     assert page.reason == (

@@ -305,3 +305,19 @@ def test_a_missing_line_does_not_damage_its_neighbours(store: Path, registry: Re
     log = registry.log()
     assert [line.number for line in log.lines] == [4, 2, 1]
     assert log.damage == ["line 3 of the log is missing"]
+
+
+def test_a_number_that_is_taken_back_meanwhile(
+    registry: Registry, version: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version is taken back since the numbers were listed, and its file is gone: another one does not get it."""
+    first = registry.publish(version).version
+    with monkeypatch.context() as stale:
+        number = str(int(first) + 1)
+        stale.setattr(Objects, "numbers", lambda *_of: [int(first)])
+        assert registry.publish(version).version == number
+        registry.discard(number)
+        published = registry.publish(version)
+    assert published.version == str(int(number) + 1)
+    assert registry.read(published.version, published.sha256).card == version.card
+    assert int(number) not in registry.versions()

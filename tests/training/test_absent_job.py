@@ -68,7 +68,7 @@ def _run(job: Job, table: Table | TableFile, **more: object) -> Report:
 
 
 def _version(settings: Settings, number: str) -> Version:
-    return Registry(Objects(settings.model_store)).read(number)
+    return Registry(Objects(settings.folder)).read(number)
 
 
 def test_a_first_model_is_learned_without_humidity(job: Job, settings: Settings) -> None:
@@ -84,7 +84,7 @@ def test_a_first_model_is_learned_without_humidity(job: Job, settings: Settings)
     assert (crop.absent_features, crop.constant_features, crop.weights["humidity"]) == (["humidity"], [], 0.0)
     assert crop.standard_errors is not None
     assert crop.condition_number is not None
-    assert b'"format":"3"' in (settings.model_store / "versions" / "1.safetensors").read_bytes()[:200_000]
+    assert b'"format":"3"' in (settings.folder / "versions" / "1.safetensors").read_bytes()[:200_000]
     report = _run(job, _lacking(_table(2, 2020)))
     assert report.decision == "accepted"
     assert report.scores["orange"].new.current_rmse is not None
@@ -94,7 +94,7 @@ def test_a_first_model_is_learned_without_humidity(job: Job, settings: Settings)
 def test_a_model_with_all_features_is_written_as_before(job: Job, settings: Settings) -> None:
     """In format 2, and its card has no new field."""
     assert _run(job, _table(1, 2015, 40), alone=True).decision == "accepted"
-    content = (settings.model_store / "versions" / "1.safetensors").read_bytes()
+    content = (settings.folder / "versions" / "1.safetensors").read_bytes()
     assert b'"format":"2"' in content
     assert b"absent_features" not in content
 
@@ -160,7 +160,7 @@ def test_versions_with_and_without_it_take_turns(job: Job, settings: Settings) -
     """Each predicts as when it was made, whichever is live."""
     _run(job, _table(1, 2010, 80), alone=True)
     _run(job, _lacking(_table(2, 2020)))
-    registry = Registry(Objects(settings.model_store))
+    registry = Registry(Objects(settings.folder))
     weather = [np.array([75.0]), np.array([90.0]), np.array([55.0])]
     before = [_version(settings, number).model.yields(weather, 0.95).tons["orange"] for number in ("1", "2")]
     for number in ("1", "2", "1"):

@@ -57,7 +57,7 @@ def _run(job: Job, table: Table) -> Report:
 
 
 def _model(settings: Settings) -> LinearModel:
-    return Registry(Objects(settings.model_store)).live()[1].model
+    return Registry(Objects(settings.folder)).live()[1].model
 
 
 @pytest.mark.parametrize("size", [1e-300, 1e-160, 1e-105])

@@ -47,7 +47,7 @@ def _stored(settings: Settings) -> list[Observation]:
 
 
 def _live(settings: Settings) -> str:
-    return Registry(Objects(settings.model_store)).live()[0].version
+    return Registry(Objects(settings.folder)).live()[0].version
 
 
 def test_good_rows_are_accepted_and_live(job: Job, settings: Settings, tutorial: Table) -> None:
@@ -96,7 +96,7 @@ def test_always_overrides_and_the_log_says_so(job: Job, settings: Settings, tuto
     report = _run(job, _rows(tutorial, [[560.0, 70.0], *HONEST[1:]]), activate="always", note="we know better")
     assert (report.decision, report.activated) == ("rejected", True)
     assert not any(row.withdrawn for row in _stored(settings))
-    why = Registry(Objects(settings.model_store)).line(2).why
+    why = Registry(Objects(settings.folder)).line(2).why
     assert why.startswith("we know better (activated although the gate rejects it: mango: row 1 (K): 560 tons, where")
 
 
@@ -111,7 +111,7 @@ def test_a_dry_run_shows_the_changes_and_makes_none(job: Job, settings: Settings
     """A dry run shows old and new coefficients and each region's predictions, and publishes and stores nothing."""
     report = _run(job, _rows(tutorial, HONEST), dry_run=True)
     assert (report.version, report.batch, report.activated) == (None, None, False)
-    assert Registry(Objects(settings.model_store)).versions() == [1]
+    assert Registry(Objects(settings.folder)).versions() == [1]
     assert len(_stored(settings)) == 15
     changes = report.changes
     assert changes is not None
@@ -135,7 +135,7 @@ def test_without_activation_the_next_gate_still_calls_the_rows_new(job: Job, tut
 @pytest.mark.usefixtures("job")
 def test_the_card_says_how_far_to_trust_each_crop(settings: Settings) -> None:
     """The card holds statsmodels' standard errors, residual deviation, R² and condition number of this fit."""
-    card = Registry(Objects(settings.model_store)).live()[1].card.crops["mango"]
+    card = Registry(Objects(settings.folder)).live()[1].card.crops["mango"]
     errors = card.standard_errors
     assert errors is not None
     assert errors.intercept == pytest.approx(3.378533348733678, rel=1e-9)

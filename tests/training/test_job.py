@@ -42,7 +42,7 @@ def three(tutorial: Table) -> Table:
 
 
 def _state(settings: Settings) -> Any:
-    registry = Registry(Objects(settings.model_store))
+    registry = Registry(Objects(settings.folder))
     observations = Observations(settings.database)
     with observations.reading() as transaction:
         rows = transaction.page(1_000, None)
@@ -54,7 +54,7 @@ def _state(settings: Settings) -> Any:
 def test_three_new_rows_equal_all_eighteen(settings: Settings, job: Job, tutorial: Table, three: Table) -> None:
     """Retraining with three rows gives the model of all 18 rows from scratch, to 1e-9."""
     grown = job.run(Order(Provenance("test", "test"), three, activate="always")).version
-    scratch = Job(settings.model_copy(update={"model_store": settings.model_store / "other"}))
+    scratch = Job(settings.model_copy(update={"model_store": settings.folder / "other"}))
     whole = Table(
         [*tutorial.regions, *three.regions],
         [*tutorial.seasons, *three.seasons],
@@ -113,7 +113,7 @@ def test_numbers_too_large_to_square_are_an_error(settings: Settings, tutorial: 
 
 def test_one_training_at_a_time(settings: Settings, job: Job, three: Table) -> None:
     """While the store's lock is held, a training is refused at once."""
-    with filelock.FileLock(settings.model_store / "retrain.lock"), pytest.raises(RetrainRunning):
+    with filelock.FileLock(settings.folder / "retrain.lock"), pytest.raises(RetrainRunning):
         job.run(Order(Provenance("test", "test"), three))
 
 
@@ -131,14 +131,14 @@ def test_a_crash_before_activation_is_made_good(settings: Settings, job: Job, th
     """A version that was committed and not activated goes live when its call is repeated with its key."""
     order = Order(Provenance("test", "test"), three, activate="always", once=Once("k", "d"))
     report = job.run(order).report
-    (settings.model_store / "log" / "2.json").unlink()
-    registry = Registry(Objects(settings.model_store))
+    (settings.folder / "log" / "2.json").unlink()
+    registry = Registry(Objects(settings.folder))
     assert registry.live()[0].version == "1"
     assert job.run(order).report == report
     assert registry.live()[0].version == "2"
 
 
-def _full_disk(_registry: Registry, _version: str, _who: str, _why: str, **_more: object) -> LogLine:
+def _full_disk(_registry: Registry, *_line: object) -> LogLine:
     raise StoreUnavailable("the model store cannot be written: No space left on device")
 
 
@@ -147,7 +147,7 @@ def test_an_activation_that_fails_is_taken_back(
 ) -> None:
     """If the log cannot be written after the commit, the rows are withdrawn, the answer forgotten, the version gone."""
     with monkeypatch.context() as full, pytest.raises(StoreUnavailable):  # noqa: PT012 - only there is the disk full
-        full.setattr(Registry, "activate", _full_disk)
+        full.setattr(Registry, "activate_after", _full_disk)
         job.run(Order(Provenance("test", "test"), three, activate="always", once=Once("k", "d")))
     versions, lines, rows, active = _state(settings)
     assert (versions, len(lines), len(active)) == ([1], 1, 1)
@@ -166,7 +166,7 @@ def test_training_alone_starts_anew(settings: Settings, job: Job, tutorial: Tabl
     path = tmp_path / "corn.csv"
     path.write_text("\n".join(lines))
     report = job.run(Order(Provenance("corn.csv", "test"), TableFile(path), alone=True, activate="always")).report
-    live = Registry(Objects(settings.model_store)).live()[1]
+    live = Registry(Objects(settings.folder)).live()[1]
     assert set(live.card.crops) == {"corn", "rye"}
     assert live.card.crops["rye"].rows == 8
     assert report.rows.total == 9
@@ -213,7 +213,7 @@ def test_a_batch_that_is_withdrawn_or_comes_back_is_a_change(settings: Settings,
     """After either there is something to learn; with the first version live again there is as well."""
     batch = job.run(Order(Provenance("test", "test"), three, activate="always")).report.batch
     assert batch is not None
-    Registry(Objects(settings.model_store)).activate("1", "anna", "back")
+    Registry(Objects(settings.folder)).activate("1", "anna", "back")
     assert job.run(_again()).report.version == "3"
     observations = Observations(settings.database)
     with observations.transaction() as transaction:

@@ -308,7 +308,7 @@ def test_honest_seasons_stay_below_the_bound(model: LinearModel) -> None:
 
 def test_a_training_tells_it(settings: Settings) -> None:
     """Yields that stand beside others' regions refuse their batch."""
-    learned(_panel(np.random.default_rng(1), range(SEASONS)), settings.model_store)
+    learned(_panel(np.random.default_rng(1), range(SEASONS)), settings.folder)
     job = Job(settings)
     season = _season()
     shifted = replace(season, yields=np.roll(season.yields, 1, axis=0))

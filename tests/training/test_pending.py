@@ -44,10 +44,10 @@ def order(tutorial: Table) -> Order:
 @pytest.fixture
 def registry(settings: Settings) -> Registry:
     """Return the store's registry."""
-    return Registry(Objects(settings.model_store))
+    return Registry(Objects(settings.folder))
 
 
-def _refuse(_registry: Registry, _version: str, _who: str, _why: str, **_more: object) -> LogLine:
+def _refuse(_registry: Registry, *_line: object) -> LogLine:
     raise StoreUnavailable("the model store cannot be written: No space left on device")
 
 
@@ -57,7 +57,7 @@ def _die(*_arguments: object, **_more: object) -> LogLine:
 
 def _interrupted(job: Job, order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as killed, pytest.raises(Died):  # noqa: PT012 - only there does it die
-        killed.setattr(Registry, "activate", _die)
+        killed.setattr(Registry, "activate_after", _die)
         job.run(order)
 
 
@@ -123,9 +123,9 @@ def test_a_repeated_key_rolls_nothing_back(
 def test_a_key_makes_nobody_elses_version_live(job: Job, order: Order, registry: Registry, settings: Settings) -> None:
     """If the version's file is another than that of the answer, it is said; it is not made live."""
     job.run(order)
-    path = settings.model_store / "versions" / "2.safetensors"
-    path.write_bytes((settings.model_store / "versions" / "1.safetensors").read_bytes())
-    (settings.model_store / "log" / "2.json").unlink()
+    path = settings.folder / "versions" / "2.safetensors"
+    path.write_bytes((settings.folder / "versions" / "1.safetensors").read_bytes())
+    (settings.folder / "log" / "2.json").unlink()
     with pytest.raises(StoreDamaged, match="the call under this key made version 2: the file of version 2 is not"):
         job.run(order)
     assert registry.last_number() == 1
@@ -145,7 +145,7 @@ def test_a_full_disk_that_lets_nothing_be_taken_back(
         return real(observations)
 
     with monkeypatch.context() as disk, pytest.raises(Unconfirmed, match="repeat the call under the same"):  # noqa: PT012 - only there is it full
-        disk.setattr(Registry, "activate", _refuse)
+        disk.setattr(Registry, "activate_after", _refuse)
         disk.setattr(Observations, "transaction", full)
         job.run(order)
     assert job.run(order).report.version == "2"
@@ -192,7 +192,7 @@ def test_another_stores_training_is_left_alone(
 ) -> None:
     """Two stores on one database: what one has left to do is not the other's to settle."""
     _interrupted(job, order, monkeypatch)
-    other = Settings(model_store=settings.model_store.parent / "other", database_url=settings.database)
+    other = Settings(model_store=settings.folder.parent / "other", database_url=settings.database)
     assert settle_store(other) == []
     assert [settled.version for settled in settle_store(settings)] == ["2"]
     assert registry.live()[0].version == "2"

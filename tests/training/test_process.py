@@ -68,7 +68,7 @@ def test_a_killed_training_is_said_and_the_next_one_works(settings: Settings, tu
         assert (report.decision, report.rows.total) == ("accepted", 15)
 
     _run(settings, steps)
-    assert Registry(Objects(settings.model_store)).live()[0].version in {"2", "3"}
+    assert Registry(Objects(settings.folder)).live()[0].version in {"2", "3"}
 
 
 def test_one_at_a_time_in_this_process_too(settings: Settings, tutorial: Table) -> None:
@@ -93,7 +93,7 @@ def test_a_training_that_takes_too_long_is_stopped(settings: Settings, tutorial:
             await trainer.run(Order(Provenance("test", "test"), tutorial))
 
     _run(hurried, steps)
-    assert Registry(Objects(settings.model_store)).versions() == []
+    assert Registry(Objects(settings.folder)).versions() == []
 
 
 def test_a_process_that_cannot_be_started_is_an_error(

@@ -223,7 +223,7 @@ def test_a_batch_that_was_only_stored_is_asked_of_the_version_of_then(
     of_second = _version(job, second).model
     _add(observations, stored)
     assert _records(observations)[2] is None
-    Registry(Objects(settings.model_store)).activate("1", "anna", "back")
+    Registry(Objects(settings.folder)).activate("1", "anna", "back")
     version = _version(job, activate="always")
     found = _records(observations)[2]
     assert found is not None
@@ -277,7 +277,7 @@ def test_what_a_lost_version_would_have_said_is_not_known(
     for year in (2010, 2020, 2030):
         before = _version(job, _season(year)).records
     _forget(settings)
-    path = settings.model_store / "versions" / "1.safetensors"
+    path = settings.folder / "versions" / "1.safetensors"
     content = path.read_bytes()
     path.write_bytes(content[:-9])
     with caplog.at_level(logging.WARNING, "orchard.training"):

@@ -265,7 +265,7 @@ AGAIN = f"20 of 20 rows are stored already, {SAME}, the first is row 1 (county 0
 
 def test_the_gate_refuses_an_old_season_again(job: Job, settings: Settings) -> None:
     """A dry run says it; a retrain refuses it, and withdraws the batch; always overrides it, and the log says so."""
-    old, registry = _season("2018", regions=PANEL), Registry(Objects(settings.model_store))
+    old, registry = _season("2018", regions=PANEL), Registry(Objects(settings.folder))
     dry = _run(job, old, dry_run=True)
     assert (dry.decision, dry.reasons[0]) == ("rejected", AGAIN)
     assert _withdrawn(settings) == [None]

@@ -184,7 +184,7 @@ def test_no_more_crops_than_a_model_has(rows: int, is_refused: bool) -> None:
 @pytest.fixture
 def observations(settings: Settings) -> Iterator[Observations]:
     """Return a table that does not exist yet."""
-    settings.model_store.mkdir()
+    settings.folder.mkdir()
     table = Observations(settings.database)
     yield table
     table.close()

@@ -7,6 +7,8 @@ import pytest
 
 from tests.running import HARVEST, Running, children, copy_store, predict_often, serving
 
+pytestmark = pytest.mark.measured
+
 
 def _retrain(running: Running, count: int) -> None:
     for _ in range(count):

@@ -18,6 +18,8 @@ import pytest
 
 from tests.running import HARVEST, Running, children, copy_store, orchard, serving
 
+pytestmark = pytest.mark.measured
+
 PLACE = {"temperature": 75, "rainfall": 80, "humidity": 55}
 SWITCH_S = 2.0
 """Within so many seconds of an activation every worker answers from the version."""

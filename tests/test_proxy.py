@@ -14,6 +14,8 @@ from tests.postgresql import Cluster
 from tests.proxy import Proxy, proxied, run
 from tests.running import HARVEST, Running, serving
 
+pytestmark = pytest.mark.measured
+
 SOON_S = 5.0
 """What does not need the database is answered in a second or two; a busy machine may take longer."""
 IN_THE_END_S = 30.0

@@ -33,6 +33,8 @@ from tests.running import (
 )
 from tests.talking import Answer, chunked, request, talk
 
+pytestmark = pytest.mark.measured
+
 SPECIAL = request(ONE_REGION, b"X-Other: 1")
 HEALTH = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 ROWS = 100_000

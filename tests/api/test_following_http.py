@@ -12,6 +12,8 @@ import pytest
 
 from tests.running import HARVEST, Running, children, copy_store, orchard, serving, until
 
+pytestmark = pytest.mark.measured
+
 
 def _details(running: Running) -> str:
     return " ".join(running.client.get("/health/ready").json()["details"])

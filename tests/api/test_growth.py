@@ -32,6 +32,8 @@ from app.wire.validation import parse as parse_body
 from tests import hostile
 from tests.asking import Service
 
+pytestmark = pytest.mark.measured
+
 TIMES = 16
 SLACK = 4
 """By so much more than the input time may grow: what is quadratic grows by 16."""

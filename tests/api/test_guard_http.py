@@ -19,6 +19,8 @@ from app.api.hosts import Hosts
 from app.settings import Settings
 from tests.running import Running, children, copy_store, cpu_s, peak_mb, serving, until
 
+pytestmark = pytest.mark.measured
+
 PLACE = {"temperature": 75, "rainfall": 80, "humidity": 55}
 NAMED = "anna anna-has-a-long-token # since May\n\nben  ben-has-another-token\n"
 

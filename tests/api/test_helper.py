@@ -17,6 +17,8 @@ from app.serving.drift import Usage
 from app.wire.parts import take
 from tests.running import hoard, sleep, usage, variables, where
 
+pytestmark = pytest.mark.measured
+
 
 @pytest.mark.long
 def test_work_that_does_not_end_is_given_up() -> None:

@@ -13,6 +13,8 @@ import pytest
 
 from tests.running import ROOT, Running, children, copy_store, cpu_s, peak_mb, serving
 
+pytestmark = pytest.mark.measured
+
 JSON, CSV, ARROW = "application/json", "text/csv", "application/vnd.apache.arrow.stream"
 ONE = '{"region": "A", "temperature": 73, "rainfall": 67, "humidity": 43}'
 HARVEST = '{"observations": [{"temperature": 73, "rainfall": 67, "humidity": 43, "yields": {"mango": 56}}]}'

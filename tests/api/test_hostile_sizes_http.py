@@ -15,6 +15,8 @@ import pytest
 from tests import hostile
 from tests.running import Running, children, copy_store, serving
 
+pytestmark = pytest.mark.measured
+
 JSON, CSV, ARROW = "application/json", "text/csv", "application/vnd.apache.arrow.stream"
 GEOJSON = "application/geo+json"
 INFER = "/v2/models/yield/infer"

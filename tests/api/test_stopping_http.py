@@ -15,6 +15,8 @@ import pytest
 from app.data.observations import Observations
 from tests.running import HARVEST, Running, await_taken, children, connections, copy_store, serving, until
 
+pytestmark = pytest.mark.measured
+
 PLACE = {"temperature": 75, "rainfall": 80, "humidity": 55}
 TRAINER, ASIDE = "app.training", "app.api.helper"
 

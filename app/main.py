@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import random
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -45,7 +46,7 @@ from app.api.request_id import RequestId
 from app.api.services import Services
 from app.api.tokens import Tokens, WrongTokens
 from app.data.integrity import database_fault, has_trainings, is_open_to_all, is_there
-from app.errors import OrchardError
+from app.errors import InvalidInput, OrchardError
 from app.logs import log_write
 from app.serving import retention
 from app.serving.drift import AskedWeather
@@ -58,8 +59,13 @@ from app.training.process import Trainer
 
 logger = logging.getLogger("orchard")
 
-THOROUGHLY_S = 5.0
-"""How often the whole log is listed, which may have been changed by hand, seconds; else the next line is asked for."""
+THOROUGHLY_S, THOROUGHLY_FAR_S = 5.0, 60.0
+"""How often it is looked whether the log's end is what it was, which may have been changed by hand, in a folder and in
+object storage, seconds; else the next line is asked for."""
+JITTER = 0.2
+"""By how much the pauses between looks at object storage differ, so that replicas do not look all at once."""
+SHARED_EVERY_S = 0.5
+"""How often counts are shared with other workers, seconds."""
 LOOKED_AT = 200
 """Lines of the log that are looked at when the service starts, the newest; `orchard check` looks at all."""
 
@@ -67,6 +73,8 @@ LOOKED_AT = 200
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Return the ASGI application; without ``settings``, they come from the environment."""
     settings = settings or Settings()
+    if settings.unservable is not None:
+        raise InvalidInput(settings.unservable)
     app = DocumentedAPI(
         title="Orchard",
         version=__version__,
@@ -154,7 +162,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], contextlib.AbstractAsyn
         with contextlib.suppress(OrchardError):  # it is told of when it can be looked at
             await events.tell(services)
         services.database.start()
-        tasks = (_settle(services), _follow(services), _forget(services), doors.watch())
+        tasks = (_settle(services), _follow(services), _share(services), _forget(services), doors.watch())
         background = [asyncio.create_task(task) for task in tasks]
         memory.keep_freed()
         memory.freeze_heap()
@@ -185,7 +193,8 @@ def _look_over(services: Services) -> None:
         removed = open_store(settings).clean()
         if removed:
             logger.warning("%d temporary files of writers that died were removed", removed)
-        condition.tell("log", "; ".join(services.registry.log(LOOKED_AT).damage) or None)
+        if not settings.is_remote:  # where nobody edits it, and each replica would read it anew
+            condition.tell("log", "; ".join(services.registry.log(LOOKED_AT).damage) or None)
         condition.tell("database", database_fault(settings.database))
         if is_open_to_all(settings.database):
             logger.warning(
@@ -227,19 +236,29 @@ async def _look(services: Services, looks: retention.Retention, days: int) -> No
 
 
 async def _follow(services: Services) -> None:
-    """Look for activations by other processes, and sum up the requests, for as long as the service runs.
+    """Look for activations by other processes, for as long as the service runs.
 
     Whatever goes wrong is logged, once, and tried again: `/health/ready` says since when the log was not looked at.
     """
-    loop, interval_s = asyncio.get_running_loop(), services.settings.follow_every_s
-    thoroughly_every = max(1, round(THOROUGHLY_S / interval_s))
-    with ThreadPoolExecutor(1, "follow") as thread:  # whatever else is slow, this goes on
+    loop, settings = asyncio.get_running_loop(), services.settings
+    interval_s, jitter = settings.follow_every_s, JITTER if settings.is_remote else 0.0
+    thoroughly_every = max(1, round((THOROUGHLY_FAR_S if settings.is_remote else THOROUGHLY_S) / interval_s))
+    thread = ThreadPoolExecutor(1, "follow")  # whatever else is slow, this goes on
+    try:
         for turn in itertools.count(1):
-            await asyncio.sleep(interval_s)
+            await asyncio.sleep(interval_s * random.uniform(1 - jitter, 1 + jitter))  # noqa: S311 - no secret
             follow = partial(services.live.follow, thoroughly=turn % thoroughly_every == 0)
             await _tried("the log cannot be looked at", services, loop.run_in_executor(thread, follow))
             await _tried("what is new cannot be told", services, events.tell(services, thread))
-            await _tried("what requests asked about cannot be shared", services, metrics.publish(services))
+    finally:
+        thread.shutdown(wait=False)  # a look at a store that hangs takes its time
+
+
+async def _share(services: Services) -> None:
+    """Sum up the requests, and share them with other workers, for as long as the service runs."""
+    while True:
+        await asyncio.sleep(min(SHARED_EVERY_S, services.settings.follow_every_s))
+        await _tried("what requests asked about cannot be shared", services, metrics.publish(services))
 
 
 async def _tried(failure: str, services: Services, work: Awaitable[None]) -> None:

@@ -93,10 +93,10 @@ def test_torch_is_imported_in_two_places() -> None:
 
 
 def test_the_serving_process_imports_neither_torch_nor_the_database() -> None:
-    """Importing the whole application loads no torch, SciPy, mpmath, SQLAlchemy or typer."""
+    """Importing the whole application loads no torch, SciPy, mpmath, SQLAlchemy, typer or obstore."""
     code = "import app.main, sys; app.main.create_app(); print([m for m in sys.modules if '.' not in m])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    for name in ("torch", "scipy", "sklearn", "mpmath", "sqlalchemy", "typer"):
+    for name in ("torch", "scipy", "sklearn", "mpmath", "sqlalchemy", "typer", "obstore"):
         assert f"'{name}'" not in done.stdout
     assert "'numpy'" in done.stdout
 

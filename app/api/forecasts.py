@@ -70,7 +70,7 @@ async def store(
     answer_type(request, (JSON,))
     sent = body_type(request, tuple(READ))
     content = await bodies.read_body(request, services)
-    served = services.live.current if version is None else services.live.version(version)
+    served = await services.served(version)
     options = ForecastOptions(sent, services.settings.max_rows, served.version, served.model, level, units)
     provenance = Provenance(bodies.source("POST /forecasts", source), who, note or "")
     once = bodies.once(request, content, key)

@@ -15,7 +15,8 @@ from app.wire.schemas import Liveness, Readiness
 router = APIRouter(prefix="/health", tags=["health"])
 
 LATE_S = 5.0
-"""A log that was not looked at for so long is told of, seconds; usually it is every half second."""
+"""A log that was not looked at for so long is told of, seconds: usually it is every half second. In object storage,
+where it is every 5, after three times as long."""
 
 
 @router.get("/live", summary="The process answers")

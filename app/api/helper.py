@@ -51,6 +51,10 @@ Work = Callable[..., tuple[bytes | Parts, Any]]
 """A function of a module, of a body and more: what it returns first may be large, the second is small."""
 
 
+SETTINGS, KEYS = "ORCHARD_", ("AWS_", "AZURE_", "GOOGLE_")
+"""What the names of variables begin with that are settings, and of those that may be keys of object storage."""
+
+
 class Turns:
     """Whose turn it is where one works at a time: shorter bodies first, none overtaken by more bytes than it has."""
 
@@ -121,8 +125,15 @@ class Helper:
     """
 
     def __init__(
-        self, max_body_bytes: int = 32 * 2**20, idle_s: float = IDLE_S, patience_s: float = PATIENCE_S
+        self,
+        max_body_bytes: int = 32 * 2**20,
+        idle_s: float = IDLE_S,
+        patience_s: float = PATIENCE_S,
+        *,
+        reads_store: bool = False,
     ) -> None:
+        """``reads_store``: it works on nothing that strangers have sent, and may have the keys of the model store."""
+        self._reads_store = reads_store
         self._memory = MEMORY_BYTES + MEMORY_TIMES * max_body_bytes
         self._turns, self._turns_here = Turns(), Turns()
         self._thread = ThreadPoolExecutor(1, "helper")
@@ -217,7 +228,7 @@ class Helper:
                     [sys.executable, "-m", __name__, str(other.fileno()), str(self._memory), str(os.getpid())],
                     pass_fds=[other.fileno()],
                     stdin=subprocess.DEVNULL,
-                    env=_environment(),
+                    env=_environment(reads_store=self._reads_store),
                 )
         return self._line, self._process
 
@@ -237,12 +248,15 @@ class Helper:
         await asyncio.to_thread(self._here.shutdown)
 
 
-def _environment() -> dict[str, str]:
+def _environment(*, reads_store: bool) -> dict[str, str]:
     """Return the environment without settings, of which some are secret and none are needed there.
+
+    And without keys of object storage, unless it is to be read there.
 
     With one thread; and Arrow's memory by malloc, as its own allocator takes a gigabyte of addresses at once.
     """
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("ORCHARD_")}
+    hidden = (SETTINGS,) if reads_store else (SETTINGS, *KEYS)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     return inherited | {"OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
 
 

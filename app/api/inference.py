@@ -79,10 +79,10 @@ def _served(services: ServicesDep, model: ModelName) -> Served:
     return services.live.current
 
 
-def _version(services: ServicesDep, model: ModelName, version: ModelVersion) -> Served:
+async def _version(services: ServicesDep, model: ModelName, version: ModelVersion) -> Served:
     """Return the version asked for."""
     _check_name(model)
-    return services.live.version(version)
+    return await services.served(version)
 
 
 def _check_name(model: str) -> None:
@@ -114,7 +114,7 @@ async def version_metadata(services: ServicesDep, served: Versioned) -> ModelMet
 
 
 async def _metadata(services: Services, served: Served) -> ModelMetadata:
-    numbers = await asyncio.to_thread(services.registry.versions)
+    numbers = await services.in_store(services.registry.versions)
     crops = [crop.crop for crop in served.model.crops]
     ends = [f"{crop}{end}" for end in ("", "_low", "_high") for crop in crops]
     outputs = [TensorMetadata(name=name, datatype="FP64", shape=[-1]) for name in ends if name != EXTRAPOLATED]
@@ -154,7 +154,7 @@ async def version_ready(served: Versioned) -> ModelReady:
 async def index(request: Request, services: ServicesDep) -> list[ModelEntry]:
     """Return the newest thousand versions. An empty body is allowed."""
     parse(IndexRequest, await read_body(request, services, SHORT), services.settings.max_rows)
-    numbers = await asyncio.to_thread(services.registry.versions)
+    numbers = await services.in_store(services.registry.versions)
     return [ModelEntry(name=MODEL, version=str(number), state="READY", reason="") for number in numbers[:LISTED]]
 
 

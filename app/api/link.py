@@ -139,7 +139,7 @@ async def link(
     asks without a query is led to the page.
     """
     wanted = answer_type(request, tuple(MEDIA_TYPES.values())) if form is None else MEDIA_TYPES.get(form, JSON)
-    served = services.live.current if version is None else services.live.version(version)
+    served = await services.served(version)
     model = _of_crop(served.model.asked(effects=effects == "all", exact=exact), crop, form)
     weather = {"temperature": temperature, "rainfall": rainfall, "humidity": humidity}
     asked = {name: int(value) if value.is_integer() else value for name, value in weather.items() if value is not None}

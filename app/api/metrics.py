@@ -132,6 +132,8 @@ class _Now(Collector):
         totals = self._services.tally.totals(_gauges(_process_figures(), self._services))
         reached = 0.0 if self._services.database.fault else 1.0
         yield GaugeMetricFamily("orchard_database_up", "1 if the observations' database answers, 0 if not.", reached)
+        unseen = "Seconds since the activation log was last looked at with success, by this process."
+        yield GaugeMetricFamily("orchard_follow_seconds", unseen, self._services.live.unseen_s)
         yield from _counts(totals)
         yield from _durations(totals)
         yield from _processes(totals)

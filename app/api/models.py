@@ -57,7 +57,7 @@ async def versions(
     before: Annotated[int | None, Query(ge=1, le=MAX_NUMBER, description="Only versions older than this one.")] = None,
 ) -> VersionPage:
     """Return the versions and which one is live."""
-    return await asyncio.to_thread(records.versions, services.registry, services.live, limit, before)
+    return await services.in_store(records.versions, services.registry, services.live, limit, before)
 
 
 @router.get("/live", summary="The live version's card", responses=documented(503) | UNCHANGED, **KEPT)
@@ -96,13 +96,13 @@ async def log(
     before: Annotated[int | None, Query(ge=1, le=MAX_NUMBER, description="Only lines older than this one.")] = None,
 ) -> LogPage:
     """Return which version was made live by whom, why and when."""
-    return await asyncio.to_thread(records.log, services.registry, limit, before)
+    return await services.in_store(records.log, services.registry, limit, before)
 
 
 @router.get("/{version}", summary="A version's card", responses=documented(404, 422, 503) | UNCHANGED, **KEPT)
 async def card(services: ServicesDep, version: VersionPath) -> VersionCard:
     """Return what a version says about itself: weights, scores, rows, recipe, loss curve, data digest, parent."""
-    return records.card(await asyncio.to_thread(services.live.version, version), services.live)
+    return records.card(await services.served(version), services.live)
 
 
 @router.get(
@@ -126,7 +126,7 @@ async def residuals(
     so. Where rows were learned from a file and not stored, `reason` does.
     """
     number = services.live.current.version if version == "live" else version
-    entry = await asyncio.to_thread(services.live.entries.of, number)
+    entry = await services.in_store(services.live.entries.of, number)
     if entry.rows <= FEW_ROWS:
         page = await services.in_database(records.residuals, services.registry, services.observations, number, crop)
         return Response(await asyncio.to_thread(to_json, page), media_type=JSON)
@@ -154,7 +154,7 @@ async def activate(
     """
     body_type(request, (JSON,))
     asked = parse(ActivateRequest, await read_body(request, services, SHORT), services.settings.max_rows)
-    line = await asyncio.to_thread(_activate, services, version, who, asked.note, key)
+    line = await services.in_store(_activate, services, version, who, asked.note, key)
     log_write("a version was made live", who=who, note=asked.note, version=version, line=line.number)
     return Response(to_json(line), media_type=JSON)
 

@@ -122,7 +122,7 @@ async def predict(
     wanted = answer_type(request, answered_in(sent))
     encoding = encodings.demanded(request)
     content = await read_body(request, services)
-    served = services.live.current if version is None else services.live.version(version)
+    served = await services.served(version)
     model = served.model.asked(effects=effects == "all", exact=exact)
     options = PredictOptions(
         sent, wanted, services.settings.max_rows, served.version, model, level, explain, asked, warnings

@@ -94,8 +94,10 @@ async def _carried_out(services: Services, order: Order, events: asyncio.Queue[S
     except ServiceError:  # what the caller did wrong, or too early, is nothing that an operator has to see to
         services.tally.add("retrains", "failed")
         raise
+    if report.version is not None:
+        services.live.published(report.version)
     if report.activated and report.version is not None:
-        await asyncio.to_thread(services.live.confirm, report.version)
+        await services.in_store(services.live.confirm, report.version)
     services.tally.add("retrains", "dry_run" if order.dry_run else report.decision)
     services.tally.took("retrain", seconds=time.perf_counter() - began)
     if not order.dry_run:

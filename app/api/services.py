@@ -20,7 +20,7 @@ from app.serving.condition import Condition
 from app.serving.database import DatabaseWatch
 from app.serving.drift import AskedWeather, Usage
 from app.serving.listeners import Listeners
-from app.serving.live import Live
+from app.serving.live import Live, Served
 from app.serving.news import News
 from app.serving.tally import Tally
 from app.settings import Settings
@@ -56,10 +56,13 @@ class Services:
     condition: Condition = field(default_factory=Condition)
     database_calls: Pool = field(default_factory=lambda: Pool("database", threads=8, most=32, patience_s=10.0))
 
+    store_calls: Pool = field(default_factory=lambda: Pool("model store", threads=8, most=1_000, patience_s=30.0))
+    """What reads the model store: in object storage each look takes its time, and nothing else waits for it."""
+
     @cached_property
     def reading_helper(self) -> Helper:
         """Reads the rows of large versions: neither predictions nor uploads wait for that."""
-        return Helper(patience_s=READING_S)
+        return Helper(patience_s=READING_S, reads_store=True)
 
     @cached_property
     def latest(self) -> Latest:
@@ -118,6 +121,28 @@ class Services:
             raise HelperFailed(failed) from error
         return take(file)
 
+    async def served(self, version: str | None) -> Served:
+        """Return a version, None: the live one; one that is not in memory is read in a thread of those for the store.
+
+        Raises:
+            NotReady: no version is live.
+            NotFound, StoreDamaged: there is no such version, or its file is damaged.
+            Overloaded: too many wait already.
+        """
+        if version is None:
+            return self.live.current
+        held = self.live.held(version)
+        return held if held is not None else await self.in_store(self.live.version, version)
+
+    async def in_store(self, work: Callable[..., Result], *more: object) -> Result:
+        """Return what ``work(*more)`` returns, which waits for the model store.
+
+        Raises:
+            Overloaded: too many wait already.
+            OrchardError: whatever the work raises.
+        """
+        return await self.store_calls.run(work, *more)
+
     def note(self, model: LinearModel, usage: Usage) -> None:
         """Record the usage of a model, for drift and metrics."""
         self.asked_weather.note_many(usage)
@@ -136,6 +161,7 @@ class Services:
         if "reading_helper" in self.__dict__:
             await self.reading_helper.close()
         self.database_calls.close()
+        self.store_calls.close()
         if "observations" in self.__dict__:
             self.observations.close()
 

@@ -10,7 +10,8 @@ from typing import NoReturn
 
 from app.errors import InvalidInput, NotFound, StoreUnavailable, TooManyAttempts, Unauthorized
 from app.settings import PREFIX, SHORTEST_TOKEN, Settings
-from app.store.objects import NameTaken, Objects
+from app.store.objects import Objects
+from app.store.store import NameTaken
 
 TOKEN_NAME = "token"  # noqa: S105 - the file's name
 DEFAULT_NAME = "token"

@@ -435,7 +435,7 @@ def models(
         elif page.versions or before is not None:
             console.print_versions(page, wide=wide)
         else:
-            console.complain(f"{NO_MODEL}{f' in {orchard.folder}' if isinstance(orchard, local.Local) else ''}")
+            console.complain(f"{NO_MODEL}{f' in {orchard.place}' if isinstance(orchard, local.Local) else ''}")
 
 
 @VERSIONS.command("show")

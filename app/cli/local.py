@@ -76,7 +76,7 @@ class Local:
         self._registry = Registry(open_store(settings))
         self._live = Live(self._registry)
         self._live.follow()
-        self.folder = settings.model_store.absolute()
+        self.place = settings.place
         """Where it is."""
 
     def __enter__(self) -> Self:
@@ -144,8 +144,8 @@ class Local:
         return self._live.current
 
     def location(self, version: str | None) -> str:
-        """Return the path of a version's file; nothing for none."""
-        return "" if version is None else str(self._registry.path(version))
+        """Return the path or the URL of a version's file; nothing for none."""
+        return "" if version is None else self._registry.location(version)
 
     def _replied(
         self,

@@ -19,6 +19,7 @@ from app.cli.options import UNAVAILABLE
 from app.data.reach import check_url
 from app.errors import InvalidInput, ServiceError
 from app.settings import PREFIX, Settings
+from app.store.objects import open_store
 
 if TYPE_CHECKING:
     import uvicorn
@@ -49,6 +50,7 @@ class Server:
             logger.warning(sentence)
         if settings.unservable is not None:
             raise InvalidInput(settings.unservable)
+        open_store(settings)
         if settings.database_url is not None:
             _check_database(settings.database_url)
         self._sockets = _bound(settings.host, settings.port)

@@ -1,14 +1,20 @@
 """What a list of versions tells of each: kept once it was read, since a version never changes."""
 
+import contextlib
 from collections import OrderedDict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
 from app.data import example
+from app.errors import OrchardError
 from app.model.worth import By
 from app.store.card import Card, Decision
 from app.store.registry import Registry
 
+MANY, AT_ONCE = 2, 8
+"""From how many on versions in object storage are read at once, and how many."""
 KEPT = 10_000
 """Entries that are kept, a few hundred bytes each."""
 
@@ -59,6 +65,19 @@ class Entries:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._kept: OrderedDict[str, Entry] = OrderedDict()
+
+    def read_ahead(self, versions: Iterable[str]) -> None:
+        """Read several at once where each takes its time; one that cannot be read is told of when it is asked for."""
+        missing = [version for version in versions if version not in self._kept]
+        if not self._registry.is_remote or len(missing) < MANY:
+            return
+        with ThreadPoolExecutor(AT_ONCE, "entries") as threads:
+            for _ in threads.map(self._tried, missing):
+                """It is kept now."""
+
+    def _tried(self, version: str) -> None:
+        with contextlib.suppress(OrchardError):
+            self.of(version)
 
     def of(self, version: str) -> Entry:
         """Return a version's entry.

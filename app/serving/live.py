@@ -1,11 +1,12 @@
 """The model being served: loaded completely, then swapped as one reference."""
 
+import math
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 
-from app.errors import NotReady, OrchardError, StoreTooNew, StoreUnavailable, Unconfirmed
+from app.errors import NotFound, NotReady, OrchardError, StoreTooNew, StoreUnavailable, Unconfirmed
 from app.model.linear import LinearModel
 from app.serving.entries import Entries
 from app.store.card import Card
@@ -16,6 +17,10 @@ LEVEL = 0.95
 """The level of intervals when nobody asks for another one."""
 KEPT_VERSIONS = 8
 """Versions other than the live one that are kept in memory after someone asked for them."""
+LONGEST_NUMBER = 18
+MISSED_S, MISSED_OFTEN, KEPT_MISSES = 1.0, 10, 1_000
+"""Who asks again and again for a version that is not there is answered from memory for so long, seconds, once so many
+looks within that time found none; and of how many versions that is known."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -45,7 +50,9 @@ class Live:
         self._looked = time.monotonic()
         self.entries = Entries(registry)
         self._others: OrderedDict[str, Served] = OrderedDict()
-        self._lock = threading.Lock()
+        self._missed: OrderedDict[str, float] = OrderedDict()
+        self._misses: deque[float] = deque(maxlen=MISSED_OFTEN)
+        self._lock, self._keeping = threading.Lock(), threading.Lock()
 
     @property
     def current(self) -> Served:
@@ -77,8 +84,8 @@ class Live:
     def follow(self, *, thoroughly: bool = False) -> None:
         """Look whether the log has grown, and if so swap to the version that is live now.
 
-        One ``stat`` when nothing happened. ``thoroughly``: list the log, which may have lost lines or have others, and
-        see whether the version is still there.
+        One look for the next line when nothing happened. ``thoroughly``: see what the last line is, since the log may
+        have lost lines or have others, and whether the version is still there.
 
         Raises:
             StoreUnavailable: the log cannot be looked at; what was served is served on.
@@ -94,7 +101,7 @@ class Live:
             self._looked = time.monotonic()
 
     def _look(self, *, thoroughly: bool) -> None:
-        last = self._registry.last_number() if thoroughly or not self._last else self._gallop()
+        last = self._registry.last_number() if thoroughly or not self._last else self._registry.last_after(self._last)
         if last == self._last and self._is_as_it_was():
             return
         if last < self._last:
@@ -107,16 +114,10 @@ class Live:
             return
         self._damage = damage
         version.model.prepare(LEVEL)
+        self.published(line.version)
         if self.loaded is None or line != self._line:
             self.loaded = Served(line.version, version.model, version.card)
         self._line, self._last = line, last
-
-    def _gallop(self) -> int:
-        """Look on from the last line known: listing the log would take the longer, the longer it is."""
-        last = self._last
-        while self._registry.has_line(last + 1):
-            last += 1
-        return last
 
     def _is_as_it_was(self) -> bool:
         if self._line is None or self._line.number != self._last or self._damage:
@@ -144,23 +145,58 @@ class Live:
                 f"version {version} is in the log as live, and this process serves {kept}: {detail or self._damage}"
             )
 
+    def held(self, number: str) -> Served | None:
+        """Return a version that is in memory, None for any other: reading one may take long."""
+        loaded = self.loaded
+        if loaded is not None and loaded.version == number:
+            return loaded
+        with self._keeping:  # and not the lock that `follow` holds for as long as it looks at the store
+            if number in self._others:
+                self._others.move_to_end(number)
+            return self._others.get(number)
+
     def version(self, number: str) -> Served:
-        """Return any stored version.
+        """Return any stored version; one that is not in memory is read.
 
         Raises:
             NotFound, StoreDamaged: there is no such version, or its file is damaged.
         """
-        loaded = self.loaded
-        if loaded is not None and loaded.version == number:
-            return loaded
-        with self._lock:
-            if number in self._others:
-                self._others.move_to_end(number)
-                return self._others[number]
-        version = self._registry.read(number)
+        if (held := self.held(number)) is not None:
+            return held
+        self._refuse_missed(number)
+        try:
+            version = self._registry.read(number)
+        except NotFound:
+            self._miss(number)
+            raise
         served = Served(number, version.model, version.card)
-        with self._lock:
+        with self._keeping:
+            self._missed.pop(number, None)
             self._others[number] = served
             while len(self._others) > KEPT_VERSIONS:
                 self._others.popitem(last=False)
         return served
+
+    def _refuse_missed(self, number: str) -> None:
+        """Say from memory that there is no such version, where too many looks have just found none."""
+        now = time.monotonic()
+        with self._keeping:
+            is_often = len(self._misses) == MISSED_OFTEN and now - self._misses[0] < MISSED_S
+            if is_often and now - self._missed.get(number, -math.inf) < MISSED_S:
+                raise NotFound(f"there is no version {number}")
+
+    def published(self, number: str) -> None:
+        """Know that there is a version now, whatever looks have found before."""
+        with self._keeping:
+            self._missed.pop(number, None)
+
+    def _miss(self, number: str) -> None:
+        if len(number) > LONGEST_NUMBER:  # it is none, for which no store is looked at
+            return
+        now = time.monotonic()
+        with self._keeping:
+            self._misses.append(now)
+            self._missed[number] = now
+            self._missed.move_to_end(number)
+            while len(self._missed) > KEPT_MISSES:
+                self._missed.popitem(last=False)

@@ -58,8 +58,9 @@ class News:
         self._live = live
         self._asked = asked
         self._clock = clock
+        self._has_looked = False
         self._newest: int | None = None
-        """The number of the newest version that was seen; None before the first look."""
+        """The number of the newest version that was seen; None before the first look, and while looks are spared."""
         self._seen: list[str] = []
         """Versions that the last look has found, and that no line names so far."""
         self._compared: float | None = None
@@ -77,10 +78,15 @@ class News:
         last = self._live.last_line
         if last is None:
             return []
-        if self._newest is None:
-            self._newest = max(self._registry.versions(), default=0)
-            self.line = last
+        if not self._has_looked:
+            self._has_looked, self.line = True, last
+            self._newest = None if self._is_spared(is_listening=is_listening) else self._registry.newest()
             return []
+        if self._is_spared(is_listening=is_listening):
+            self._newest, self._seen, self.line = None, [], last
+            return []
+        if self._newest is None:  # somebody listens again
+            self._newest = self._registry.newest()
         added = list(lines(self._registry, self.line + 1, last))
         named = {line.version for line in added}
         found = list(self._registry.given_after(self._newest))
@@ -94,6 +100,10 @@ class News:
         self._seen = [version for version in new if version not in named]
         self.line = last
         return events
+
+    def _is_spared(self, *, is_listening: bool) -> bool:
+        """Say whether looks at versions are spared: in object storage they are paid for, and nobody would hear."""
+        return self._registry.is_remote and not is_listening
 
     def _trained(self, versions: Iterable[str]) -> Iterator[Event]:
         for version in versions:

@@ -1,4 +1,4 @@
-"""Files that are created once and never changed: the only room that writes files.
+"""Files that are created once and never changed: the only room that writes files. And which kind of store there is.
 
 Every write is all or nothing and on the disk when it returns: a temporary file is filled and fsynced, then linked to
 its name, which fails if the name is taken. Once it is linked, the write is done, whatever fails afterwards.
@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from app.errors import NotFound, OrchardError, StoreUnavailable
-from app.settings import Settings
+from app.errors import NotFound, StoreUnavailable
+from app.settings import Settings, StoreURL
+from app.store.store import NameTaken, Store
 
 TEMPORARY = "tmp"
 YOUNG_S = 10.0
@@ -25,18 +26,20 @@ OWNER_ONLY, OWNERS_FOLDER = 0o600, 0o700
 logger = logging.getLogger("orchard.store")
 
 
-class NameTaken(OrchardError):
-    """An object of this name exists already; it is left as it is."""
-
-
 class Objects:
     """The objects below a local folder, by their path in it (``versions/1.safetensors``).
 
     The folder is made by the first write.
     """
 
+    is_remote = False
+
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    def location(self, name: str) -> str:
+        """Return an object's path."""
+        return str(self.root / name)
 
     def create(self, name: str, content: bytes) -> None:
         """Store ``content`` under a new name, durably.
@@ -223,6 +226,14 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def open_store(settings: Settings) -> Objects:
-    """Return the model store that the settings name."""
+def open_store(settings: Settings) -> Store:
+    """Return the model store that the settings name: a folder, or a place in object storage.
+
+    Raises:
+        InvalidInput: what object storage needs is not installed.
+    """
+    if isinstance(settings.model_store, StoreURL):
+        from app.store.bucket import Bucket  # noqa: PLC0415 - by those who have such a store
+
+        return Bucket(settings.model_store)
     return Objects(settings.model_store)

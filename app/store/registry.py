@@ -2,26 +2,49 @@
 
 The live version is the one that the last line of the log names. A line is created only if its number is free, so of two
 writers one wins and the other looks again; rolling back is one more line. A number is given once: a version that is
-taken back leaves a void behind.
+taken back leaves a void behind, and in object storage stays where it is.
+
+A folder is listed, since its files may be edited by hand, or lost. In object storage nothing is decided by a list: the
+last line is galloped to.
 """
 
 import hashlib
 import logging
 import re
-from collections.abc import Iterator
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import NamedTuple
 
-from app.errors import KeyReused, NotFound, NotReady, OrchardError, StoreDamaged
+from app.errors import (
+    KeyReused,
+    NotFound,
+    NotReady,
+    OrchardError,
+    StoreDamaged,
+    StoreTooNew,
+    StoreUnavailable,
+    Unconfirmed,
+)
+from app.store.gallop import last_of
 from app.store.line import LogLine, StoredLine
-from app.store.objects import NameTaken, Objects
+from app.store.store import NameTaken, Store
 from app.store.version import Version
 
 VERSIONS, VERSION_SUFFIX, VOID_SUFFIX = "versions", ".safetensors", ".void"
 LOG, LOG_SUFFIX = "log", ".json"
 NUMBER = re.compile(r"[1-9][0-9]{0,17}")
+LISTED_S = 300.0
+"""How old a list of the versions in object storage may be, seconds; versions that came since are looked for by name."""
+KEPT_LINES = 10_000
+"""Lines of a log in object storage that are kept, some hundred bytes each."""
+KEYED_LINES = 1_000
+"""Lines of a log in object storage among which an idempotency key is looked for, the newest."""
+AT_ONCE = 16
+"""Objects that are read at once from object storage."""
 
 logger = logging.getLogger("orchard.store")
 
@@ -57,11 +80,37 @@ class Overtaken(OrchardError):
 class Registry:
     """Lists, reads, verifies, publishes and activates the versions in a store of objects."""
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: Store) -> None:
         self._objects = objects
+        self._last = 0
+        self._listed: list[int] = []
+        self._listed_at: float | None = None
+        self._kept: OrderedDict[int, bytes] = OrderedDict()
+
+    def __reduce__(self) -> tuple[type["Registry"], tuple[Store]]:
+        """Go to another process without what is kept."""
+        return Registry, (self._objects,)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is in object storage."""
+        return self._objects.is_remote
 
     def versions(self) -> list[int]:
-        """Return the numbers of all versions, newest first."""
+        """Return the numbers of all versions, newest first.
+
+        In object storage they are listed now and then, and those that came since are looked for.
+        """
+        if not self.is_remote:
+            return self._found_versions()
+        now = time.monotonic()
+        if self._listed_at is None or now - self._listed_at > LISTED_S:
+            self._listed, self._listed_at = self._found_versions(), now
+        added = list(self.given_after(max(self._listed, default=0)))
+        self._listed = [*reversed(added), *self._listed]
+        return self._listed
+
+    def _found_versions(self) -> list[int]:
         void = set(self._objects.numbers(VERSIONS, VOID_SUFFIX))
         return [number for number in reversed(self._objects.numbers(VERSIONS, VERSION_SUFFIX)) if number not in void]
 
@@ -71,33 +120,69 @@ class Registry:
         A look for each and for the one behind them, where a list of all versions would take the longer, the more
         there are.
         """
-        while self._objects.exists(_version_name(str(number + 1))) or self._objects.exists(_void_name(number + 1)):
+        while self._is_given(number + 1):
             number += 1
             yield number
+
+    def _is_given(self, number: int) -> bool:
+        # In object storage nothing is taken back: there voids are only what was copied from a folder.
+        is_there = self._objects.exists(_version_name(str(number)))
+        return is_there or (not self.is_remote and self._objects.exists(_void_name(number)))
+
+    def newest(self) -> int:
+        """Return the number of the newest version, 0 for none; in object storage, of those that follow the live one."""
+        if not self.is_remote:
+            return max(self._found_versions(), default=0)
+        try:
+            live = int(self.line(self.last_number()).version)
+        except (NotFound, StoreDamaged, StoreTooNew):
+            live = 0
+        return last_of(self._is_given, live)
 
     def publish(self, version: Version) -> Published:
         """Store a version under the next number, and return it. It is not live by that.
 
+        Two writers of the same bytes under the same number may both be told that it is theirs, which harms neither.
+
         Raises:
-            StoreUnavailable: it could not be written; nothing is left behind.
+            StoreUnavailable: it could not be written; nothing is left behind that anybody names.
         """
         content = version.to_bytes()
-        given = (self._objects.numbers(VERSIONS, suffix) for suffix in (VERSION_SUFFIX, VOID_SUFFIX))
-        number = max((n for numbers in given for n in numbers), default=0) + 1
-        while True:
-            try:
-                self._objects.create(_version_name(str(number)), content)
-            except NameTaken:
-                number += 1
-                continue
-            if not self._objects.exists(_void_name(number)):
-                return Published(str(number), hashlib.sha256(content).hexdigest())
-            # It was taken back since the list was made, and its file has gone: the number means no other version.
-            self._objects.discard(_version_name(str(number)))
+        number = self._next_number()
+        while not self._is_created(number, content):
             number += 1
+        return Published(str(number), hashlib.sha256(content).hexdigest())
+
+    def _is_created(self, number: int, content: bytes) -> bool:
+        """Create a version's file, unless its number was given before."""
+        if self._is_void(str(number)):
+            return False
+        try:
+            self._objects.create(_version_name(str(number)), content)
+        except NameTaken:
+            return False
+        except Unconfirmed as error:
+            # Whether the file is there or comes makes no difference: nothing will name it.
+            raise StoreUnavailable(f"version {number} could not be written: {error.detail}") from error
+        if not self.is_remote and self._is_void(str(number)):
+            # Another writer's was taken back between the two looks: the void came first, then the file went.
+            self._objects.discard(_version_name(str(number)))
+            return False
+        return True
+
+    def _next_number(self) -> int:
+        if self.is_remote:
+            return self.newest() + 1
+        given = (self._objects.numbers(VERSIONS, suffix) for suffix in (VERSION_SUFFIX, VOID_SUFFIX))
+        return max((n for numbers in given for n in numbers), default=0) + 1
 
     def discard(self, version: str) -> None:
-        """Take back a version that was published and that nothing names. What fails is logged: it does no harm."""
+        """Take back a version that was published and that nothing names. What fails is logged: it does no harm.
+
+        In object storage it stays: other replicas may have served it, and its number must never mean another version.
+        """
+        if self.is_remote:
+            return
         try:
             # The void comes first: somebody may have asked for the number, which must never mean another version.
             self._objects.create(_void_name(version), b"")
@@ -118,12 +203,15 @@ class Registry:
     def _content(self, version: str) -> bytes:
         if not NUMBER.fullmatch(version):
             raise NotFound(f"there is no version {version[:20]!r}: versions are numbered 1, 2, 3, …")
-        if self._objects.exists(_void_name(version)):
+        if self._is_void(version):
             raise NotFound(f"there is no version {version}")
         try:
             return self._objects.read(_version_name(version))
         except NotFound as error:
             raise NotFound(f"there is no version {version}") from error
+
+    def _is_void(self, version: str) -> bool:
+        return self._objects.exists(_void_name(version))
 
     def is_file(self, version: str, sha256: str) -> bool:
         """Say whether the version's file is there and has this hash."""
@@ -132,9 +220,9 @@ class Registry:
         except NotFound:
             return False
 
-    def path(self, version: str) -> Path:
-        """Return where the version's file is."""
-        return self._objects.root / _version_name(version)
+    def location(self, version: str) -> str:
+        """Return the path or the URL of a version's file."""
+        return self._objects.location(_version_name(version))
 
     def has_version(self, version: str) -> bool:
         """Say whether the version's file is there, whole or not."""
@@ -212,10 +300,15 @@ class Registry:
         )
 
     def _line_of(self, key: str) -> StoredLine | None:
-        for number in reversed(self._objects.numbers(LOG, LOG_SUFFIX)):
+        """Return the line that was written under a key; in object storage, of the newest thousand."""
+        numbers = self._lines_newest_first()
+        if self.is_remote:
+            numbers = numbers[:KEYED_LINES]
+            self._keep(numbers)
+        for number in numbers:
             try:
-                line = self._line(number)
-            except StoreDamaged:
+                line = StoredLine.from_bytes(self._content_of_line(number), number)
+            except (StoreDamaged, NotFound):
                 continue
             if line.key == key:
                 return line
@@ -228,8 +321,22 @@ class Registry:
             return None
 
     def last_number(self) -> int:
-        """Return the number of the log's last line, 0 for an empty log."""
-        return max(self._objects.numbers(LOG, LOG_SUFFIX), default=0)
+        """Return the number of the log's last line, 0 for an empty log; in object storage, of those without a gap."""
+        if not self.is_remote:
+            return max(self._objects.numbers(LOG, LOG_SUFFIX), default=0)
+        # A bucket may have been emptied, or restored from an earlier copy.
+        known = self._last if self._last and self.has_line(self._last) else 0
+        self._last = self.last_after(known)
+        return self._last
+
+    def last_after(self, known: int) -> int:
+        """Return the number of the last of the lines that follow one that is there, or its own."""
+        return last_of(self.has_line, known)
+
+    def _lines_newest_first(self) -> Sequence[int]:
+        if self.is_remote:
+            return range(self.last_number(), 0, -1)
+        return self._objects.numbers(LOG, LOG_SUFFIX)[::-1]
 
     def has_line(self, number: int) -> bool:
         """Say whether the log has this line: what a follower asks about the next one."""
@@ -253,8 +360,10 @@ class Registry:
 
         Each line tells what the one before it was; one that is another now is damaged, and left out.
         """
-        numbers = self._objects.numbers(LOG, LOG_SUFFIX)
-        wanted = [number for number in reversed(numbers) if before is None or number < before][:limit]
+        numbers = self._lines_newest_first()
+        wanted = [number for number in numbers if before is None or number < before][:limit]
+        if self.is_remote:
+            self._keep(wanted)
         lines: list[LogLine] = []
         damage = [f"line {number} of the log is missing" for number in _gaps(wanted)]
         told = self._told_of(wanted[0]) if wanted else None
@@ -263,14 +372,41 @@ class Registry:
             if number + 1 not in present:
                 told = None  # the line that told of it is missing
             try:
-                line = _vouched(self._objects.read(_line_name(number)), number, told)
+                line = _vouched(self._content_of_line(number), number, told)
             except StoreDamaged as error:
                 damage.append(error.detail)
+                told = None
+            except NotFound:
+                damage.append(f"line {number} of the log is missing")
                 told = None
             else:
                 lines.append(line.shown)
                 told = line.before
         return LogPart(lines, damage)
+
+    def _content_of_line(self, number: int) -> bytes:
+        """Read a line, if it is not kept."""
+        if (kept := self._kept.get(number)) is not None:
+            return kept
+        return self._objects.read(_line_name(number))
+
+    def _keep(self, numbers: Iterable[int]) -> None:
+        """Read lines in object storage, several at once, and keep them, since none ever changes."""
+        missing = [number for number in numbers if number not in self._kept]
+        if not missing:
+            return
+        with ThreadPoolExecutor(min(AT_ONCE, len(missing)), "lines") as threads:
+            for number, content in zip(missing, threads.map(self._content_or_none, missing), strict=True):
+                if content is not None:
+                    self._kept[number] = content
+        while len(self._kept) > KEPT_LINES:
+            self._kept.popitem(last=False)
+
+    def _content_or_none(self, number: int) -> bytes | None:
+        try:
+            return self._objects.read(_line_name(number))
+        except NotFound:
+            return None
 
     def _told_of(self, number: int) -> str | None:
         """Return the sha256 that the next line tells of a line, None where there is no next line, or it is damaged."""
@@ -300,15 +436,14 @@ class Registry:
         raise NotReady(damage or self._why_none())
 
     def _why_none(self) -> str:
-        versions = self.versions()
-        if versions:
-            return f"there are versions, and none is live: `orchard activate {versions[0]}` makes the newest one live"
+        if newest := self.newest():
+            return f"there are versions, and none is live: `orchard activate {newest}` makes the newest one live"
         return "no model has been trained yet"
 
     def _newest_first(self, known: int) -> Iterator[int]:
         if known:
             yield known
-        yield from (number for number in reversed(self._objects.numbers(LOG, LOG_SUFFIX)) if number != known)
+        yield from (number for number in self._lines_newest_first() if number != known)
 
 
 def _verified(version: str, content: bytes, sha256: str | None) -> Version:

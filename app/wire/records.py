@@ -55,6 +55,7 @@ def versions(registry: Registry, live: Live, limit: int, before: int | None) -> 
     numbers = [number for number in registry.versions() if before is None or number < before]
     shown = numbers[:limit]
     served = live_version(live)
+    live.entries.read_ahead(map(str, shown))
     return VersionPage(
         live=served,
         versions=[_entry(live, str(number), served) for number in shown],

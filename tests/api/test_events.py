@@ -62,7 +62,9 @@ def test_a_token_that_is_taken_away_ends_the_stream(services: Services) -> None:
     """Tokens come and go without a restart, also for those who listen already."""
 
     async def listen() -> None:
-        (file,) = [path for path in (services.registry.path("1").parents[1]).iterdir() if path.name == "token"]
+        (file,) = [
+            path for path in (Path(services.registry.location("1")).parents[1]).iterdir() if path.name == "token"
+        ]
         file.write_text("anna a-token-of-annas-own\n")
         with services.listeners.joined() as listener:
             stream = _stream(services, listener, "a-token-of-annas-own")
@@ -80,7 +82,7 @@ def test_a_log_that_cannot_be_read_ends_the_stream(services: Services) -> None:
     async def listen() -> list[bytes]:
         services.listeners.tell([], 1)
         with services.listeners.joined() as listener:
-            log = services.registry.path("1").parents[1] / "log"
+            log = Path(services.registry.location("1")).parents[1] / "log"
             (log / "1.json").unlink()
             (log / "1.json").symlink_to("1.json")
             return [chunk async for chunk in _stream(services, listener, READS, 0)]

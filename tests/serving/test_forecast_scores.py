@@ -353,7 +353,7 @@ def test_damage_is_left_out_and_counted(world: World) -> None:
     found = _scores(world, "forecast")
     assert found.left_out.unreadable == 2
     assert _n(found)["corn"] == REGIONS - 2
-    path = world.registry.path("1")
+    path = Path(world.registry.location("1"))
     path.chmod(0o600)
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     found = _scores(world, "forecast")

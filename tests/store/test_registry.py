@@ -113,7 +113,7 @@ def test_a_version_whose_number_is_taken_meanwhile(store: Path, version: Version
 def test_a_version_is_found_where_it_is_said_to_be(registry: Registry, version: Version) -> None:
     """The hash that was told, and the path, are those of the file."""
     published = registry.publish(version)
-    assert hashlib.sha256(registry.path("3").read_bytes()).hexdigest() == published.sha256
+    assert hashlib.sha256(Path(registry.location("3")).read_bytes()).hexdigest() == published.sha256
     assert registry.is_file("3", published.sha256)
     assert not registry.is_file("3", "0" * 64)
     assert registry.has_version("3")
@@ -124,7 +124,7 @@ def test_what_is_taken_back_is_no_file(registry: Registry, version: Version) -> 
     """Its file is removed, its number never means a version again."""
     published = registry.publish(version)
     registry.discard("3")
-    assert not registry.path("3").exists()
+    assert not Path(registry.location("3")).exists()
     assert not registry.has_version("3")
     assert not registry.is_file("3", published.sha256)
     with pytest.raises(NotFound, match="there is no version 3"):
@@ -150,8 +150,8 @@ def test_taking_back_fails_without_harm(
 
 def test_a_damaged_version_is_told(registry: Registry) -> None:
     """By its own checksum, or, where the hash of its file is known, by that; it is not made live."""
-    good = hashlib.sha256(registry.path("2").read_bytes()).hexdigest()
-    registry.path("2").write_bytes(registry.path("2").read_bytes()[:-8] + b"\x7f" * 8)
+    good = hashlib.sha256(Path(registry.location("2")).read_bytes()).hexdigest()
+    Path(registry.location("2")).write_bytes(Path(registry.location("2")).read_bytes()[:-8] + b"\x7f" * 8)
     with pytest.raises(StoreDamaged) as damaged:
         registry.read("2")
     assert damaged.value.detail == "the file of version 2 is damaged: the checksum is wrong"
@@ -276,7 +276,7 @@ def test_the_newest_that_can_be_read_is_live(store: Path, registry: Registry, kn
     """Of all that was passed over the newest damage is told."""
     _line(store, 4).write_bytes(b"{")
     _line(store, 3).unlink()
-    registry.path("2").unlink()
+    Path(registry.location("2")).unlink()
     live = registry.live(known)
     assert (live.line.number, live.line.version, live.damage) == (1, "1", "line 4 of the log is damaged")
 
@@ -292,7 +292,7 @@ def test_the_newest_that_can_be_read_is_live(store: Path, registry: Registry, kn
 )
 def test_why_none_is_live(store: Path, registry: Registry, lost: str, why: str) -> None:
     """What was lost: every version that was live, the log, or all."""
-    for path in (store / lost, registry.path("1")) if lost == "versions/2.safetensors" else (store / lost,):
+    for path in (store / lost, Path(registry.location("1"))) if lost == "versions/2.safetensors" else (store / lost,):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     with pytest.raises(NotReady) as caught:
         registry.live()

@@ -11,8 +11,9 @@ from app.data.provenance import Provenance
 from app.data.tables import Table
 from app.errors import NotFound, NotReady, StoreDamaged, StoreUnavailable
 from app.settings import Settings
-from app.store.objects import NameTaken, Objects
+from app.store.objects import Objects
 from app.store.registry import Registry
+from app.store.store import NameTaken
 from app.store.version import Version
 from app.training.job import Job
 from app.training.order import Order

@@ -100,8 +100,8 @@ def ensure(settings: Settings) -> None:
     """Train a first model, in a process of its own, if none has ever been activated and none is lost.
 
     Never on a store that replicas share. On what the database has in use; on the tutorial's regions only where nothing
-    was ever stored. Without a model the service starts all the same: it says so when asked, and serves as soon as one is
-    live.
+    was ever stored. Without a model the service starts all the same: it says so when asked, and serves as soon as one
+    is live.
 
     Raises:
         NotReady: it could not be trained.

@@ -295,7 +295,7 @@ class Bucket:
         return True
 
     def _fail(self, detail: str, error: Exception) -> NoReturn:
-        raise StoreUnavailable(detail) from error
+        raise StoreUnavailable(detail) from _first_line(error)
 
     @property
     def _reading(self) -> Any:
@@ -325,8 +325,8 @@ class Bucket:
                 retry_config={"max_retries": tries, "retry_timeout": timedelta(seconds=self._patience.all_s)},
             )
         except (BaseError, ValueError) as error:
-            first = str(error).partition("\n")[0]
-            raise StoreUnavailable(f"the model store {self._url} cannot be opened: {first}") from error
+            first = _first_line(error)
+            raise StoreUnavailable(f"the model store {self._url} cannot be opened: {first}") from first
 
 
 def _of_environment(scheme: str) -> dict[str, str | bool]:
@@ -336,6 +336,11 @@ def _of_environment(scheme: str) -> dict[str, str | bool]:
         if value := os.environ.get(f"{VARIABLES[scheme]}{option.upper()}"):
             found[option] = value.lower() in TRUE if option.startswith("allow_") else value
     return found
+
+
+def _first_line(error: Exception) -> OSError:
+    """Return an error as a log is to show it: what was asked, and what came; obstore adds pages of its insides."""
+    return OSError(str(error).partition("\n")[0])
 
 
 def _outcome(error: Exception, name: str) -> Outcome:

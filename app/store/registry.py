@@ -366,7 +366,7 @@ class Registry:
             self._keep(wanted)
         lines: list[LogLine] = []
         damage = [f"line {number} of the log is missing" for number in _gaps(wanted)]
-        told = self._told_of(wanted[0]) if wanted else None
+        told = self._told_of(wanted[0]) if wanted and wanted[0] != numbers[0] else None
         present = set(numbers)
         for number in wanted:
             if number + 1 not in present:

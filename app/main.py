@@ -46,7 +46,7 @@ from app.api.request_id import RequestId
 from app.api.services import Services
 from app.api.tokens import Tokens, WrongTokens
 from app.data.integrity import database_fault, has_trainings, is_open_to_all, is_there
-from app.errors import InvalidInput, OrchardError
+from app.errors import InvalidInput, NotReady, OrchardError
 from app.logs import log_write
 from app.serving import retention
 from app.serving.drift import AskedWeather
@@ -138,6 +138,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], contextlib.AbstractAsyn
         live = Live(registry)
         with contextlib.suppress(OrchardError):  # it says itself why it is not ready
             live.follow()
+        _tell_of_waiting(settings, live)
         shared = Objects(settings.shared_folder) if settings.shared_folder else None
         asked, tally = AskedWeather(shared), Tally(metrics.EXPRESS, shared)
         concurrency = Concurrency(settings.max_concurrency, settings.body_timeout_s, settings.max_waiting_bytes)
@@ -184,6 +185,21 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], contextlib.AbstractAsyn
             await services.close()
 
     return lifespan
+
+
+def _tell_of_waiting(settings: Settings, live: Live) -> None:
+    """Say how a store that replicas may share gets its first version: none of them trains one of its own."""
+    try:
+        _ = live.current
+    except NotReady as error:
+        if settings.is_remote:
+            logger.warning(
+                "no version of %s is served yet (%s): this service is ready once one is live there; it trains "
+                "none unasked, since others may share the store: `orchard train` with the same settings, or "
+                "POST /retrain, does",
+                settings.place,
+                error.detail,
+            )
 
 
 def _look_over(services: Services) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from app import PACKAGE
 from app.cli.options import CONFLICT, DONE, REJECTED, WRONG
 from app.data.integrity import PREFIX
-from app.errors import NotReady, OrchardError, StoreUnavailable
+from app.errors import NotReady, OrchardError
 from app.settings import Settings
 from app.store.objects import open_store
 from app.store.registry import Registry
@@ -66,20 +66,6 @@ def plan(settings: Settings) -> Plan:
     return TUTORIAL
 
 
-def _shared(settings: Settings) -> Plan:
-    """Train nothing: each of the replicas would train a model of its own. They wait until one is live."""
-    try:
-        if Registry(open_store(settings)).last_number() > 0:
-            return NOTHING
-    except StoreUnavailable as error:
-        return Plan(None, why=f"{error.detail}: this service is ready once it can be read, and a version is live")
-    return Plan(
-        None,
-        why=f"no model is live in {settings.place}, and a service trains no first one there, since others may share "
-        "it: `orchard train` with the same settings, or POST /retrain, does, and this service is ready once it is live",
-    )
-
-
 def _batches(settings: Settings) -> tuple[int, int]:
     """Return how many batches are in use, and how many there are."""
     url = settings.database
@@ -99,15 +85,17 @@ def _batches(settings: Settings) -> tuple[int, int]:
 def ensure(settings: Settings) -> None:
     """Train a first model, in a process of its own, if none has ever been activated and none is lost.
 
-    Never on a store that replicas share. On what the database has in use; on the tutorial's regions only where nothing
-    was ever stored. Without a model the service starts all the same: it says so when asked, and serves as soon as one
-    is live.
+    Never on a store that replicas may share: each would train one of its own. On what the database has in use; on the
+    tutorial's regions only where nothing was ever stored. Without a model the service starts all the same: it says so
+    when asked, and serves as soon as one is live.
 
     Raises:
         NotReady: it could not be trained.
         StoreUnavailable: the store cannot be read.
     """
-    planned = _shared(settings) if settings.is_remote else plan(settings)
+    if settings.is_remote:
+        return
+    planned = plan(settings)
     if planned.words is None:
         if planned.why:
             _warn(settings, planned.why)

@@ -89,13 +89,16 @@ def test_a_process_that_cannot_be_started_is_an_error(monkeypatch: pytest.Monkey
     asyncio.run(call())
 
 
-def test_it_inherits_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tokens are not where hostile bodies are parsed."""
-    for name in ("ORCHARD_TOKEN", "ORCHARD_READ_TOKEN", "ORCHARD_DATABASE_URL"):
+@pytest.mark.parametrize("reads_store", [False, True])
+def test_it_inherits_no_settings(monkeypatch: pytest.MonkeyPatch, reads_store: bool) -> None:
+    """Tokens are not where hostile bodies are parsed, nor are keys; the latter are where the store is read."""
+    secrets = ("ORCHARD_TOKEN", "ORCHARD_READ_TOKEN", "ORCHARD_DATABASE_URL")
+    keys = ("AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_KEY", "GOOGLE_SERVICE_ACCOUNT_KEY")
+    for name in (*secrets, *keys):
         monkeypatch.setenv(name, "secret")
 
     async def call() -> list[str]:
-        helper = Helper()
+        helper = Helper(reads_store=reads_store)
         try:
             file, names = await helper.call(variables, b"")
             file.close()
@@ -107,6 +110,7 @@ def test_it_inherits_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     names = asyncio.run(call())
     assert "PATH" in names
     assert [name for name in names if name.startswith("ORCHARD_")] == []
+    assert set(keys) & set(names) == (set(keys) if reads_store else set())
 
 
 def test_short_bodies_are_worked_on_here() -> None:

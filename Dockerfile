@@ -29,7 +29,7 @@ COPY --from=page /src/app/page/vendor app/page/vendor
 
 FROM source AS serve-environment
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python -m pip --python /opt/orchard install --constraint requirements.lock ".[postgres]"
+    python -m pip --python /opt/orchard install --constraint requirements.lock ".[objects,postgres]"
 RUN find /opt/orchard -type d -name tests -prune -exec rm -r {} +
 
 
@@ -37,7 +37,7 @@ FROM source AS environment
 # A package index with CPU builds of torch, for machines where the default one's would bring gigabytes of CUDA along.
 ARG PIP_EXTRA_INDEX_URL
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python -m pip --python /opt/orchard install --constraint requirements.lock ".[train,arrow,excel,postgres]"
+    python -m pip --python /opt/orchard install --constraint requirements.lock ".[train,arrow,excel,postgres,objects,adbc]"
 # Of torch, what compiles and tests C++ goes too; `import torch` looks for bin/torch_shm_manager, which stays.
 RUN (cd /opt/orchard/lib/python3.11/site-packages/torch && rm -r include test bin/*[tT]est* bin/protoc*) \
     && find /opt/orchard -type d -name tests -prune -exec rm -r {} +

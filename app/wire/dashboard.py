@@ -301,6 +301,23 @@ _FORECASTS = (
         width=9,
     ),
 )
+_REPLICAS = (
+    Panel(
+        "Version by server",
+        "The version that each answers with: lines apart for over a minute are servers that disagree.",
+        [(f"orchard_live_version{{{JOB}}}", "{{instance}}")],
+        width=WIDTH // 2,
+        extra=_FROM_ZERO | _STEPS,
+    ),
+    Panel(
+        "Since the log was looked at",
+        "By server: how long ago it could last look whether a newer version is live.",
+        [(f"orchard_follow_seconds{{{JOB}}}", "{{instance}}")],
+        unit="s",
+        width=WIDTH // 2,
+        extra=_FROM_ZERO,
+    ),
+)
 _PROCESSES = (
     Panel(
         "Memory",
@@ -329,6 +346,7 @@ _ROWS = (
     ("Learning", _LEARNING),
     ("How well intervals held", _RECORD),
     ("What forecasts were worth", _FORECASTS),
+    ("Replicas", _REPLICAS),
     ("Processes", _PROCESSES),
 )
 _VERSION_COLUMNS = (

@@ -10,7 +10,6 @@ import time
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -18,51 +17,9 @@ from pathlib import Path
 import pytest
 
 from app import __version__
+from tests.dockerfile import ROOT, STAGES, TARGETS, all_of, environment, lineage
 
-ROOT = Path(__file__).resolve().parent.parent
-TARGETS = ["serve", "whole"]
 SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|API_KEY|CREDENTIAL", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One FROM: its name, what it builds on, and its instructions in order."""
-
-    name: str
-    base: str
-    instructions: list[tuple[str, str]]
-
-
-def _stages() -> dict[str, Stage]:
-    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    without_comments = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
-    stages: dict[str, Stage] = {}
-    for line in without_comments.replace("\\\n", " ").splitlines():
-        word, _, rest = line.strip().partition(" ")
-        if word == "FROM":
-            base, _, name = rest.partition(" AS ")
-            stages[name] = Stage(name, base, [])
-        elif word:
-            list(stages.values())[-1].instructions.append((word, rest.strip()))
-    return stages
-
-
-STAGES = _stages()
-
-
-def _lineage(target: str) -> list[Stage]:
-    """Return the stages that a target consists of, the first one first."""
-    stage = STAGES[target]
-    return [*(_lineage(stage.base) if stage.base in STAGES else []), stage]
-
-
-def _all(target: str, word: str) -> list[str]:
-    """Return what a target says in each of its instructions of a kind, in order."""
-    return [rest for stage in _lineage(target) for kind, rest in stage.instructions if kind == word]
-
-
-def _environment(target: str) -> dict[str, str]:
-    return dict(pair.split("=", 1) for rest in _all(target, "ENV") for pair in rest.split())
 
 
 def _ignored(path: str) -> bool:
@@ -85,46 +42,46 @@ def test_the_last_target_is_the_whole_and_serve_is_another() -> None:
 
 def test_only_the_whole_has_torch() -> None:
     """Both environments are installed by the lock, and only the whole's with the training extra."""
-    copied = {target: re.findall(r"--from=(\S+) /opt/orchard ", " ".join(_all(target, "COPY"))) for target in TARGETS}
+    copied = {target: re.findall(r"--from=(\S+) /opt/orchard ", " ".join(all_of(target, "COPY"))) for target in TARGETS}
     assert copied == {"serve": ["serve-environment"], "whole": ["environment"]}
     installs = {
         name: next(rest for word, rest in STAGES[name].instructions if word == "RUN" and " install " in rest)
         for name in ("serve-environment", "environment")
     }
-    assert installs["serve-environment"].endswith('--constraint requirements.lock ".[postgres]"')
-    assert installs["environment"].endswith('--constraint requirements.lock ".[train,arrow,excel,postgres]"')
+    assert installs["serve-environment"].endswith('--constraint requirements.lock ".[objects,postgres]"')
+    assert installs["environment"].endswith('--constraint requirements.lock ".[train,arrow,excel,postgres,objects,adbc]"')
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_it_builds_on_the_slim_image(target: str) -> None:
     """Nothing of the build stages is in it but what is copied."""
-    assert _lineage(target)[0].base == "python:3.11-slim"
-    assert not _all(target, "ADD")
-    assert all(rest.startswith("--from=") for rest in _all(target, "COPY"))
+    assert lineage(target)[0].base == "python:3.11-slim"
+    assert not all_of(target, "ADD")
+    assert all(rest.startswith("--from=") for rest in all_of(target, "COPY"))
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_it_does_not_run_as_root(target: str) -> None:
     """The user is a number other than 0, and the model store in the image is that user's."""
-    user = _all(target, "USER")[-1]
+    user = all_of(target, "USER")[-1]
     uid, gid = user.split(":")
     assert int(uid) > 0
     assert int(gid) > 0
-    assert f"--from=environment --chown={user} /first /var/lib/orchard" in _all(target, "COPY")
+    assert f"--from=environment --chown={user} /first /var/lib/orchard" in all_of(target, "COPY")
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_one_volume_is_the_model_store(target: str) -> None:
     """The volume is declared after the first model was copied into it: some builders drop what comes later."""
-    assert _all(target, "VOLUME") == [_environment(target)["ORCHARD_MODEL_STORE"]]
+    assert all_of(target, "VOLUME") == [environment(target)["ORCHARD_MODEL_STORE"]]
     assert STAGES[target].instructions[-1] == ("VOLUME", "/var/lib/orchard")
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_sigterm_reaches_the_server(target: str) -> None:
     """Entry point and command are lists: a shell in between would keep the signal to itself."""
-    assert [json.loads(rest) for rest in _all(target, "ENTRYPOINT")] == [["orchard"]]
-    assert [json.loads(rest) for rest in _all(target, "CMD")] == [["serve"]]
+    assert [json.loads(rest) for rest in all_of(target, "ENTRYPOINT")] == [["orchard"]]
+    assert [json.loads(rest) for rest in all_of(target, "CMD")] == [["serve"]]
 
 
 def test_sigterm_ends_it_while_the_first_model_is_trained(tmp_path: Path) -> None:
@@ -145,7 +102,7 @@ def test_sigterm_ends_it_while_the_first_model_is_trained(tmp_path: Path) -> Non
 @pytest.mark.parametrize("target", TARGETS)
 def test_readiness_is_the_health_check(target: str, status: int, healthy: bool) -> None:
     """Python asks /health/ready on the port that is set, past any proxy, and its exit code is the answer."""
-    (check,) = _all(target, "HEALTHCHECK")
+    (check,) = all_of(target, "HEALTHCHECK")
     program, *arguments = json.loads(check.partition("CMD ")[2])
     assert program == "python"
     with _answering({"/health/ready": status}) as port:
@@ -182,14 +139,14 @@ def test_it_listens_outside_and_writes_no_bytecode(target: str) -> None:
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
     }
-    assert expected.items() <= _environment(target).items()
+    assert expected.items() <= environment(target).items()
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_labels_agree_with_the_project(target: str) -> None:
     """Description and licence are those of pyproject.toml, the version is the package's, as the project's is."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', _all(target, "LABEL")[0]))
+    labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', all_of(target, "LABEL")[0]))
     expected = {"version": __version__, "description": project["description"], "licenses": project["license"]}
     assert expected.items() <= labels.items()
 

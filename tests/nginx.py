@@ -28,10 +28,10 @@ include {folder}/orchard.conf; }}
 
 def programs() -> bool:
     """Say whether nginx, and what makes a certificate, are installed."""
-    return None not in (shutil.which("nginx", path=_path()), shutil.which("openssl"))
+    return None not in (shutil.which("nginx", path=path_of_programs()), shutil.which("openssl"))
 
 
-def _path() -> str:
+def path_of_programs() -> str:
     """Where programs are: Debian has nginx where only root looks by itself."""
     return f"{os.environ['PATH']}:/usr/sbin"
 
@@ -72,7 +72,7 @@ def in_front(upstream: int, folder: Path) -> Iterator[Front]:
     _certify(folder)
     (folder / "orchard.conf").write_text(_adapted(CONFIGURATION.read_text(), front, upstream))
     (folder / "nginx.conf").write_text(AROUND.format(folder=folder))
-    command = [shutil.which("nginx", path=_path()) or "nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    command = [shutil.which("nginx", path=path_of_programs()) or "nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]
     with (folder / "stderr.log").open("w") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
     try:

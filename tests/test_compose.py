@@ -19,6 +19,8 @@ from tests.running import HARVEST, ROOT, Running, copy_store, serving, until
 DEPLOY = ROOT / "deploy"
 Labels = dict[str, set[str]]
 """The labels of each metric."""
+ADDED = {"job", "instance", "namespace"}
+"""Labels that Prometheus itself adds; its operator the last one, and where there is none it is empty for all alike."""
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +76,9 @@ def exported(recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> Labels
         until(lambda: "orchard_forecast_bias_tons{" in running.client.get("/metrics").text)
         text = running.client.get("/metrics").text
     families = text_string_to_metric_families(text)
-    found = {"up": {"job", "instance"}}  # which Prometheus itself adds
+    found = {"up": set(ADDED)}
     for sample in (sample for family in families for sample in family.samples):
-        found.setdefault(sample.name, {"job", "instance"}).update(sample.labels)
+        found.setdefault(sample.name, set(ADDED)).update(sample.labels)
     return found
 
 

@@ -72,7 +72,13 @@ def in_front(upstream: int, folder: Path) -> Iterator[Front]:
     _certify(folder)
     (folder / "orchard.conf").write_text(_adapted(CONFIGURATION.read_text(), front, upstream))
     (folder / "nginx.conf").write_text(AROUND.format(folder=folder))
-    command = [shutil.which("nginx", path=path_of_programs()) or "nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    command = [
+        shutil.which("nginx", path=path_of_programs()) or "nginx",
+        "-p",
+        str(folder),
+        "-c",
+        str(folder / "nginx.conf"),
+    ]
     with (folder / "stderr.log").open("w") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
     try:

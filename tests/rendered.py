@@ -37,9 +37,7 @@ def of_kind(kind: str) -> dict[str, Json]:
 def pods() -> dict[str, Json]:
     """Return what pods are made of, by the names of the Deployments and of the CronJob that make them."""
     made = {name: each["spec"]["template"] for name, each in of_kind("Deployment").items()}
-    return made | {
-        name: each["spec"]["jobTemplate"]["spec"]["template"] for name, each in of_kind("CronJob").items()
-    }
+    return made | {name: each["spec"]["jobTemplate"]["spec"]["template"] for name, each in of_kind("CronJob").items()}
 
 
 def container(pod: Json) -> Json:

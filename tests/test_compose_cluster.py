@@ -62,7 +62,7 @@ def test_without_the_profile_nothing_of_it_starts(compose: Json, cluster: dict[s
 
 
 def test_the_services_are_as_compose_knows_them(compose: Json, cluster: dict[str, Json]) -> None:
-    """Their fields are ones that there are; what they wait for, mount and are handed exists; images are of one version."""
+    """Their fields are ones that there are; what they wait for, mount and are handed exists; images are pinned."""
     assert set(cluster) == {*REPLICAS, "proxy", "postgresql", "s3", "bucket"}
     for name, service in cluster.items():
         assert set(service) <= FIELDS, name
@@ -206,7 +206,9 @@ def _answers(client: httpx.Client) -> bool:
         return False
 
 
-needs_nginx = pytest.mark.skipif(shutil.which("nginx", path=path_of_programs()) is None, reason="nginx is not installed")
+needs_nginx = pytest.mark.skipif(
+    shutil.which("nginx", path=path_of_programs()) is None, reason="nginx is not installed"
+)
 
 
 @pytest.mark.long

@@ -49,7 +49,9 @@ def test_only_the_whole_has_torch() -> None:
         for name in ("serve-environment", "environment")
     }
     assert installs["serve-environment"].endswith('--constraint requirements.lock ".[objects,postgres]"')
-    assert installs["environment"].endswith('--constraint requirements.lock ".[train,arrow,excel,postgres,objects,adbc]"')
+    assert installs["environment"].endswith(
+        '--constraint requirements.lock ".[train,arrow,excel,postgres,objects,adbc]"'
+    )
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -110,7 +110,9 @@ def test_a_field_that_is_misspelt_is_found(kind: str, path: tuple[str | int, ...
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kind", ["Deployment", "CronJob", "Ingress", "NetworkPolicy", "HorizontalPodAutoscaler", *OTHERS])
+@pytest.mark.parametrize(
+    "kind", ["Deployment", "CronJob", "Ingress", "NetworkPolicy", "HorizontalPodAutoscaler", *OTHERS]
+)
 def test_any_field_that_is_misspelt_is_found(kind: str) -> None:
     """In any depth."""
     for each in of_kind(kind).values():
@@ -176,7 +178,7 @@ def test_services_lead_to_pods() -> None:
         assert str(opened["containerPort"]) == variables(pods()[name], SECRETS)["ORCHARD_PORT"]
         for each in (service, of_kind("Deployment")[name]):
             assert each["metadata"]["namespace"] == "orchard"
-    assert {kind for kind in of_kind("Namespace")} == {"orchard"}
+    assert set(of_kind("Namespace")) == {"orchard"}
 
 
 def test_deployments_own_their_pods() -> None:
@@ -214,7 +216,9 @@ def test_what_changes_something_goes_to_the_writer() -> None:
     (rule,) = ingress["spec"]["rules"]
     for path in rule["http"]["paths"]:
         backend = path["backend"]["service"]
-        assert backend["port"]["name"] in [port["name"] for port in of_kind("Service")[backend["name"]]["spec"]["ports"]]
+        assert backend["port"]["name"] in [
+            port["name"] for port in of_kind("Service")[backend["name"]]["spec"]["ports"]
+        ]
     led = {(method, path): _led(rule["http"]["paths"], path) for method, path in calls()}
     assert led == {call: "orchard-write" if is_write else "orchard-serve" for call, is_write in calls().items()}
     assert led["POST", "/retrain"] == led["POST", "/models/version/activate"] == "orchard-write"
@@ -242,7 +246,9 @@ def test_pods_reach_what_they_need_and_nothing_else() -> None:
     (policy,) = of_kind("NetworkPolicy").values()
     assert sorted(selected(policy["spec"]["podSelector"]["matchLabels"])) == sorted(pods())
     assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
-    ports = {way: [port["port"] for rule in policy["spec"][way] for port in rule["ports"]] for way in ("ingress", "egress")}
+    ports = {
+        way: [port["port"] for rule in policy["spec"][way] for port in rule["ports"]] for way in ("ingress", "egress")
+    }
     assert ports == {"ingress": [8000], "egress": [53, 53, 443, 5432]}
 
 
@@ -260,7 +266,9 @@ def test_settings_are_settings() -> None:
 def test_secrets_have_what_is_asked_of_them() -> None:
     """Keys that must be there are those that the documentation has users make; the token is a file that may change."""
     made = "".join(block.text for block in sections("deploy/README.md")["Kubernetes"])
-    keys = re.findall(r"--from-(?:literal|file)=([\w-]+)=", made.partition("secret generic orchard ")[2].split("\n\n")[0])
+    keys = re.findall(
+        r"--from-(?:literal|file)=([\w-]+)=", made.partition("secret generic orchard ")[2].split("\n\n")[0]
+    )
     assert set(keys) == set(SECRETS["orchard"])
     for name, pod in pods().items():
         (volume,) = (each for each in pod["spec"]["volumes"] if "secret" in each)
@@ -331,7 +339,7 @@ def test_probes_ask_what_there_is() -> None:
 
 
 def test_images_are_targets_of_the_dockerfile() -> None:
-    """The names are those that the Dockerfile says how to build; what trains has the whole, what serves has no torch."""
+    """The names are those that the Dockerfile says how to build; what trains has the whole, what serves no torch."""
     text = (ROOT / "Dockerfile").read_text()
     built = {
         name: target or "whole" for name, target in re.findall(r"docker build -t ([\w-]+)(?: --target (\w+))? \.", text)
@@ -380,7 +388,7 @@ def test_nothing_is_trained_by_itself() -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_example_for_kserve_has_a_valid_pod(version: str, inference_service: Json) -> None:
-    """Besides two fields of KServe's own, its predictor is a pod's specification; a misspelt field is found there too."""
+    """Besides two fields of KServe's own, its predictor is a pod's specification; a misspelt field is found too."""
     assert (inference_service["apiVersion"], inference_service["kind"]) == (
         "serving.kserve.io/v1beta1",
         "InferenceService",

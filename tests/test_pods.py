@@ -19,7 +19,7 @@ import pytest
 
 from tests.dockerfile import environment
 from tests.postgresql import Cluster
-from tests.rendered import Json, container, pods, variables
+from tests.rendered import container, pods, variables
 from tests.running import DEADLINE_S, HARVEST, ROOT, lasting_port, until
 
 pytestmark = pytest.mark.long
@@ -75,7 +75,9 @@ def place(postgresql: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
     bucket = {"AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": "true", **keys}
     token = f"anna {secrets.token_urlsafe(32)}"
     try:
-        store = variables(pods()["orchard-serve"], {"orchard": {"database-url": "", "token": ""}})["ORCHARD_MODEL_STORE"]
+        store = variables(pods()["orchard-serve"], {"orchard": {"database-url": "", "token": ""}})[
+            "ORCHARD_MODEL_STORE"
+        ]
         made = httpx.put(f"{endpoint}/{store.removeprefix('s3://').partition('/')[0]}")
         assert made.status_code == 200, made.text
         yield Place(
@@ -122,7 +124,9 @@ def _train(place: Place) -> None:
     spec = container(pods()["orchard-train"])
     command = [sys.executable, "-m", "app", *spec["args"]]
     environ = place.environment("orchard-train", 0)
-    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=DEADLINE_S, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -1,6 +1,7 @@
 """Pods as deploy/kubernetes has them, started as processes with exactly their variables, on S3 and PostgreSQL."""
 
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -158,16 +159,23 @@ class Load:
 
 
 def test_pods_live_and_are_not_ready_until_a_model_is_trained_and_end_under_load_without_a_failure(
-    place: Place,
+    place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """All by the manifests: variables, arguments, probes, and how long each may take to end."""
+    """All by the manifests: variables, arguments, probes, and how long each may take to end.
+
+    Pods that wait for a model only look for one: who serves needs no right to write to the bucket.
+    """
+    caplog.set_level("INFO")  # the bucket has a line for each request
     with _running(place, "orchard-serve") as serve, _running(place, "orchard-write") as write:
         both = (serve, write)
         for pod in both:
             until(lambda pod=pod: _is_started(pod))  # type: ignore[misc]
             assert pod.probed("livenessProbe") == 200
             assert pod.probed("readinessProbe") == 503
+        assert re.search(r"(GET|HEAD) /", caplog.text)
+        assert not re.search(r"(PUT|POST|DELETE) /", caplog.text)
         _train(place)
+        assert re.search(r"PUT /", caplog.text)
         for pod in both:
             until(lambda pod=pod: pod.probed("readinessProbe") == 200)  # type: ignore[misc]
             assert pod.client.get("/health/ready").json()["model_version"] == "1"

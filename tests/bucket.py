@@ -18,14 +18,19 @@ NAME = "orchard"
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
 PAGE = 1_000
 
-Failure = Literal["slow down", "conflict", "error after", "hang after", "hang", "forbidden", "unavailable", "no bucket"]
+Failure = Literal[
+    "slow down", "conflict", "error after", "hang after", "hang", "late", "forbidden", "unavailable", "no bucket"
+]
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 
 
 @dataclass
 class Fault:
-    """What happens to the next ``times`` requests of a method for keys that end so; "after": it is stored first."""
+    """What happens to the next ``times`` requests of a method for keys that end so.
+
+    "after": it is stored first; "late": it is stored once its client has gone.
+    """
 
     kind: Failure
     method: str
@@ -83,8 +88,10 @@ class Standin:
         method, key = scope["method"], unquote(scope["path"]).removeprefix(f"/{NAME}").removeprefix("/")
         self.asked.append((method, key))
         fault = self._next(method, key)
-        if self.is_gone or (fault is not None and fault.kind == "hang"):
+        if self.is_gone or (fault is not None and fault.kind in {"hang", "late"}):
             await _forever(receive)
+            if fault is not None and fault.kind == "late":
+                self._carried_out(method, key, body, scope)
             return
         if fault is None or fault.kind.endswith("after"):
             status, content, headers = self._carried_out(method, key, body, scope)

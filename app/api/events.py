@@ -86,14 +86,14 @@ async def _stream(services: Services, listener: Listener, token: str, since: int
         if (
             since is not None
             and since > listener.line
-            and not await asyncio.to_thread(services.registry.has_line, since)
+            and not await services.in_store(services.registry.has_line, since)
         ):
             since = None
         yield beginning(listener.line if since is None else None, RETRY_S)
         heard_until = listener.line if since is None else since
         for first in range(heard_until + 1, listener.line + 1, AT_ONCE):
             last = min(first + AT_ONCE - 1, listener.line)
-            if missed := await asyncio.to_thread(_missed, services.registry, first, last):
+            if missed := await services.in_store(_missed, services.registry, first, last):
                 yield missed
         while not listener.is_over and _may_listen(services, token):
             heard = _unheard(await listener.heard(KEEP_ALIVE_S), heard_until)

@@ -27,6 +27,7 @@ class Services(SimpleNamespace):
     tokens: Tokens
     listeners: Listeners
     registry: Registry
+    in_store = staticmethod(asyncio.to_thread)
 
 
 @pytest.fixture

@@ -78,10 +78,18 @@ def test_a_name_is_given_once(bucket: Bucket) -> None:
 
 @pytest.mark.parametrize(
     ("failure", "times"),
-    [("slow down", 2), ("conflict", 1), ("error after", 1), ("hang after", 1), ("hang", 1), ("unavailable", 1)],
+    [
+        ("slow down", 2),
+        ("conflict", 1),
+        ("error after", 1),
+        ("hang after", 1),
+        ("hang", 1),
+        ("unavailable", 1),
+        ("late", 1),
+    ],
 )
 def test_a_failure_that_passes(bucket: Bucket, server: Standin, failure: Failure, times: int) -> None:
-    """Refused twice; a conflict with nothing stored; stored, and answered by an error or by nothing; not stored."""
+    """Refused twice; a conflict with nothing stored; stored, and answered by an error or by nothing; stored late."""
     server.fail(failure, key=LINE, times=times)
     bucket.create(LINE, MINE)
     assert bucket.read(LINE) == MINE

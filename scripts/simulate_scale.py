@@ -4,9 +4,16 @@ Each table is run here, through the project's own code, on this machine; what is
 """
 
 import argparse
+import contextlib
+import itertools
 import multiprocessing
+import os
+import random
 import sys
 import tempfile
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +23,15 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
+from scripts.bench.retrain import Cost, retrain_seconds
 
 from app.data.provenance import Provenance
 from app.data.tables import Table, parse_observations
 from app.errors import RetrainRunning
+from app.main import JITTER
 from app.model.moments import Array, Moments
-from app.settings import Settings
+from app.settings import Settings, StoreURL
+from app.store.bucket import Bucket
 from app.store.objects import open_store
 from app.store.registry import Registry
 from app.training import job as jobs
@@ -148,14 +158,113 @@ def trainers(count: int, harvests: int) -> None:
     print()
 
 
+def _store_elsewhere(said: Any, is_over: Any) -> None:
+    """Run a stand-in for S3 in a process of its own."""
+    from tests.bucket import standin  # noqa: PLC0415 - by this process alone
+
+    with standin() as server:
+        said.put((server.environment, server.url()))
+        is_over.wait()
+        said.put(len(server.asked))
+
+
+class Follower:
+    """Looks for the next line as a replica does, and notes when it saw each."""
+
+    def __init__(self, url: str, every_s: float) -> None:
+        self._registry = Registry(Bucket(StoreURL(url)))
+        self._every_s = every_s
+        self.seen: dict[int, float] = {}
+        self.looks = 0
+
+    def run(self, is_over: threading.Event) -> None:
+        """Follow until it is over."""
+        wait = random.Random(id(self))  # noqa: S311 - no secret
+        number = 1
+        while not is_over.wait(self._every_s * wait.uniform(1 - JITTER, 1 + JITTER)):
+            self.looks += 1
+            while self._registry.has_line(number):
+                self.seen[number] = time.monotonic()
+                number += 1
+
+
+def followers(count: int, every_s: float, lines: int) -> None:
+    """Print when replicas that follow one log see its lines."""
+    spawn = multiprocessing.get_context("spawn")
+    said, served = spawn.Queue(), spawn.Event()
+    store = spawn.Process(target=_store_elsewhere, args=(said, served))
+    store.start()
+    environment, url = said.get()
+    written: dict[int, float] = {}
+    with mock.patch.dict(os.environ, environment):
+        bucket, is_over = Bucket(StoreURL(url)), threading.Event()
+        many = [Follower(url, every_s) for _ in range(count)]
+        threads = [threading.Thread(target=each.run, args=(is_over,)) for each in many]
+        for thread in threads:
+            thread.start()
+        begun = time.monotonic()
+        for number in range(1, lines + 1):
+            time.sleep(2 * every_s)
+            bucket.create(f"log/{number}.json", b"{}")
+            written[number] = time.monotonic()
+        time.sleep(3 * every_s)
+        took = time.monotonic() - begun
+        is_over.set()
+        for thread in threads:
+            thread.join()
+    served.set()
+    said.get()
+    store.join()
+    late = [each.seen[number] - at for number, at in written.items() for each in many if number in each.seen]
+    missed = count * lines - len(late)
+    middle, most = np.quantile(late, (0.5, 0.99))
+    print(f"followers: {count} look for the next line every {every_s:g} s, give or take a fifth, on a stand-in for S3")
+    print(f"  {sum(each.looks for each in many) / took:.0f} looks a second; {lines} lines were seen after")
+    print(f"  {middle:.2f} s (median), {most:.2f} s (99%); missed: {missed}")
+    for replicas, interval in itertools.product((1_000, 10_000), (0.5, 5.0)):
+        print(f"  computed: {replicas} replicas every {interval:g} s are {replicas / interval:.0f} looks a second")
+    print()
+
+
+def batches(counts: list[int], *, postgresql: bool) -> None:
+    """Print what a retrain on three new rows costs where so many batches are stored."""
+    print("retrain on 3 new rows, batches of 30 rows with 2 crops:")
+    print(f"  {'':12s} {'batches':>8s} {'seconds':>8s} {'CPU s':>8s} {'memory MB':>10s} {'version bytes':>14s}")
+    for kind, count in itertools.product(("SQLite", "PostgreSQL") if postgresql else ("SQLite",), counts):
+        # Each in a process of its own: memory that was taken once is not given back.
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as own:
+            cost = own.submit(_retrain_cost, kind, count).result()
+        print(
+            f"  {kind:12s} {count:8d} {cost.seconds:8.3f} {cost.cpu:8.3f} {cost.memory:10.0f} {cost.file:14d}",
+            flush=True,
+        )
+    print()
+
+
+def _retrain_cost(kind: str, count: int) -> Cost:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        url = f"sqlite:///{Path(folder) / 'observations.db'}"
+        if kind == "PostgreSQL":
+            from tests.postgresql import cluster, programs  # noqa: PLC0415 - PostgreSQL is needed for this alone
+
+            found = programs()
+            if found is None:
+                raise SystemExit("PostgreSQL is not installed here")
+            url = stack.enter_context(cluster(found)).database()
+        return retrain_seconds(count, url, Path(folder) / "store")
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes: that it runs")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--postgresql", action="store_true", help="retrains on a PostgreSQL, too")
     given = parser.parse_args()
     rounding(given.seed, *((6_400, 10) if given.quick else (768_000, 1_007)))
     trainers(3, 3 if given.quick else 25)
+    followers(*((20, 0.2, 3) if given.quick else (300, 0.5, 20)))
+    batches([10, 100] if given.quick else [10, 1_000, 10_000, 100_000], postgresql=given.postgresql)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A stream, without a server: comments while nothing happens, and an end when the token or the store is gone."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,7 +27,10 @@ class Services(SimpleNamespace):
     tokens: Tokens
     listeners: Listeners
     registry: Registry
-    in_store = staticmethod(asyncio.to_thread)
+
+    async def in_store(self, work: Callable[..., Any], *more: object) -> Any:
+        """Return what some work returns that waits for the store."""
+        return await asyncio.to_thread(work, *more)
 
 
 @pytest.fixture

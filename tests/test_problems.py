@@ -3,7 +3,7 @@
 from app import errors
 from app.wire.problems import KINDS, kind_of
 
-NOT_OVER_HTTP = {"NameTaken"}
+NOT_OVER_HTTP = {"NameTaken", "Overtaken"}
 
 
 def test_every_error_has_an_entry_of_its_own() -> None:

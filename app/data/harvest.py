@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.data.table_file import TableFile
-from app.data.tables import NO_YIELD, Mask, Table, named_or_none
+from app.data.tables import NO_YIELD, Mask, Table, named_or_none, some_rows
 from app.errors import InvalidInput
 from app.model.cells import MANY_REGIONS, Cells
-from app.model.folds import FoldedMoments, assign_folds
+from app.model.folds import FoldedMoments, assign_folds, forget_names
 from app.model.names import Names
 
 HELD_ROWS = 200_000
@@ -44,11 +44,14 @@ class Harvest:
         Raises:
             MalformedInput, InvalidInput: the file cannot be used, or the numbers are too large to be squared.
         """
-        if isinstance(source, TableFile):
-            return _of_file(source, look)
-        if look is not None:
-            look(source, 0)
-        return cls(moments_of(source), len(source), source.unreported, source.digest, source, cells_of(source))
+        try:
+            if isinstance(source, TableFile):
+                return _of_file(source, look)
+            if look is not None:
+                look(source, 0)
+            return cls(moments_of(source), len(source), source.unreported, source.digest, source, cells_of(source))
+        finally:
+            forget_names()
 
     @property
     def left_out(self) -> list[str]:
@@ -160,9 +163,12 @@ def moments_of(table: Table) -> dict[str, FoldedMoments]:
     fold = assign_folds(table.regions, table.weather)
     learned: dict[str, FoldedMoments] = {}
     for mask, numbers in _crops_by_rows(table).items():
-        rows: Mask | slice = slice(None) if mask is None else np.frombuffer(mask, dtype=np.bool_)
+        rows = None if mask is None else np.flatnonzero(np.frombuffer(mask, dtype=np.bool_))
+        of_rows = fold if rows is None else fold[rows]
         try:
-            moments = FoldedMoments.of(table.weather[rows], table.yields[rows][:, numbers], fold[rows])
+            moments = FoldedMoments.of(
+                some_rows(table.weather, rows), some_rows(table.yields[:, numbers], rows), of_rows
+            )
         except OverflowError as error:
             crops = " and ".join(table.crops[number] for number in numbers)
             raise InvalidInput(f"the yields of {crops} cannot be fitted: {error}") from error
@@ -200,9 +206,10 @@ def _season_cells(table: Table, learned: dict[str, FoldedMoments]) -> Iterator[t
             yield crop, Cells.of_moments([moments.total], told, (), np.array([-1], dtype=np.int32))
         return
     for mask, numbers in _crops_by_rows(table).items():
-        rows: Mask | slice = slice(None) if mask is None else np.frombuffer(mask, dtype=np.bool_)
-        columns = np.column_stack([table.weather[rows], table.yields[rows][:, numbers]])
-        found = Cells.by_season(regions.names, Names(seasons.names, seasons.codes[rows]), columns)
+        rows = None if mask is None else np.flatnonzero(np.frombuffer(mask, dtype=np.bool_))
+        columns = np.column_stack([some_rows(table.weather, rows), some_rows(table.yields[:, numbers], rows)])
+        of_rows = seasons.codes if rows is None else seasons.codes[rows]
+        found = Cells.by_season(regions.names, Names(seasons.names, of_rows), columns)
         yield from zip((table.crops[number] for number in numbers), found, strict=True)
 
 

@@ -6,7 +6,7 @@ The fold of a row depends on its region's name (or, unnamed, on its weather), ne
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Self
 
@@ -20,6 +20,9 @@ from app.model.names import Names
 FOLDS = 5
 FRONTIER = 64
 """How many of a batch's outermost rows are kept, from which the largest leverage is found after merging."""
+
+KNOWN_NAMES = 2**17
+"""Names whose fold is remembered until `forget_names`: parts of one table have mostly the same ones."""
 
 
 def assign_folds(regions: Sequence[str | None], weather: Array) -> NDArray[np.uint8]:
@@ -39,8 +42,14 @@ def assign_folds(regions: Sequence[str | None], weather: Array) -> NDArray[np.ui
     return folds
 
 
+@lru_cache(KNOWN_NAMES)
 def _fold_of_name(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") % FOLDS
+
+
+def forget_names() -> None:
+    """Give back the memory of names that have been told from one another."""
+    _fold_of_name.cache_clear()
 
 
 def hashes(weather: Array) -> NDArray[np.uint64]:

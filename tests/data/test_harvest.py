@@ -15,8 +15,10 @@ from app.data.harvest import Harvest, moments_of
 from app.data.table_file import TableFile
 from app.data.tables import Table, parse_observations
 from app.errors import InvalidInput, MalformedInput, OrchardError
+from app.model import folds
 from app.model.folds import FOLDS, assign_folds
 from app.model.moments import Array, Moments
+from app.model.names import Names
 
 HEADER = "region,temperature,rainfall,humidity,mango,orange\n"
 CROPS = ("mango", "orange", "corn", "rye")
@@ -217,3 +219,25 @@ def test_rows_keep_their_place_where_others_report_nothing(tmp_path: Path, monke
         assert table is not None
         assert table.number(slice(None)).tolist() == expected
         assert [table.regions[row] for row in range(len(table))] == [f"R{number}" for number in expected]
+
+
+def test_what_is_coded_stays_coded() -> None:
+    """Rows without any yield are left out of a table with coded names by their codes, and outcome columns by theirs."""
+    codes = np.array([0, -1, 1, 0], dtype=np.int32)
+    names, none = Names(("Kent", "Surrey"), codes), Names((), np.full(4, -1, dtype=np.int32))
+    yields = np.array([[1.0], [2.0], [np.nan], [4.0]])
+    table = Table(names, none, np.ones((4, 3)), ("mango",), yields, forecasts=names, harvested=none).reporting()
+    assert isinstance(table.regions, Names)
+    assert isinstance(table.seasons, Names)
+    assert list(table.regions) == ["Kent", None, "Kent"]
+    assert list(table.seasons) == [None] * 3
+    assert table.forecasts == ("Kent", None, "Kent")
+    assert table.harvested is None
+    assert table.unreported == 1
+    assert table.number(2) == 3
+
+
+def test_names_are_forgotten_behind_a_table() -> None:
+    """What is remembered of the names of a table is given back when it has been learned."""
+    Harvest.of(TableFile(Path("app/data/tutorial.csv")))
+    assert folds._fold_of_name.cache_info().currsize == 0  # noqa: SLF001

@@ -1,7 +1,8 @@
 """Columns of Arrow as validated arrays and names, with errors that name the row and the column."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,7 @@ from app.data.tables import (
     named_or_none,
     within,
 )
-from app.errors import FieldError
+from app.errors import FieldError, MalformedInput
 from app.faults import MAX_ERRORS, Faults
 from app.model.moments import Array
 from app.model.names import Names
@@ -60,16 +61,65 @@ def _is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     types = pa.types
-    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind))
+    return bool(
+        types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind) or types.is_null(kind)
+    )
+
+
+Column = Any
+"""An array of Arrow, in one piece or several; pyarrow tells no types."""
+
+
+def _as_read(rows: pa.Table | pa.RecordBatch, texts: Sequence[str]) -> pa.Table | pa.RecordBatch:
+    """Return rows whose types are those that are read: what warehouses have is made texts and numbers.
+
+    Raises:
+        MalformedInput: a text that is to be a number is none.
+    """
+    for place, field in enumerate(rows.schema):
+        column = rows.column(place)
+        kept = _as_text(column, field.name) if field.name in texts else _as_number(column, field.name)
+        if kept is not column:
+            rows = rows.set_column(place, field.name, kept)
+    return rows
+
+
+def _as_text(column: Column, name: str) -> Column:
+    """Return seasons that are whole numbers, as years are stored, as texts."""
+    kind = column.type
+    if _is_numeric_text(kind):
+        return column.cast(kind.storage_type)
+    if name == "season" and (pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale == 0)):
+        return column.cast(pa.string())
+    return column
+
+
+def _as_number(column: Column, name: str) -> Column:
+    """Return decimals as floats, and numbers that came as a dictionary one by one."""
+    if pa.types.is_dictionary(column.type) and not _is_text(column.type):
+        column = column.cast(column.type.value_type)
+    if _is_numeric_text(column.type):
+        column = column.cast(column.type.storage_type)
+        try:
+            return column.cast(pa.float64())
+        except pa.ArrowInvalid as error:
+            raise MalformedInput(f"{name}: {error}") from error
+    return column.cast(pa.float64()) if pa.types.is_decimal(column.type) else column
+
+
+def _is_numeric_text(kind: pa.DataType) -> bool:
+    """Say whether it is PostgreSQL's numeric, which its driver hands over as texts."""
+    return isinstance(kind, pa.OpaqueType) and kind.type_name == "numeric" and _is_text(kind.storage_type)
 
 
 class Columns:
     """Takes columns out of rows that stand at ``first_row`` of what was sent, and collects the faults of them all."""
 
-    def __init__(self, rows: pa.RecordBatch | pa.Table, first_row: int = 0) -> None:
+    def __init__(self, rows: pa.RecordBatch | pa.Table, first_row: int = 0, faults: Faults | None = None) -> None:
+        """``faults``: where they are collected, each call about one column and one kind of them."""
         self._rows = rows
         self._first = first_row
-        self._faults = Faults()
+        self._faults = Faults() if faults is None else faults
 
     def numbers(self, name: str, bounds: Feature, *, optional: bool = False) -> Array:
         """Return a column within ``bounds`` as float64, shape (n,); NaN for nulls, which must be ``optional``."""
@@ -79,24 +129,29 @@ class Columns:
         if optional and column.null_count:
             good |= _nulls(column)
         if not good.all():
-            bad, empty = np.flatnonzero(~good), _nulls(column)
-            malformed = bool((~np.isfinite(values[bad]) & ~empty[bad]).any())
-            listed = self._number_faults(values, bad[:MAX_ERRORS], empty, name, bounds)
-            self._faults.add_many(listed, len(bad), malformed=malformed)
+            bad, empty = np.flatnonzero(~good), _nulls(column)[~good]
+            finite = np.isfinite(values[bad])
+            self._number_faults(bad[empty], name, "missing", lambda _: "the value is null")
+            self._number_faults(
+                bad[finite & ~empty],
+                name,
+                "out_of_bounds",
+                lambda row: bounds.problem(float(values[row])) or "out of bounds",
+            )
+            self._number_faults(bad[~finite & ~empty], name, "not_finite", lambda row: f"{values[row]:g} is not finite")
         return values
 
-    def _number_faults(
-        self, values: Array, bad: NDArray[np.intp], empty: NDArray[np.bool_], name: str, bounds: Feature
-    ) -> Iterator[FieldError]:
-        for row in bad.tolist():
-            number = self._first + row
-            where = f"row {number + 1}, column {name}: "
-            if empty[row]:
-                yield FieldError((number, name), where + "the value is null", "missing")
-            elif broken := bounds.problem(float(values[row])) if np.isfinite(values[row]) else None:
-                yield FieldError((number, name), where + broken, "out_of_bounds")
-            else:
-                yield FieldError((number, name), f"{where}{values[row]:g} is not finite", "not_finite")
+    def _number_faults(self, bad: NDArray[np.intp], name: str, code: str, problem_of: Callable[[int], str]) -> None:
+        """Take in the rows that have a fault of one kind."""
+        if not len(bad):
+            return
+        listed = (
+            FieldError(
+                (self._first + row, name), f"row {self._first + row + 1}, column {name}: {problem_of(row)}", code
+            )
+            for row in bad[:MAX_ERRORS].tolist()
+        )
+        self._faults.add_many(listed, len(bad), malformed=code == "not_finite")
 
     def weather(self, units: Units = STORED) -> list[Array]:
         """Return the column of each feature as it is stored, shape (n,); NaN in all rows where there is no such column.
@@ -172,11 +227,12 @@ def observations_of(
     first_row: int = 0,
     read_name: Callable[[str], str] = str,
     reading: Reading = AS_IT_IS,
+    faults: Faults | None = None,
 ) -> Table:
     """Return columns of region, season (optional), weather (at least one) and yields as a table.
 
     ``first_row``: how many were sent before these. ``read_name``: makes a name of a cell's text. ``reading``: as
-    `app.data.tables.parse_observations` takes it.
+    `app.data.tables.parse_observations` takes it. ``faults``: where those of rows are collected before they are raised.
 
     Raises:
         MalformedInput, InvalidInput: a column or a value is wrong.
@@ -186,8 +242,9 @@ def observations_of(
     texts = (*TEXT_COLUMNS, *OUTCOME_COLUMNS)
     used = [name for name in header.names if name in (*texts, *FEATURE_NAMES, *crops)]
     rows = days_as_text(rows.rename_columns(list(header.names)).select(used), "harvested")
+    rows = _as_read(rows, texts)
     check_schema(rows.schema, texts=texts, numbers=(*FEATURE_NAMES, *crops), needs=NONE)
-    columns = Columns(rows, first_row)
+    columns = Columns(rows, first_row, faults)
     weather = columns.weather(reading.units.also(header.units))
     yields = np.stack([columns.numbers(crop, YIELD, optional=True) for crop in crops])
     regions, seasons = (_stripped(columns.names(name), read_name) for name in TEXT_COLUMNS)

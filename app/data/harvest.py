@@ -1,12 +1,12 @@
 """What a training learns from: the moments of the rows that come with it, and where they are few the rows."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from app.data.table_file import TableFile
 from app.data.tables import NO_YIELD, Mask, Table, named_or_none, some_rows
 from app.errors import InvalidInput
 from app.model.cells import MANY_REGIONS, Cells
@@ -17,6 +17,24 @@ HELD_ROWS = 200_000
 """A file of more rows is learned in passing: its moments are kept, its rows are not."""
 MERGED_PARTS = 64
 """Parts whose moments are held before they are merged."""
+
+
+class Source(Protocol):
+    """Where rows are read from, part by part."""
+
+    def parts(self) -> Iterator[Table]:
+        """Yield the rows in order, part by part.
+
+        Raises:
+            MalformedInput, InvalidInput: they cannot be used.
+        """
+
+    def digest(self) -> str:
+        """Return what tells the content from another one."""
+
+    def state(self) -> object:
+        """Return what is another one when the content may have changed; None where nothing is there."""
+
 
 Look = Callable[[Table, int], None]
 """Called with each part and the number of rows before it."""
@@ -36,17 +54,19 @@ class Harvest:
     digest: str
     table: Table | None
     cells: dict[str, Cells]
+    elsewhere: str = ""
+    """Where the rows were learned, if not here: "Spark"."""
 
     @classmethod
-    def of(cls, source: Table | TableFile, look: Look | None = None) -> "Harvest":
+    def of(cls, source: Table | Source, look: Look | None = None) -> "Harvest":
         """Take it in, whole or part by part.
 
         Raises:
             MalformedInput, InvalidInput: the file cannot be used, or the numbers are too large to be squared.
         """
         try:
-            if isinstance(source, TableFile):
-                return _of_file(source, look)
+            if not isinstance(source, Table):
+                return _in_parts(source, look)
             if look is not None:
                 look(source, 0)
             return cls(moments_of(source), len(source), source.unreported, source.digest, source, cells_of(source))
@@ -59,32 +79,35 @@ class Harvest:
         sent = self.rows + self.unreported
         said = [f"{self.unreported} of {sent} rows report no yield and are left out"] if self.unreported else []
         if any(MANY_REGIONS in cells.regions for cells in self.cells.values()):
-            said.append(f"of a file of more than {HELD_ROWS} rows the regions are not told apart: its seasons are")
+            said.append(
+                f"of rows that were learned on {self.elsewhere} the regions are not told apart: their seasons are"
+                if self.elsewhere
+                else f"of a file of more than {HELD_ROWS} rows the regions are not told apart: its seasons are"
+            )
         return said
 
 
-def _of_file(file: TableFile, look: Look | None) -> Harvest:
+def _in_parts(source: Source, look: Look | None) -> Harvest:
     with ThreadPoolExecutor(1, "digest") as thread:
-        before = file.path.stat() if file.path.exists() else None
-        digest = thread.submit(file.digest)
-        sums = _Sums()
-        for part in file.parts():
+        before = source.state()
+        digest = thread.submit(source.digest)
+        sums = Sums()
+        for part in source.parts():
             if look is not None:
                 look(part, sums.sent)
             sums.add(part)
         if not sums.rows:
             raise InvalidInput(NO_YIELD)
-        of_file = digest.result()
-    after = file.path.stat()
-    if before is None or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
-        raise InvalidInput(f"{file.path} was changed while it was read")
+        of_source = digest.result()
+    if before != source.state():
+        raise InvalidInput(f"{source} was changed while it was read")
     table = _joined(sums.held)
-    told = of_file if table is None else table.digest
+    told = of_source if table is None else table.digest
     cells = cells_of(table) if table is not None else sums.cells()
     return Harvest(sums.moments(), sums.rows, sums.unreported, told, table, cells)
 
 
-class _Sums:
+class Sums:
     """What has been learned of the parts so far."""
 
     def __init__(self) -> None:
@@ -96,25 +119,42 @@ class _Sums:
 
     @property
     def sent(self) -> int:
+        """How many rows there were."""
         return self.rows + self.unreported
 
     def add(self, part: Table) -> None:
+        """Learn some more rows.
+
+        Raises:
+            InvalidInput: the numbers are too large to be squared.
+        """
         learned = moments_of(part)
+        self.join(learned, _season_cells(part, learned), len(part), part.unreported)
+        self.held = [*self.held, part] if self.rows <= HELD_ROWS else []
+
+    def join(
+        self,
+        learned: Mapping[str, FoldedMoments],
+        cells: Iterable[tuple[str, Cells]],
+        rows: int,
+        unreported: int,
+    ) -> None:
+        """Take in what has been learned of other rows, by crop; ``cells``: the same by season."""
         for crop, moments in learned.items():
             parts = self._parts.setdefault(crop, [])
             parts.append(moments)
             if len(parts) > MERGED_PARTS:
                 self._parts[crop] = [FoldedMoments.merge(parts).trimmed()]
-        for crop, cells in _season_cells(part, learned):
+        for crop, of_crop in cells:
             known = self._cells.setdefault(crop, [])
-            known.append(cells)
+            known.append(of_crop)
             if len(known) > MERGED_PARTS:
                 self._cells[crop] = [Cells.merge(known)]
-        self.rows += len(part)
-        self.unreported += part.unreported
-        self.held = [*self.held, part] if self.rows <= HELD_ROWS else []
+        self.rows += rows
+        self.unreported += unreported
 
     def moments(self) -> dict[str, FoldedMoments]:
+        """Return the moments by crop."""
         return {crop: FoldedMoments.merge(parts).trimmed() for crop, parts in self._parts.items()}
 
     def cells(self) -> dict[str, Cells]:

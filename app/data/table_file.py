@@ -47,7 +47,7 @@ class TableFile:
         with _reported(self.path), self.path.open("rb") as file:
             first = file.read(len(PARQUET))
             file.seek(0)
-            for number, part in enumerate(_ahead(self._parts_of(file, first))):
+            for number, part in enumerate(ahead(self._parts_of(file, first))):
                 if not number and self.reading.crops is None:
                     check_repeats_of_weather(part)
                 yield part
@@ -59,8 +59,18 @@ class TableFile:
         if first == ZIP:
             return _workbook_parts(file, self.reading)
         if first.startswith(UTF16):
-            return _csv_parts(codecs.EncodedFile(file, "utf-8", "utf-16"), self.reading)
-        return _csv_parts(file, self.reading)
+            return csv_parts(codecs.EncodedFile(file, "utf-8", "utf-16"), self.reading)
+        return csv_parts(file, self.reading)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def state(self) -> tuple[int, int] | None:
+        """Return when it was written, and how many bytes there are; None where there is no file."""
+        if not self.path.exists():
+            return None
+        found = self.path.stat()
+        return found.st_mtime_ns, found.st_size
 
     def digest(self) -> str:
         """Return the sha256 of the file, hexadecimal."""
@@ -76,7 +86,7 @@ def _reported(path: Path) -> Iterator[None]:
         raise MalformedInput(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _ahead(parts: Iterator[Table]) -> Iterator[Table]:
+def ahead(parts: Iterator[Table]) -> Iterator[Table]:
     """Take each part in a thread while the one before is worked on: most of both leaves Python's lock alone."""
     with ThreadPoolExecutor(1, "reading") as thread:
         coming = thread.submit(next, parts, None)
@@ -85,8 +95,11 @@ def _ahead(parts: Iterator[Table]) -> Iterator[Table]:
             yield part
 
 
-def _csv_parts(file: IO[bytes] | codecs.StreamRecoder, reading: Reading) -> Iterator[Table]:
-    """Parse by Arrow what it takes without complaint, and all else by the parser that names line, row and fault."""
+def csv_parts(file: IO[bytes] | codecs.StreamRecoder, reading: Reading) -> Iterator[Table]:
+    """Yield CSV in parts.
+
+    Parse by Arrow what it takes without complaint, and all else by the parser that names line, row and fault.
+    """
     header, start, rest = b"", BEGINNING, b""
     while part := file.read(PART_BYTES):
         whole, rest = _cut(rest + part)

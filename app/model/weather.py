@@ -36,6 +36,13 @@ class Feature:
         """Tell of a number, or of each of an array, whether it is within the bounds; NaN is not."""
         return (values >= self.low) & (values <= self.high)
 
+    def mistaken(self, values: Any) -> int:
+        """Count the numbers of an array that are less than is plausible, and not so if they are in another unit."""
+        if self.mistake is None or self.plausible is None:
+            return 0
+        less = values < self.plausible
+        return int((less & (self.mistake.convert(values) >= self.plausible)).sum()) if less.any() else 0
+
     def problem(self, value: float) -> str | None:
         """Say which bound a number breaks, with value, bound and unit, or return None."""
         if value < self.low:

@@ -1,5 +1,7 @@
 """What is seen of rows before anything is learned of them: what the live model would have said, and what is wrong."""
 
+from collections.abc import Mapping
+
 from app.data.tables import Table
 from app.model.linear import LinearModel
 from app.model.scored import Scored
@@ -42,6 +44,10 @@ class Seen:
         if len(self.suspicious) < review.MOST_LISTED:
             found = [*self.suspicious, *review.suspicious(part, asked, first_row)]
             self.suspicious = found[: review.MOST_LISTED]
+
+    def elsewhere(self, rows: int, mistaken: Mapping[str, int]) -> None:
+        """Take in what was counted where the rows are, of rows that stand for all before."""
+        self._units.counted(rows, mistaken)
 
     def _add_up(self, part: Table, model: LinearModel) -> None:
         for of in arrived(part, model):

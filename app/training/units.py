@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,11 @@ class UnitCheck:
         if self._spread is not None:
             for first, second in itertools.combinations(filter(self._has_range, known), 2):
                 self._found[_pair(first, second)] += self._exchanged(weather, first, second)
+
+    def counted(self, rows: int, mistaken: Mapping[str, int]) -> None:
+        """Take in rows that were looked at elsewhere, for what is possible at all; ``mistaken``: by feature."""
+        self._rows += rows
+        self._found.update(mistaken)
 
     def sentences(self) -> Iterator[str]:
         """Say, a sentence each, what most of the rows look like."""
@@ -91,13 +96,11 @@ class UnitCheck:
 
     def _count(self, feature: Feature, values: Array, number: int) -> int:
         """Return how many values are outside what is known, and inside if converted."""
+        if not self._has_range(number):
+            return feature.mistaken(values)
         if feature.mistake is None:
             return 0
         converted = feature.mistake.convert(values)
-        if not self._has_range(number):
-            if feature.plausible is None:
-                return 0
-            return int(np.sum((values < feature.plausible) & (converted >= feature.plausible)))
         return int(np.sum(~self._inside(values, number) & self._inside(converted, number, SLACK)))
 
     def _exchanged(self, weather: Array, first: int, second: int) -> int:

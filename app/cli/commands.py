@@ -83,14 +83,32 @@ def _options(
 @CLI.command()
 def train(
     table: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(
             metavar="[HARVESTS.csv]",
             show_default=False,
             help="A table, CSV, Excel or Parquet: region, season, weather, one column per crop; - is standard input.",
         ),
     ] = None,
-    data: Annotated[Path | None, typer.Option(show_default=False, help="The same table, as an option.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|FOLDER|GLOB|URL",
+            show_default=False,
+            help="The same table, or a folder or glob of them; s3://…, gs://…, az://…; postgresql://… with --query.",
+        ),
+    ] = None,
+    query: Annotated[
+        str | None, typer.Option(metavar="SQL", show_default=False, help="Which rows of a database, or of an engine.")
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="sc://HOST:PORT",
+            show_default=False,
+            help="Spark Connect: rows are learned on the cluster, of --data or --query.",
+        ),
+    ] = None,
     crops: Crops = None,
     celsius: Celsius = False,
     kelvin: Kelvin = False,
@@ -108,22 +126,25 @@ def train(
     """Fit a model on one table alone (by default the tutorial's 15 regions), and write it to the local model store.
 
     Batches stored earlier are withdrawn from training, not erased; `orchard retrain` adds to them instead. A version
-    that the gate rejects is written all the same: exit code 0.
+    that the gate rejects is written all the same: exit code 0. Rows may be learned where they are: in a folder, object
+    storage, a database (--query) or a Spark cluster (--engine).
     """
     from app.cli import console, local
-    from app.data import example
+    from app.data import engines, example
     from app.data.provenance import Provenance
     from app.data.table_file import TableFile
     from app.data.tables import Reading
     from app.training.order import Order, Recipe
 
-    with reported(as_json=as_json), sent.file(_one_of(table, data)) as given:
+    with reported(as_json=as_json), sent.place(_one_of(table, data)) as given:
         scales = Scales(celsius, kelvin, inches)
-        scales.check_table(given)
+        scales.check_table(given or query)
         reading = Reading(scales.units(), crops_named(crops))
+        is_example = given is None and query is None and engine is None
+        source = engines.source_of(str(example.path()) if is_example else given, query, engine, reading)
         order = Order(
-            Provenance(example.NAME if given is None else given.name, local.WHO, note),
-            TableFile(given or example.path(), reading),
+            Provenance(example.NAME if is_example else engines.name_of(source), local.WHO, note),
+            source,
             alone=True,
             activate=activate,
             recipe=Recipe(recipe, epochs, learning_rate, batch_size, seed),
@@ -138,17 +159,20 @@ def train(
         if outcome.predictions is not None:
             console.print_beside_targets(outcome.version.card.crops, *outcome.predictions)
         with local.Local(settings) as store:
-            besides.print_report(store, outcome.report, given or example.path(), details=details)
+            lines_of = source.path if isinstance(source, TableFile) else None
+            besides.print_report(store, outcome.report, lines_of, details=details)
 
 
-def _one_of(table: Path | None, data: Path | None) -> Path | None:
+def _one_of(table: str | None, data: str | None) -> str | None:
     """Return the table that is given, as an argument or as an option.
 
     Raises:
         InvalidInput: both are.
     """
     if table is not None and data is not None:
-        raise InvalidInput(f"{table} and --data {data}: give one table")
+        from app.data import engines
+
+        raise InvalidInput(f"{engines.redacted(table)} and --data {engines.redacted(data)}: give one table")
     return table if table is not None else data
 
 

@@ -40,6 +40,10 @@ PIPE_WIDTH = 160
 """Characters in a line where the output is not a terminal."""
 
 
+OF_PARTS = "reading "
+"""What the stage of a table that is read file by file, or part by part, begins with."""
+
+
 class Screen(Console):
     """Where to print. Of names and notes in it, nothing does anything but show."""
 
@@ -118,7 +122,13 @@ def _stage(step: Step, *, every_epoch: bool) -> str:
 
 
 def _lines(shown: Console, *, every_epoch: bool) -> Progress:
+    part = ""
+
     def line(step: Step) -> None:
+        nonlocal part
+        if step.stage.startswith(OF_PARTS) and step.stage != part:
+            part = step.stage
+            shown.print(part)
         if step.loss is not None and (every_epoch or _is_round(step.epoch)):
             shown.print(_epoch(step, step.loss, every_epoch=every_epoch))
 

@@ -64,6 +64,16 @@ def file(table: Path | None) -> Iterator[Path | None]:
         yield path
 
 
+@contextmanager
+def place(table: str | None) -> Iterator[str | None]:
+    """Return where a table is, as `file` does of a path; a URL stays what it is."""
+    if table != str(STANDARD_INPUT):
+        yield table
+        return
+    with file(STANDARD_INPUT) as path:
+        yield str(path)
+
+
 def check_readable(table: Path | None) -> None:
     """See that a table is there, before anything is asked of a service.
 

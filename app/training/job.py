@@ -13,6 +13,7 @@ import numpy as np
 
 from app.data.harvest import Harvest
 from app.data.observations import ORCHARD, Batch, Observations, RegionMean, Transaction
+from app.data.spark import Spark
 from app.data.table_file import TableFile
 from app.data.tables import Table
 from app.errors import NotFound, NotReady, OrchardError, RetrainRunning, StoreDamaged, Unconfirmed
@@ -266,13 +267,23 @@ class _Taken:
         if order.table is None:
             return cls(order, None, seen)
         source = order.table.unpacked() if isinstance(order.table, PackedTable) else order.table
+        if isinstance(source, Spark):
+            return cls(order, _learned_there(source, seen, progress), seen)
 
         def look(part: Table, first_row: int) -> None:
-            if isinstance(source, TableFile):
-                progress(Step("reading", first_row))
+            if not isinstance(source, Table):
+                at = "" if isinstance(source, TableFile) else f" {source.at}"
+                progress(Step(f"reading{at}", first_row))
             seen.look(part, first_row)
 
         return cls(order, Harvest.of(source, look), seen)
+
+
+def _learned_there(source: Spark, seen: Seen, progress: Progress) -> Harvest:
+    """Let rows be learned where they are: of what is seen of them only counts come back."""
+    harvest, mistaken = source.learned(lambda at: progress(Step(f"reading {at}")))
+    seen.elsewhere(harvest.rows, mistaken)
+    return harvest
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -4,6 +4,7 @@ import pickle
 from dataclasses import dataclass
 from typing import Literal
 
+from app.data.engines import Elsewhere
 from app.data.provenance import Once, Provenance
 from app.data.table_file import TableFile
 from app.data.tables import Table
@@ -38,12 +39,13 @@ class PackedTable:
 class Order:
     """One training.
 
-    ``table``: the rows that come with it, or the file that holds them, if any. ``alone``: train on these rows only, and
-    withdraw all other batches once the version is kept; otherwise they are added to what is stored.
+    ``table``: the rows that come with it, or where they are, if any; those that Spark learns must be ``alone``.
+    ``alone``: train on these rows only, and withdraw all other batches once the version is kept; otherwise they are
+    added to what is stored.
     """
 
     provenance: Provenance
-    table: Table | TableFile | PackedTable | None = None
+    table: Table | TableFile | PackedTable | Elsewhere | None = None
     alone: bool = False
     activate: Activate = "if_better"
     dry_run: bool = False

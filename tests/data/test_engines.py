@@ -1,0 +1,441 @@
+"""The same rows by every way: a file, a folder, a glob, s3://, PostgreSQL by ADBC, Spark Connect; and their faults."""
+
+# ruff: noqa: S608 - queries of tests are put together of folders that tests have made
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import csv, fs, parquet
+
+from app.data import harvest
+from app.data.engines import Elsewhere, name_of, redacted, source_of
+from app.data.folder import Folder
+from app.data.harvest import Harvest
+from app.data.spark import Spark
+from app.data.table_file import TableFile
+from app.data.tables import Reading
+from app.errors import InputError, InvalidInput, MalformedInput, OrchardError, StoreUnavailable
+from scripts.bench.panel import harvests, write, write_folder
+from tests import clusters
+from tests.postgresql import Cluster
+
+pytestmark = pytest.mark.filterwarnings(
+    # PySpark says of itself that it does not fully support pandas 3, whose frames nobody here uses.
+    "ignore:PySpark does not yet fully support pandas:FutureWarning"
+)
+ROWS, FILES = 4_000, 4
+BAD = {"temperature": 999.0, "mango": -1.0}
+
+
+@dataclass(frozen=True)
+class Places:
+    """The same rows as a file and as a folder, and the rows with faults as a folder."""
+
+    file: Path
+    folder: Path
+    faulty: Path
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Places:
+    """Write the rows."""
+    found = Places(*(tmp_path_factory.mktemp("rows") / name for name in ("one.parquet", "good", "faulty")))
+    write_folder(found.folder, ROWS, FILES)
+    write_folder(found.faulty, ROWS, FILES)
+    parts = [parquet.read_table(path) for path in sorted(found.folder.iterdir())]
+    parquet.write_table(pa.concat_tables(parts), found.file)
+    for number in (1, 2):
+        rows = parts[number]
+        for name, value in BAD.items():
+            column = rows[name].to_pylist()
+            column[7 : 7 + 12 * number] = [value] * 12 * number
+            rows = rows.set_column(rows.schema.get_field_index(name), name, pa.array(column))
+        parquet.write_table(rows, found.faulty / f"part-{number:05}.parquet")
+    (found.folder / "_SUCCESS").touch()
+    (found.folder / ".part-00000.parquet.crc").write_bytes(b"crc")
+    (found.folder / "empty.parquet").touch()
+    return found
+
+
+@pytest.fixture(scope="module")
+def s3(places: Places) -> Iterator[str]:
+    """Put the folders into a bucket of a stand-in for S3."""
+    with clusters.s3() as endpoint:
+        storage = fs.S3FileSystem(endpoint_override=endpoint, allow_bucket_creation=True)
+        storage.create_dir("rows")
+        for folder in (places.folder, places.faulty):
+            fs.copy_files(str(folder), f"rows/{folder.name}", destination_filesystem=storage)
+        yield "s3://rows"
+
+
+@pytest.fixture(scope="module")
+def database(places: Places, postgresql: Cluster) -> str:
+    """Put both into tables of a database, and return its URL, with a password that is not asked for."""
+    import adbc_driver_postgresql.dbapi as driver  # noqa: PLC0415 - by those who need it
+
+    url = postgresql.database().replace("+psycopg", "")
+    with driver.connect(url) as connection, connection.cursor() as cursor:
+        for folder in (places.folder, places.faulty):
+            files = [path for path in sorted(folder.glob("part-*")) if path.stat().st_size]
+            rows = pa.concat_tables([parquet.read_table(path) for path in files])
+            cursor.adbc_ingest(folder.name, rows.to_reader(), mode="create")
+        connection.commit()
+    return url.replace("postgres@", "postgres:hidden-word@")
+
+
+@pytest.fixture(scope="module")
+def sail() -> Iterator[str]:
+    """Run Sail, which speaks Spark Connect."""
+    with clusters.sail() as url:
+        yield url
+
+
+WAYS = ("folder", "glob", "s3", "s3 glob", "postgresql", "sail, a path", "sail, a query")
+
+
+def _asked(way: str, places: Places, request: pytest.FixtureRequest, *, faulty: bool = False) -> dict[str, Any]:
+    """Return what `source_of` is called with."""
+    folder = places.faulty if faulty else places.folder
+    if way.startswith("s3"):
+        url = request.getfixturevalue("s3")
+        return {"data": f"{url}/{folder.name}" + ("/part-*.parquet" if way == "s3 glob" else "")}
+    if way == "postgresql":
+        return {"data": request.getfixturevalue("database"), "query": f"SELECT * FROM {folder.name}"}
+    if way == "sail, a query":
+        sql = f"SELECT * FROM parquet.`{folder}/part-*.parquet`"
+        return {"data": None, "query": sql, "engine": request.getfixturevalue("sail")}
+    if way == "sail, a path":
+        return {"data": f"{folder}/part-*.parquet", "engine": request.getfixturevalue("sail")}
+    return {"data": str(folder / "part-*.parquet") if way == "glob" else str(folder)}
+
+
+def _learned(source: TableFile | Elsewhere) -> Harvest:
+    return source.learned(lambda _: None)[0] if isinstance(source, Spark) else Harvest.of(source)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_gives_what_the_file_gives(way: str, places: Places, request: pytest.FixtureRequest) -> None:
+    """Rows, those without a yield, and the moments of each crop and fold are those of the single file."""
+    wanted = Harvest.of(TableFile(places.file))
+    found = _learned(source_of(**_asked(way, places, request)))
+    assert (found.rows, found.unreported) == (wanted.rows, wanted.unreported)
+    for crop, moments in wanted.moments.items():
+        for mine, theirs in zip(found.moments[crop].folds, moments.folds, strict=True):
+            assert mine.count == theirs.count
+            np.testing.assert_allclose(mine.mean, theirs.mean, rtol=1e-12)
+            np.testing.assert_allclose(mine.factor, theirs.factor, rtol=1e-12, atol=1e-12 * theirs.factor.max())
+            np.testing.assert_array_equal([mine.minimum, mine.maximum], [theirs.minimum, theirs.maximum])
+    if way.startswith("sail"):
+        assert "learned on Spark" in found.left_out[-1]
+    else:  # so few rows are kept, in their order
+        assert found.table is not None
+        assert len(found.table) == found.rows
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_faults_are_counted_and_named(way: str, places: Places, request: pytest.FixtureRequest) -> None:
+    """All faults of all parts are counted; ten of a kind are named by region, season, column and value."""
+    with pytest.raises(InvalidInput) as raised:
+        _learned(source_of(**_asked(way, places, request, faulty=True)))
+    assert "72 values cannot be learned" in raised.value.detail
+    assert "36 of temperature (out of bounds)" in raised.value.detail
+    assert "36 of mango (out of bounds)" in raised.value.detail
+    of_weather = [fault.message for fault in raised.value.errors if fault.loc == ("temperature",)]
+    assert len(of_weather) == 10
+    for message in of_weather:
+        assert re.fullmatch(r"(region 'region \d+', )?season '20\d\d': 999 is above 140 °F", message), message
+
+
+def test_rows_are_not_held_above_a_limit(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many rows the moments are kept, and a digest of the files' names, sizes and times."""
+    monkeypatch.setattr(harvest, "HELD_ROWS", 1_000)
+    first, again = (_learned(source_of(str(places.folder))) for _ in range(2))
+    assert first.table is None
+    assert first.digest == again.digest
+    os.utime(places.folder / "part-00001.parquet")
+    assert _learned(source_of(str(places.folder))).digest != first.digest
+
+
+def test_a_query_is_never_stored_before(database: str) -> None:
+    """Nobody knows whether a table has changed: the digest of a query is a new one."""
+    source = source_of(database, "SELECT 1")
+    assert not isinstance(source, Spark)
+    assert source.digest() != source.digest()
+
+
+def test_a_folder_that_changes_meanwhile(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was changed while it was read is not learned."""
+    source = source_of(str(places.folder))
+    assert isinstance(source, Folder)
+    whole = source.parts
+
+    def parts() -> Iterator[Any]:
+        yield from whole()
+        os.utime(places.folder / "part-00002.parquet")
+
+    monkeypatch.setattr(source, "parts", parts)
+    with pytest.raises(InvalidInput, match="was changed while it was read"):
+        Harvest.of(source)
+
+
+def test_folders_with_values_in_their_names(tmp_path: Path) -> None:
+    """`season=2021` gives the rows below it a season; files may differ in types, and in the order of their columns."""
+    for season in (2020, 2021):
+        folder = tmp_path / f"season={season}"
+        folder.mkdir()
+        rows = harvests(50, season, seasons=False)
+        if season == 2021:
+            rows = rows.select(rows.schema.names[::-1]).set_column(0, "orange", rows["orange"].cast(pa.float32()))
+        parquet.write_table(rows, folder / "a.parquet")
+    found = _learned(source_of(str(tmp_path)))
+    assert found.table is not None
+    assert set(found.table.seasons) == {"2020", "2021"}
+    assert found.table.crops == ("mango", "orange")
+
+
+def test_files_with_other_columns(places: Places, tmp_path: Path) -> None:
+    """A file that lacks a column, or has one more, is named."""
+    rows = parquet.read_table(places.file).slice(0, 20)
+    parquet.write_table(rows, tmp_path / "a.parquet")
+    parquet.write_table(rows.drop_columns(["mango"]).append_column("plum", rows["mango"]), tmp_path / "b.parquet")
+    with pytest.raises(InvalidInput) as raised:
+        _learned(source_of(str(tmp_path)))
+    assert "b.parquet lacks mango and has plum besides, compared with" in raised.value.detail
+
+
+@pytest.mark.parametrize("ending", ["csv", "csv.gz"])
+def test_a_folder_of_csv(places: Places, tmp_path: Path, ending: str) -> None:
+    """CSV is read as a single file of it is; what is wrong is named by file, row and line."""
+    rows = parquet.read_table(places.file)
+    wanted = Harvest.of(TableFile(places.file))
+    for number in range(2):
+        part = rows.slice(number * 2_000, 2_000)
+        part = part.select([*part.schema.names[:5], *(("mango", "orange"), ("orange", "mango"))[number]])
+        with fs.LocalFileSystem().open_output_stream(str(tmp_path / f"{number}.{ending}")) as file:
+            csv.write_csv(part, file)
+    found = _learned(source_of(str(tmp_path)))
+    assert (found.rows, found.unreported) == (wanted.rows, wanted.unreported)
+    for crop, moments in wanted.moments.items():
+        np.testing.assert_allclose(found.moments[crop].total.mean, moments.total.mean, rtol=1e-12)
+    if ending == "csv":
+        path = tmp_path / "1.csv"
+        path.write_text(path.read_text() + "Kent,2021,999,60,50,1,1\n")
+        with pytest.raises(InvalidInput, match=r"1\.csv: row 2001 \(line 2002\), column temperature: 999 is above"):
+            _learned(source_of(str(tmp_path)))
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def test_what_a_folder_must_not_hold(places: Places, tmp_path: Path) -> None:
+    """Nothing is passed over in silence but hidden and empty files; what cannot be read is named."""
+    good = places.file.read_bytes()
+    wrong = {
+        "notes": ({"a.parquet": good, "notes.txt": b"hello"}, InvalidInput, "notes.txt is neither Parquet nor CSV"),
+        "mixed": ({"a.parquet": good, "b.csv": b"x"}, InvalidInput, "holds Parquet and CSV"),
+        "broken": ({"a.parquet": good, "b.parquet": good[:-20]}, MalformedInput, "b.parquet cannot be read"),
+        "delta": ({"a.parquet": good, "_delta_log/0.json": b"{}"}, InvalidInput, "is of a Delta table"),
+        "iceberg": (
+            {"data/a.parquet": good, "metadata/v1.metadata.json": b"{}"},
+            InvalidInput,
+            "is of an Iceberg table",
+        ),
+        "hidden": ({"_a.parquet": good, ".b.parquet": good}, InvalidInput, "holds no Parquet file and no CSV"),
+    }
+    for name, (files, kind, says) in wrong.items():
+        for file, content in files.items():
+            _write(tmp_path / name / file, content)
+        with pytest.raises(kind, match=says):
+            _learned(source_of(str(tmp_path / name)))
+    _write(tmp_path / "hive" / "000000_0", good)  # as Hive calls its files
+    assert _learned(source_of(str(tmp_path / "hive"))).rows
+    assert _learned(source_of(str(tmp_path / "*" / "000000_?"))).rows
+    assert _learned(source_of(str(tmp_path / "**" / "000000_0"))).rows
+
+
+def test_a_bucket_that_is_not_there(s3: str) -> None:
+    """What is not there is told."""
+    with pytest.raises(InputError, match="s3://rows/none cannot be read: there is no such file or folder"):
+        _learned(source_of(f"{s3}/none"))
+
+
+@pytest.mark.long
+def test_a_storage_that_does_not_answer(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told, after some seconds in which Arrow has tried again."""
+    assert s3 == "s3://rows"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(StoreUnavailable, match="s3://rows/good cannot be read"):
+        _learned(source_of("s3://rows/good?region=us-east-1"))
+
+
+def test_postgresql_has_numerics_and_whole_seasons(database: str) -> None:
+    """`numeric` is read as the number that it is, a year as a season, names of columns in any case."""
+    sql = (
+        'SELECT region AS "Region", season::int AS season, temperature::numeric(20,10), rainfall::real, humidity, '
+        "mango::numeric AS mango FROM good WHERE mango IS NOT NULL"
+    )
+    found = _learned(source_of(database, sql))
+    assert found.table is not None
+    assert list(found.moments) == ["mango"]
+    assert set(found.table.seasons) <= {str(year) for year in range(2006, 2026)}
+
+
+def test_queries_that_fail_are_told_without_the_password(database: str) -> None:
+    """A wrong query is the caller's, a database that is away is not; neither names the password."""
+    wrong = {
+        "SELECT nothing FROM good": (database, InvalidInput, "the query: .*nothing"),
+        "CREATE TABLE mine (a int)": (database, InvalidInput, "read-only transaction"),
+        "SELECT 1.0::float8 / (rainfall - rainfall) AS mango, rainfall FROM good": (database, InvalidInput, "zero"),
+        "SELECT 1": (re.sub(r":\d+/", ":9/", database), StoreUnavailable, "127.0.0.1:9/.* does not answer"),
+        "SELECT 2": ("postgresql://a:hidden%20word@127.0.0.1:9/d?sslmode=hidden-word", StoreUnavailable, "answer"),
+    }
+    for sql, (url, kind, says) in wrong.items():
+        with pytest.raises(kind, match=says) as raised:
+            _learned(source_of(url, sql))
+        assert "hidden" not in raised.value.detail
+
+
+def test_spark_says_what_is_wrong_in_a_line(sail: str, places: Places) -> None:
+    """A wrong query or path is told without pages of a server's words, and a column before a row is read."""
+    for asked in ({"query": "SELECT * FROM nothing"}, {"query": "SELEC 1"}, {"data": "/nowhere/at/all"}):
+        with pytest.raises(OrchardError) as raised:
+            _learned(source_of(asked.get("data"), asked.get("query"), sail))
+        assert len(raised.value.detail) < 400
+        assert "\n" not in raised.value.detail
+    with pytest.raises(InvalidInput, match="'farm_id' does not look like a crop's"):
+        _learned(source_of(None, f"SELECT *, 1 AS farm_id FROM parquet.`{places.file}`", sail))
+    with pytest.raises(InvalidInput, match="no crop column holds a number"):
+        _learned(source_of(None, f"SELECT * FROM parquet.`{places.file}` WHERE rainfall < 0", sail))
+
+
+def _nulls(path: Path) -> int:
+    return int(parquet.read_table(path, columns=["mango"])["mango"].null_count)
+
+
+def test_what_is_no_spark_is_not_waited_for(sail: str) -> None:
+    """Where something else answers (without the TLS that a token asks for) it is told at once, without the token."""
+    with pytest.raises(StoreUnavailable, match="has failed") as raised:
+        _learned(source_of(None, "SELECT 1", f"{sail}/;token=hidden"))
+    assert "hidden" not in raised.value.detail
+
+
+def test_spark_reads_what_warehouses_have(sail: str, places: Places) -> None:
+    """Decimals, seasons that are numbers, and only those columns that are named."""
+    sql = (
+        f"SELECT region, CAST(season AS INT) AS season, CAST(rainfall AS DECIMAL(20, 10)) AS rainfall, "
+        f"CAST(mango AS DECIMAL(24, 12)) AS mango, 5 AS farm_id, map('a', 1) AS `odd.name` FROM parquet.`{places.file}`"
+    )
+    found = _learned(source_of(None, sql, sail, Reading(crops=("mango",))))
+    assert found.rows == ROWS - _nulls(places.file)
+    assert min(found.cells["mango"].seasons) == "2006"
+
+
+def test_temperatures_in_another_unit_are_counted_on_spark(sail: str, places: Places) -> None:
+    """What is below any season's, and not so if converted, is counted where the rows are."""
+    sql = f"SELECT (temperature - 32) / 1.8 AS temperature, mango FROM parquet.`{places.file}`"
+    source = source_of(None, sql, sail)
+    assert isinstance(source, Spark)
+    found, mistaken = source.learned(lambda _: None)
+    assert mistaken["temperature"] > 0.5 * found.rows
+
+
+WRONG = {
+    "a query of nothing": ((None, "SELECT 1", None), "--query: say what is asked"),
+    "a query of a folder": (("/tmp", "SELECT 1", None), "not of /tmp"),  # noqa: S108 - nothing is written there
+    "a database without a query": (("postgresql://u:hidden@h/d", None, None), "postgresql://u@h/d is a database"),
+    "an engine of nothing": ((None, None, "sc://h"), "neither is given"),
+    "an engine of both": (("/tmp", "SELECT 1", "sc://h"), "both are given"),  # noqa: S108
+    "an engine of a database": (("postgresql://u:hidden@h/d", None, "sc://h"), "without --engine"),
+    "another engine": (("/tmp", None, "spark://h:1"), "not the URL of Spark Connect"),  # noqa: S108
+    "an engine without a host": (("/tmp", None, "sc://:15002"), "not the URL of Spark Connect"),  # noqa: S108
+    "another scheme": (("ftp://u:hidden@h/d", None, None), "ftp:// is not read here"),
+    "a secret cut short": (("postgresql://u:hid/den@h/d", "SELECT 1", None), "in a password as %2F"),
+    "a secret cut by a hash": (("postgresql://u:hid#den@h/d", "SELECT 1", None), "in a password as %2F"),
+    "a driver that is not there": (("snowflake://u:hidden@h/d", "SELECT 1", None), "install adbc-driver-snowflake"),
+}
+
+
+@pytest.mark.parametrize(("asked", "says"), WRONG.values(), ids=WRONG)
+def test_what_does_not_go_together(asked: tuple[str | None, str | None, str | None], says: str) -> None:
+    """Each wrong combination says what to write, and no secret."""
+    with pytest.raises(InvalidInput) as raised:
+        _learned(source_of(*asked))
+    assert says in raised.value.detail
+    assert "hid" not in raised.value.detail.replace("hidden files", "")
+
+
+@pytest.mark.parametrize(
+    ("place", "shown"),
+    [
+        ("postgresql+psycopg://u:hidden@h:5432/d?password=hidden", "postgresql://u@h:5432/d"),
+        ("s3://key:hidden@bucket/folder/?endpoint_override=x", "s3://bucket/folder"),
+        ("sc://host:15002/;token=hidden;use_ssl=true", "sc://host:15002"),
+        ("abfss://container@account.dfs.core.windows.net/p", "abfss://container@account.dfs.core.windows.net/p"),
+        ("a folder/x@y", "a folder/x@y"),
+    ],
+)
+def test_secrets_are_left_out(place: str, shown: str) -> None:
+    """What is told of a place has no password, token or option in it."""
+    assert redacted(place) == shown
+
+
+def test_the_name_of_a_source_tells_queries_apart() -> None:
+    """A query's text is not told, since it may hold secrets; two of them can be told apart."""
+    first, second = (name_of(source_of("postgresql://u:hidden@h/d", f"SELECT {n}")) for n in (1, 2))
+    assert first != second
+    assert first.startswith("postgresql://u@h/d, query ")
+    assert name_of(source_of("s3://k:hidden@b/p/*.parquet", None, "sc://h:1/;token=hidden")) == (
+        "sc://h:1, s3://b/p/*.parquet"
+    )
+    assert name_of(source_of("some/where/harvests.csv")) == "harvests.csv"
+
+
+def test_extras_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch, places: Places) -> None:
+    """Without what a way needs, it says what to install."""
+    for module, asked, says in (
+        ("pyspark.sql", (None, "SELECT 1", "sc://127.0.0.1:9"), "orchard-service[spark]"),
+        ("adbc_driver_postgresql.dbapi", ("postgresql://h/d", "SELECT 1", None), "orchard-service[adbc]"),
+        ("pyarrow", (str(places.folder), None, None), "orchard-service[arrow]"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setitem(__import__("sys").modules, module, None)
+            with pytest.raises(InvalidInput, match=re.escape(says)):
+                _learned(source_of(*asked))
+
+
+@pytest.mark.long
+def test_a_real_spark(tmp_path: Path) -> None:
+    """A master with two workers learns what the file says, by code that was sent to it; faults come back as such."""
+    home = clusters.spark_home()
+    if home is None:
+        assert os.environ.get(clusters.NEEDED) != "1", f"{clusters.SPARK_HOME} and Java are needed"
+        pytest.skip(f"{clusters.SPARK_HOME} is not set, or there is no Java")
+    write_folder(tmp_path / "good", 400_000, 4)
+    write(tmp_path / "one.parquet", 1_000)
+    rows = parquet.read_table(tmp_path / "one.parquet")
+    (tmp_path / "bad").mkdir()
+    parquet.write_table(rows.set_column(2, "temperature", pa.array([999.0] * 1_000)), tmp_path / "bad" / "a.parquet")
+    wanted = _learned(source_of(str(tmp_path / "good")))
+    told: list[str] = []
+    with clusters.spark(home, tmp_path) as running:
+        source = source_of(str(tmp_path / "good"), engine=running.url)
+        assert isinstance(source, Spark)
+        found, _ = source.learned(told.append)
+        with pytest.raises(InvalidInput, match=r"1,000 values cannot be learned: 1,000 of temperature"):
+            _learned(source_of(None, f"SELECT * FROM parquet.`{tmp_path}/bad`", running.url))
+    assert (found.rows, found.unreported) == (wanted.rows, wanted.unreported)
+    for crop, moments in wanted.moments.items():
+        for mine, theirs in zip(found.moments[crop].folds, moments.folds, strict=True):
+            assert mine.count == theirs.count
+            np.testing.assert_allclose(mine.mean, theirs.mean, rtol=1e-12)
+            np.testing.assert_allclose(mine.factor, theirs.factor, rtol=1e-12, atol=1e-12 * theirs.factor.max())
+    assert any(re.fullmatch(r"part \d+ of \d+", at) for at in told)

@@ -23,7 +23,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from app import memory
-from scripts.bench import bulk, learning, looking, peers
+from scripts.bench import bulk, learning, looking, panel, peers
 from scripts.bench.load import Load, load, middle, require_wrk
 from scripts.bench.servers import FLOOR, IDIOMATIC, ORCHARD, Connection, Kind, Server, serving
 
@@ -74,6 +74,7 @@ def main() -> None:
         if looking.is_possible():
             page(store, effort)
         training(folder, effort)
+        by_every_way(folder, effort)
 
 
 def _machine() -> str:
@@ -301,6 +302,27 @@ def training(folder: Path, effort: Effort) -> None:
         for cost in costs
     ]
     _print("Once that many rows are learned", ["rows", "epochs", "an epoch, µs", "a retrain on 3 new rows, ms"], table)
+
+
+def by_every_way(folder: Path, effort: Effort) -> None:
+    """Learn the same rows, with names and nulls, out of a file, a folder, storage, a database, and on an engine."""
+    from scripts.bench import ways  # noqa: PLC0415 - needs what tests need
+
+    panel.write_both(folder / "rows", effort.rows, 16)
+    found = list(ways.ways(folder / "rows"))
+    table = [
+        [
+            way.name,
+            f"{way.cpu:.2f}",
+            f"{way.cpu / found[0].cpu:.2f}",
+            f"{way.wall:.1f}",
+            f"{way.megabytes:.0f}",
+            f"{way.apart(found[0]):.0e}",
+        ]
+        for way in found
+    ]
+    header = [f"{effort.rows:,} rows", "CPU s", "× one file", "s", "memory MB", "coefficients apart"]
+    _print("The same rows by every way", header, table)
 
 
 if __name__ == "__main__":

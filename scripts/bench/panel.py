@@ -60,6 +60,16 @@ def write_folder(folder: Path, rows: int, files: int, *, seasons: bool = True) -
         write(folder / f"part-{number:05}.parquet", each, number * groups, seasons=seasons)
 
 
+def write_both(folder: Path, rows: int, files: int, *, seasons: bool = True) -> None:
+    """Write a folder of files, and beside it one file with the same rows."""
+    write_folder(folder, rows, files, seasons=seasons)
+    paths = sorted(folder.glob("*.parquet"))
+    with parquet.ParquetWriter(folder.with_suffix(".parquet"), parquet.read_schema(paths[0])) as writer:
+        for path in paths:
+            for batch in parquet.ParquetFile(path).iter_batches(GROUP_ROWS):
+                writer.write_batch(batch)
+
+
 def main() -> None:
     """Write a folder of files, and one file with the same rows beside it."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -68,12 +78,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=16)
     parser.add_argument("--no-seasons", action="store_true")
     given = parser.parse_args()
-    write_folder(given.folder, given.rows, given.files, seasons=not given.no_seasons)
-    joined = given.folder.with_suffix(".parquet")
-    with parquet.ParquetWriter(joined, parquet.read_schema(given.folder / "part-00000.parquet")) as writer:
-        for path in sorted(given.folder.glob("*.parquet")):
-            for batch in parquet.ParquetFile(path).iter_batches(GROUP_ROWS):
-                writer.write_batch(batch)
+    write_both(given.folder, given.rows, given.files, seasons=not given.no_seasons)
 
 
 if __name__ == "__main__":

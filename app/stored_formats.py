@@ -14,7 +14,8 @@ Lines of the log: 1: version 0.1.0. 2: with a digest, the hash of the line befor
 Database: 1: version 0.1.0, which wrote no number. 2: checksums of rows, batches and answers; trainings under way;
 restored batches. 3: who has withdrawn or restored a batch. 4: the rows of a batch by region and season. 5: what a
 batch's yields were predicted as before they were known. 6: rows may lack a feature (NULL), and so may their moments
-and cells. 7: forecasts; observations may say which one they are the outcome of, and when they were harvested.
+and cells. 7: forecasts; observations may say which one they are the outcome of, and when they were harvested. 8: what
+runs of batches add up to, which goes when a batch of the run is withdrawn: earlier programs would leave it.
 """
 
 from app.errors import StoreTooNew
@@ -22,7 +23,7 @@ from app.errors import StoreTooNew
 VERSION = 3
 PLAIN_VERSION = 2
 LINE = 2
-DATABASE = 7
+DATABASE = 8
 
 
 def check_format(number: object, newest: int, what: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from app.cli.local import Local
     from app.client import Orchard
+    from app.data.learned import Learned
     from app.wire.schemas import BatchEntry, BatchWithdrawn
 
 PAGE = 100
@@ -51,15 +52,15 @@ def taken_out(count: int) -> str:
 
 def left(orchard: "Orchard | Local", version: str) -> Left:
     """Look at what going back to a version leaves; nothing is changed."""
-    learned = set(orchard.card(version).batches)
     stored = list(_stored(orchard))
-    unknown = [batch for batch in stored if batch.withdrawn is None and batch.batch not in learned]
-    gone = sum(batch.withdrawn is not None and batch.batch in learned for batch in stored)
-    ids = {batch.batch for batch in unknown}
+    here = {batch.sequence: batch.batch for batch in stored}
+    learned = _learned(orchard, version, here)
+    unknown = [batch for batch in stored if batch.withdrawn is None and not _has(learned, batch)]
+    gone = sum(batch.withdrawn is not None and _has(learned, batch) for batch in stored)
     taught: set[str] = set()
-    for batches in _learned_later(orchard, version) if ids else ():
-        taught |= ids & batches
-        if taught == ids:
+    for later in _learned_later(orchard, version, here) if unknown else ():
+        taught |= {batch.batch for batch in unknown if _has(later, batch)}
+        if len(taught) == len(unknown):
             break
     return Left(version, [batch for batch in unknown if batch.batch in taught], gone)
 
@@ -79,7 +80,18 @@ def _stored(orchard: "Orchard | Local") -> Iterator["BatchEntry"]:
             return
 
 
-def _learned_later(orchard: "Orchard | Local", version: str) -> Iterator[set[str]]:
+def _learned(orchard: "Orchard | Local", version: str, here: dict[int, str]) -> "Learned":
+    """``here``: the ids of all stored batches by their sequence."""
+    from app.training.learned import learned_by
+
+    return learned_by(orchard.card(version), lambda _: here)
+
+
+def _has(learned: "Learned", batch: "BatchEntry") -> bool:
+    return learned.has(batch.sequence, batch.batch)
+
+
+def _learned_later(orchard: "Orchard | Local", version: str, here: dict[int, str]) -> Iterator["Learned"]:
     """Yield what later versions that were accepted, or are live, have learned, newest first."""
     before: str | None = None
     while True:
@@ -88,6 +100,6 @@ def _learned_later(orchard: "Orchard | Local", version: str) -> Iterator[set[str
             if int(entry.version) <= int(version):
                 return
             if not entry.damaged and (entry.live or entry.decision == "accepted"):
-                yield set(orchard.card(entry.version).batches)
+                yield _learned(orchard, entry.version, here)
         if (before := page.next) is None:
             return

@@ -237,6 +237,19 @@ def cells_of(table: Table) -> dict[str, Cells]:
     return cells
 
 
+def single_cells(table: Table) -> dict[str, Cells]:
+    """Return a table's rows by crop, each as a cell of its own, also those of one region and season."""
+    regions, seasons = Names.of(table.regions), Names.of(table.seasons)
+    cells = {}
+    for number, crop in enumerate(table.crops):
+        tons = table.yields[:, number]
+        of = np.flatnonzero(~np.isnan(tons))
+        if len(of):
+            named = Names(regions.names, regions.codes[of]), Names(seasons.names, seasons.codes[of])
+            cells[crop] = Cells.single(*named, np.column_stack([table.weather[of], tons[of]]))
+    return cells
+
+
 def _season_cells(table: Table, learned: dict[str, FoldedMoments]) -> Iterator[tuple[str, Cells]]:
     """Yield each crop's rows, put together by season alone; ``learned``: their moments."""
     regions, seasons = Names.of(table.regions), Names.of(table.seasons)

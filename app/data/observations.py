@@ -8,6 +8,7 @@ nothing is erased. What is read is compared with its checksum. Knows nothing of 
 
 import hashlib
 import json
+import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -16,25 +17,27 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 import numpy as np
-import safetensors.numpy
 import sqlalchemy as sql
-from safetensors import SafetensorError
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from app.data import outcomes, stored
+from app.data.batch_blobs import checked_cells, checked_moments, checked_record
 from app.data.cursor import cursor_of, place_of
 from app.data.database import Database
 from app.data.forecasts import Forecasts
 from app.data.harvest import Harvest
+from app.data.learned import Learned
 from app.data.naming import OUTCOME_COLUMNS
+from app.data.packed import packed_moments
 from app.data.provenance import Once, Provenance
+from app.data.ranges import Ranges
+from app.data.rollups import Rollups
 from app.data.stored import ANSWERS, BATCHES, OBSERVATIONS, TRAININGS, checksum
 from app.data.tables import Table
-from app.errors import IdTaken, KeyReused, KeyTaken, NotFound, StoreDamaged
+from app.errors import IdTaken, KeyReused, KeyTaken, NotFound, StoreDamaged, StoreUnavailable, Unconfirmed
 from app.model.cells import Cells
 from app.model.folds import FoldedMoments
-from app.model.moments import Array
 from app.model.sketch import Sketch
 from app.model.weather import FEATURE_NAMES
 
@@ -44,8 +47,12 @@ AT_A_TIME = 500
 """Batches whose moments are asked for in one query."""
 FEW_AT_A_TIME = 50
 """The same where they are not kept: of a hundred crops each has 200 KB."""
+ROLLED_UP_AT_ONCE = 16
+"""Roll-ups that are made in one transaction, so that others who write need not wait long."""
 ORCHARD = "orchard"
 """Who withdraws or restores a batch where nobody has asked for that: the training that it came with has failed."""
+
+logger = logging.getLogger("orchard.data")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,8 @@ class Batch:
     withdrawn: datetime | None = None
     withdrawn_why: str | None = None
     withdrawn_by: str | None = None
+    sequence: int = 0
+    """Its place in the database, 0 of one that is not stored yet."""
 
     @classmethod
     def of(cls, harvest: Harvest, provenance: Provenance) -> Self:
@@ -106,14 +115,6 @@ class KeptAnswer:
 
     body: str
     version_sha256: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RegionMean:
-    """The mean weather of a region's ``rows``, shape (3,), of those that have a value; NaN where none has."""
-
-    rows: int
-    weather: Array
 
 
 class Observations:
@@ -176,12 +177,36 @@ class Observations:
         with self._database.reading() as connection:
             yield Transaction(connection)
 
+    def ids_at(self, sequences: Sequence[int]) -> dict[int, str]:
+        """Return the ids of the batches with these sequences, as far as there are any."""
+        with self.reading() as transaction:
+            return transaction.ids_at(sequences)
+
+    def roll_up(self) -> None:
+        """Put together what batches add up to, where a training would have to read many of them.
+
+        It changes nothing of what is learned: where it fails, the training reads the batches.
+        """
+        try:
+            with self.reading() as transaction:
+                due = transaction.rollups.due()
+            for start in range(0, len(due), ROLLED_UP_AT_ONCE):
+                with self.transaction() as transaction:
+                    transaction.rollups.make(due[start : start + ROLLED_UP_AT_ONCE])
+        except (StoreUnavailable, Unconfirmed) as error:
+            logger.warning("batches are not rolled up: %s", error.detail)
+
 
 class Transaction:
     """What can be done within one transaction."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+
+    @property
+    def rollups(self) -> Rollups:
+        """What runs of batches add up to, in the same transaction."""
+        return Rollups(self._connection)
 
     @property
     def forecasts(self) -> Forecasts:
@@ -209,7 +234,7 @@ class Transaction:
         One transaction stores at a time, to its end: so batches are committed in the order of their sequence.
         """
         self.hold_training()
-        learned = _pack(harvest.moments)
+        learned = packed_moments(harvest.moments)
         values = {name: getattr(batch, name) for name in stored.ENTRY}
         values |= {"moments": learned, "moments_sha256": hashlib.sha256(learned).hexdigest()}
         values |= stored.packed_cells(harvest.cells) | (stored.packed_record(record) if record is not None else {})
@@ -243,6 +268,24 @@ class Transaction:
         # Of a withdrawn one, too, the checksum is looked at: it may not have been withdrawn.
         return [batch for batch in self.all() if batch.withdrawn is None]
 
+    def in_ranges(self, ranges: Ranges, *, withdrawn: bool) -> list[Batch]:
+        """Return the batches with these sequences, oldest first; ``withdrawn``: also those that are not in use."""
+        query = sql.select(*_ENTRIES).order_by(BATCHES.c.sequence)
+        if not withdrawn:
+            query = query.where(BATCHES.c.withdrawn.is_(None))
+        every = [BATCHES.c.sequence.between(first, last) for first, last in ranges]
+        parts = (sql.or_(*every[start : start + FEW_AT_A_TIME]) for start in range(0, len(every), FEW_AT_A_TIME))
+        return [batch for part in parts for batch in self._entries(query.where(part))]
+
+    def learned(self, learned: Learned) -> list[Batch]:
+        """Return the batches that a version has learned, in use or not, oldest first, as far as they are here."""
+        return self.in_ranges(learned.ranges.also(self.rollups.sequences(learned.ids)), withdrawn=True)
+
+    def ids_at(self, sequences: Sequence[int]) -> dict[int, str]:
+        """Return the ids of the batches with these sequences, as far as there are any."""
+        query = sql.select(BATCHES.c.sequence, BATCHES.c.id).where(BATCHES.c.sequence.in_(sequences))
+        return {row.sequence: row.id for row in self._connection.execute(query)} if sequences else {}
+
     def batches(self, limit: int, before: str | None) -> list[Batch]:
         """Return up to ``limit`` batches, newest first, those stored before the one with the id ``before``.
 
@@ -273,7 +316,7 @@ class Transaction:
         for start in range(0, len(wanted), AT_A_TIME):
             some = query.where(BATCHES.c.id.in_(wanted[start : start + AT_A_TIME]))
             for row in self._connection.execute(some):
-                for crop, moments in _checked_moments(row).items():
+                for crop, moments in checked_moments(row).items():
                     parts.setdefault(crop, []).append(moments)
         return {crop: FoldedMoments.merge(each) for crop, each in parts.items()}
 
@@ -291,7 +334,7 @@ class Transaction:
         for start in range(0, len(wanted), FEW_AT_A_TIME):
             some = query.where(BATCHES.c.id.in_(wanted[start : start + FEW_AT_A_TIME]))
             for row in self._connection.execute(some):
-                moments = _checked_moments(row)
+                moments = checked_moments(row)
                 crops |= moments.keys()
                 for part in moments.values():
                     present |= ~part.total.absent[: len(FEATURE_NAMES)]
@@ -319,7 +362,7 @@ class Transaction:
         for start in range(0, len(wanted), AT_A_TIME):
             some = query.where(BATCHES.c.id.in_(wanted[start : start + AT_A_TIME]))
             for row in self._connection.execute(some):
-                for crop, cells in _checked_cells(row).items():
+                for crop, cells in checked_cells(row).items():
                     found.setdefault(crop, []).append(cells)
                 missing += row.rows if row.cells is None else 0
         return found, missing
@@ -356,6 +399,37 @@ class Transaction:
             _check_row(found, batch.id)
         return replace(stored.table_of(rows), numbers=np.array([found.row for found in rows], dtype=np.intp))
 
+    def alike(self, table: Table) -> list[Table]:
+        """Return the stored rows, of batches in use, that have region, season and weather of a row of the table.
+
+        Each table of rows that lack the same features. A row that is not what was written is like none.
+        """
+        rows = zip(table.regions, table.seasons, table.weather.tolist(), strict=True)
+        wanted = list(
+            {(region or None, season or None, *(_value(each) for each in known)) for region, season, known in rows}
+        )
+        query = sql.select(BATCHES.c.id.label("of"), OBSERVATIONS).join(
+            BATCHES, OBSERVATIONS.c.batch == BATCHES.c.sequence
+        )
+        query = query.where(BATCHES.c.withdrawn.is_(None)).order_by(OBSERVATIONS.c.batch, OBSERVATIONS.c.row)
+        columns = [OBSERVATIONS.c[name] for name in ("region", "season", *FEATURE_NAMES)]
+        found: dict[tuple[bool, ...], list[Any]] = {}
+        for start in range(0, len(wanted), FEW_AT_A_TIME):
+            some = (
+                sql.and_(
+                    *(
+                        column.is_(None) if value is None else column == value
+                        for column, value in zip(columns, row, strict=True)
+                    )
+                )
+                for row in wanted[start : start + FEW_AT_A_TIME]
+            )
+            for row in self._connection.execute(query.where(sql.or_(*some))):
+                if not list(_faults(lambda row=row: _check_row(row[1:], row.of))):
+                    lacking = tuple(getattr(row, name) is None for name in FEATURE_NAMES)
+                    found.setdefault(lacking, []).append(row)
+        return [stored.table_of(rows) for rows in found.values()]
+
     def records(self, batches: Iterable[Batch]) -> dict[str, dict[str, Sketch] | None]:
         """Return what the yields of these batches were predicted as before they were known, by batch and crop.
 
@@ -369,28 +443,12 @@ class Transaction:
         found: dict[str, dict[str, Sketch] | None] = {}
         for start in range(0, len(wanted), AT_A_TIME):
             some = query.where(BATCHES.c.id.in_(wanted[start : start + AT_A_TIME]))
-            found |= {row.id: _checked_record(row) for row in self._connection.execute(some)}
+            found |= {row.id: checked_record(row) for row in self._connection.execute(some)}
         return found
 
     def keep_record(self, batch: str, record: Mapping[str, Sketch]) -> None:
         """Keep what a batch's yields were predicted as before they were known, where nobody has asked before."""
         self._change(batch, BATCHES.c.record.is_(None), **stored.packed_record(record))
-
-    def region_means(self, batches: Iterable[Batch]) -> dict[str | None, RegionMean]:
-        """Return the mean weather of each region's rows in these batches.
-
-        Unnamed rows count as one region.
-        """
-        means = [sql.func.avg(OBSERVATIONS.c[name]) for name in FEATURE_NAMES]
-        query = (
-            sql.select(OBSERVATIONS.c.region, sql.func.count(), *means)
-            .join(BATCHES, OBSERVATIONS.c.batch == BATCHES.c.sequence)
-            .where(BATCHES.c.id.in_([batch.id for batch in batches]))
-            .group_by(OBSERVATIONS.c.region)
-            .order_by(OBSERVATIONS.c.region)
-        )
-        found = self._connection.execute(query)
-        return {row[0]: RegionMean(row[1], np.array(row[2:], dtype=np.float64)) for row in found}
 
     def withdraw(self, batch: str, who: str, note: str) -> Batch:
         """Take a batch out of future training; a batch that is out already stays as it is.
@@ -412,10 +470,12 @@ class Transaction:
         return self._change(batch, BATCHES.c.withdrawn.is_not(None), **told)
 
     def _change(self, batch: str, condition: sql.ColumnElement[bool], **told: Any) -> Batch:
-        self.batch(batch)  # what is damaged must not get a new checksum
+        stored.hold(self._connection, stored.TRAINING_LOCK)  # a roll-up of what it is now may be under way
+        found = self.batch(batch)  # what is damaged must not get a new checksum
         wanted = BATCHES.c.id == batch
         if self._connection.execute(sql.update(BATCHES).where(wanted, condition).values(**told)).rowcount:
             self._sum_up(wanted)
+            self.rollups.erase_above(found.sequence)
         return self.batch(batch)
 
     def batch(self, batch: str) -> Batch:
@@ -453,10 +513,11 @@ class Transaction:
         """Yield a sentence for all that is not what was written: batches, moments, rows, answers, forecasts."""
         for row in self._connection.execute(sql.select(BATCHES).order_by(BATCHES.c.sequence)).all():
             yield from _faults(lambda row=row: _entry(row))
-            yield from _faults(lambda row=row: _checked_moments(row))
-            yield from _faults(lambda row=row: _checked_cells(row))
-            yield from _faults(lambda row=row: _checked_record(row))
+            yield from _faults(lambda row=row: checked_moments(row))
+            yield from _faults(lambda row=row: checked_cells(row))
+            yield from _faults(lambda row=row: checked_record(row))
             yield from self._faults_of_rows(row)
+        yield from self.rollups.faults()
         for row in self._connection.execute(sql.select(ANSWERS)).all():
             yield from _faults(lambda row=row: _answer(row))
         yield from self.forecasts.faults()
@@ -531,60 +592,13 @@ class Transaction:
         self._connection.execute(sql.delete(TRAININGS).where(TRAININGS.c.sha256 == sha256))
 
 
-def _pack(learned: Mapping[str, FoldedMoments]) -> bytes:
-    tensors: dict[str, Array] = {}
-    for number, moments in enumerate(learned.values()):
-        tensors |= moments.to_arrays(f"{number}/")
-    return safetensors.numpy.save(tensors, {"crops": json.dumps(list(learned))})
-
-
-def _unpack(content: bytes) -> dict[str, FoldedMoments]:
-    length = int.from_bytes(content[:8], "little")
-    crops = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["crops"])
-    tensors = safetensors.numpy.load(content)
-    return {crop: FoldedMoments.from_arrays(f"{number}/", tensors) for number, crop in enumerate(crops)}
-
-
-def _checked_moments(row: Any) -> dict[str, FoldedMoments]:
-    """Return a batch's moments."""
-    damaged = f"the moments of batch {row.id} are damaged in the database"
-    if row.moments_sha256 not in (None, hashlib.sha256(row.moments).hexdigest()):
-        raise StoreDamaged(f"{damaged}: they are not what was written; withdraw the batch, or restore the database")
-    try:
-        return _unpack(row.moments)
-    except (ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise StoreDamaged(f"{damaged}: they cannot be read") from error
-
-
-def _checked_cells(row: Any) -> dict[str, Cells]:
-    """Return a batch's cells, none where it has none."""
-    if row.cells is None and row.cells_sha256 is None:
-        return {}
-    damaged = f"the cells of batch {row.id} are damaged in the database"
-    if row.cells is None or row.cells_sha256 != hashlib.sha256(row.cells).hexdigest():
-        raise StoreDamaged(f"{damaged}: they are not what was written; withdraw the batch, or restore the database")
-    try:
-        return stored.unpacked_cells(row.cells)
-    except (ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise StoreDamaged(f"{damaged}: they cannot be read") from error
-
-
-def _checked_record(row: Any) -> dict[str, Sketch] | None:
-    """Return a batch's record, None where it has none."""
-    if row.record is None and row.record_sha256 is None:
-        return None
-    damaged = f"the record of batch {row.id} is damaged in the database"
-    if row.record is None or row.record_sha256 != hashlib.sha256(row.record).hexdigest():
-        raise StoreDamaged(f"{damaged}: it is not what was written; withdraw the batch, or restore the database")
-    try:
-        return stored.unpacked_record(row.record)
-    except (ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise StoreDamaged(f"{damaged}: it cannot be read") from error
-
-
 def _entry(row: Any) -> Batch:
     stored.check(row.checksum, [getattr(row, name) for name in stored.CHECKED_ENTRY], f"batch {row.id}")
-    return Batch(*(getattr(row, name) for name in stored.ENTRY))
+    return Batch(*(getattr(row, name) for name in (*stored.ENTRY, "sequence")))
+
+
+def _value(known: float) -> float | None:
+    return known if known == known else None  # noqa: PLR0124 - NaN is no value
 
 
 def _answer(row: Any) -> KeptAnswer:
@@ -609,7 +623,7 @@ def _rows(table: Table, batch: str, sequence: int | None) -> Iterator[dict[str, 
     columns = zip(table.regions, table.seasons, table.weather.tolist(), table.yields.tolist(), strict=True)
     said = zip(*(column or (None,) * len(table) for column in (table.forecasts, table.harvested)), strict=True)
     for number, ((region, season, known, yields), outcome) in enumerate(zip(columns, said, strict=True)):
-        weather = [value if value == value else None for value in known]  # noqa: PLR0124 - NaN is no value
+        weather = [_value(value) for value in known]
         reported = {crop: tons for crop, tons in zip(table.crops, yields, strict=True) if tons == tons}  # noqa: PLR0124 - NaN is not reported
         row = {"row": number, "region": region, "season": season, **dict(zip(FEATURE_NAMES, weather, strict=True))}
         row["yields"] = json.dumps(reported, ensure_ascii=False)

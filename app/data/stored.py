@@ -48,7 +48,7 @@ BATCHES = sql.Table(
     sql.Column("source", sql.Text, nullable=False),
     sql.Column("note", sql.Text, nullable=False),
     sql.Column("who", sql.Text, nullable=False),
-    sql.Column("rows", sql.Integer, nullable=False),
+    sql.Column("rows", sql.BigInteger, nullable=False),
     sql.Column("created", UtcTime(), nullable=False),
     sql.Column("withdrawn", UtcTime()),
     sql.Column("withdrawn_why", sql.Text),
@@ -64,6 +64,20 @@ BATCHES = sql.Table(
     sql.Column("record", sql.LargeBinary),
     sql.Column("record_sha256", sql.String(64)),
 )
+ROLLUPS = sql.Table(
+    "rollups",
+    SCHEMA,
+    sql.Column("level", sql.Integer, primary_key=True, autoincrement=False),
+    sql.Column("number", sql.BigInteger, primary_key=True, autoincrement=False),
+    sql.Column("run", sql.Text, nullable=False),
+    *(
+        column
+        for name in ("moments", "cells", "record", "regions")
+        for column in (sql.Column(name, sql.LargeBinary), sql.Column(f"{name}_sha256", sql.String(64)))
+    ),
+    sql.Column("checksum", sql.String(16), nullable=False),
+)
+"""What runs of batches add up to: `app.data.rollups`. Made of the batches, and made anew where it is damaged."""
 OBSERVATIONS = sql.Table(
     "observations",
     SCHEMA,
@@ -77,8 +91,8 @@ OBSERVATIONS = sql.Table(
     sql.Column("forecast", sql.String(ID_LENGTH)),
     sql.Column("harvested", sql.String(10)),
 )
-BY_PLACE = sql.Index("observations_place", OBSERVATIONS.c.region, OBSERVATIONS.c.season)
-"""By which the outcome of a forecast is found."""
+BY_PLACE = sql.Index("observations_place", OBSERVATIONS.c.region, OBSERVATIONS.c.season, OBSERVATIONS.c.temperature)
+"""By which the outcome of a forecast is found; and with the weather, whether a row is stored already."""
 _HAS_FORECAST = OBSERVATIONS.c.forecast.is_not(None)
 BY_FORECAST = sql.Index(
     "observations_forecast", OBSERVATIONS.c.forecast, sqlite_where=_HAS_FORECAST, postgresql_where=_HAS_FORECAST
@@ -150,6 +164,7 @@ ENTRY_OF_2 = ("sequence", *ENTRY[:-1], "restored", "restored_why", "moments_sha2
 ENTRY_OF_3 = (*ENTRY_OF_2, "withdrawn_by", "restored_by")
 ENTRY_OF_4 = (*ENTRY_OF_3, "cells_sha256")
 CHECKED_ENTRY = (*ENTRY_OF_4, "record_sha256")
+CHECKED_ROLLUP = ("level", "number", "run", "moments_sha256", "cells_sha256", "record_sha256", "regions_sha256")
 CHECKED_ANSWER = ("key", "digest", "body", "created", "version_sha256")
 
 LOCK = 0x0A7C4A2D
@@ -355,6 +370,14 @@ def _to_7(connection: Connection) -> None:
         index.create(connection, checkfirst=True)
 
 
+def _to_8(connection: Connection) -> None:
+    """Let a batch have more rows than 32 bits count, and rows be found by their weather. SQLite's integers have 64."""
+    if connection.dialect.name != "sqlite":
+        connection.execute(sql.text(f"ALTER TABLE {BATCHES.name} ALTER COLUMN rows TYPE BIGINT"))
+    connection.execute(sql.text(f"DROP INDEX IF EXISTS {BY_PLACE.name}"))
+    BY_PLACE.create(connection)
+
+
 def _cells_of_rows(connection: Connection, batch: Any) -> dict[str, Cells] | None:
     """Return the cells of a batch's stored rows by crop, None where they are not stored, or one is damaged."""
     rows: list[Any] = []
@@ -386,6 +409,11 @@ def packed_cells(cells: Mapping[str, Cells] | None) -> dict[str, Any]:
         return {"cells": None, "cells_sha256": None}
     names = next(iter(cells.values()))
     texts = {"crops": list(cells), "regions": list(names.regions), "seasons": list(names.seasons)}
+    for number, of in enumerate(cells.values()):  # those of one table have the same names
+        if list(of.regions) != texts["regions"]:
+            texts[f"{number}/regions"] = list(of.regions)
+        if list(of.seasons) != texts["seasons"]:
+            texts[f"{number}/seasons"] = list(of.seasons)
     tensors: dict[str, Any] = {name: packed_names(value) for name, value in texts.items()}
     for number, of in enumerate(cells.values()):
         tensors |= of.to_arrays(f"{number}/")
@@ -400,8 +428,20 @@ def unpacked_cells(content: bytes) -> dict[str, Cells]:
         ValueError, KeyError, TypeError, SafetensorError: it is not what was packed.
     """
     tensors = safetensors.numpy.load(content)
-    crops, regions, seasons = (unpacked_names(tensors[name]) for name in ("crops", "regions", "seasons"))
-    return {crop: Cells.from_arrays(f"{number}/", tensors, regions, seasons) for number, crop in enumerate(crops)}
+    names = {name: unpacked_names(tensors[name]) for name in tensors if name.endswith(_NAMES)}
+    regions, seasons = names["regions"], names["seasons"]
+    return {
+        crop: Cells.from_arrays(
+            f"{number}/",
+            tensors,
+            names.get(f"{number}/regions", regions),
+            names.get(f"{number}/seasons", seasons),
+        )
+        for number, crop in enumerate(names["crops"])
+    }
+
+
+_NAMES = ("crops", "regions", "seasons")
 
 
 def packed_record(record: Mapping[str, Sketch]) -> dict[str, Any]:
@@ -432,5 +472,5 @@ def _add_columns(connection: Connection, table: sql.Table, *names: str) -> None:
         connection.execute(sql.text(f"ALTER TABLE {table.name} ADD COLUMN {name} {kind}"))
 
 
-STEPS: dict[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5, 6: _to_6, 7: _to_7}
+STEPS: dict[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3, 4: _to_4, 5: _to_5, 6: _to_6, 7: _to_7, 8: _to_8}
 """By the format that a step leads to."""

@@ -52,13 +52,17 @@ class Cells:
         Raises:
             OverflowError: the squares of the values leave float64.
         """
+        return cls.single(regions, seasons, rows)._put_together()  # noqa: SLF001 - of the same class
+
+    @classmethod
+    def single(cls, regions: Names, seasons: Names, rows: Array) -> Self:
+        """Take each of ``rows``, shape (n, k), as a cell of its own; a column with a NaN in it is absent."""
         nothing = np.zeros((2, rows.shape[1], rows.shape[1]))
         lacking = np.isnan(rows).sum(axis=0).astype(np.float64)
         if lacking.any():
             rows = np.where(lacking, 0.0, rows)
         names = (regions.names, seasons.names, regions.codes, seasons.codes)
-        single = cls(*names, np.ones(len(rows)), rows, nothing, lacking)
-        return single._put_together()
+        return cls(*names, np.ones(len(rows)), rows, nothing, lacking)
 
     @classmethod
     def merge(cls, parts: Iterable[Self]) -> Self:

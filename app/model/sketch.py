@@ -97,6 +97,15 @@ class Sketch:
         count, total, squares, within_80, shared = np.ascontiguousarray(sums[:, : len(_COLUMNS)].T)
         return cls(names, count, total, squares, within_80, shared, sums[:, len(_COLUMNS) :])
 
+    def without_seasons(self) -> Self:
+        """Return the same rows as those of no season."""
+        nothing: tuple[str | None, ...] = (None,)
+        rows = np.column_stack([*(getattr(self, name) for name in _COLUMNS), self.bins]).sum(axis=0, keepdims=True)
+        if not len(self.seasons):
+            return self
+        count, total, squares, within_80, shared = np.ascontiguousarray(rows[:, : len(_COLUMNS)].T)
+        return type(self)(nothing, count, total, squares, within_80, shared, rows[:, len(_COLUMNS) :])
+
     @property
     def independent(self) -> float:
         """As many rows of which none share anything tell as much: Σ n / (1 + (n - 1) c²) over the seasons.

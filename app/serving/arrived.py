@@ -30,7 +30,7 @@ def read(scores: Scores, registry: "Registry", observations: "Observations") -> 
     Raises:
         StoreDamaged, StoreTooNew, StoreUnavailable: what is stored cannot be read.
     """
-    arrivals = Arrivals(registry)
+    arrivals = Arrivals(registry, observations.ids_at)
     with observations.reading() as transaction:
         batches = transaction.all()
     for batch in batches:

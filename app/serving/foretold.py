@@ -43,7 +43,7 @@ def read(scores: Scores, registry: "Registry", observations: "Observations") -> 
     Raises:
         StoreDamaged, StoreTooNew, StoreUnavailable: what is stored cannot be read.
     """
-    versions = Versions(registry)
+    versions = Versions(registry, observations.ids_at)
     after = None
     while True:
         with observations.reading() as transaction:
@@ -96,7 +96,7 @@ def _counted(
             version = version or versions.of(forecast.batch.version)
             if version is None:
                 scores.left_out.unreadable += 1
-            elif versions.has_learned(forecast.batch.version, version, harvested.id):
+            elif versions.learned(forecast.batch.version, version).has(outcome.reported.batch, harvested.id):
                 scores.left_out.learned += 1
             elif forecast.batch.created >= harvested.created:
                 scores.left_out.known += 1

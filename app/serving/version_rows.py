@@ -22,6 +22,7 @@ from app.serving.live import LEVEL
 from app.serving.selection import Selection
 from app.store.registry import Registry
 from app.store.version import Version
+from app.training.learned import learned_by
 
 if TYPE_CHECKING:
     from app.data.observations import Batch, Observations, Transaction
@@ -200,10 +201,10 @@ def version_rows(registry: Registry, observations: "Observations", number: str, 
         )
         raise InvalidInput(f"query.crop: {message}", [FieldError(("query", "crop"), message, "invalid")])
     with observations.reading() as transaction:
-        batches = transaction.named(version.card.batches)
+        batches = transaction.learned(learned_by(version.card, transaction.ids_at))
         by = {each.crop: version.card.crops[each.crop].out_of_fold.by for each in crops}
         # Of a part of the batches the lines would be others than those of training.
-        is_whole = len(batches) == len(version.card.batches)
+        is_whole = len(batches) == version.card.batch_count
         cells = transaction.cells(batches)[0] if "season" in by.values() and is_whole else {}
         complete = {}
         if version.card.recipe == "tutorial":  # it learns from rows alone that report every crop of their table

@@ -229,6 +229,19 @@ class EpochLoss(_Part):
     loss: float
 
 
+class StoredBatches(_Part):
+    """The batches that were stored before a training and that it learned, by their ``sequence`` in the database.
+
+    ``count``: how many. ``ranges``: from the first to the last sequence, both included; all batches in a range were
+    learned, what lies between two was withdrawn then. ``marks``: some batches up to the last of them by sequence and
+    id, the nearer to it, the denser: how much of a database is what was learned from is seen by them.
+    """
+
+    count: int
+    ranges: list[tuple[int, int]]
+    marks: list[tuple[int, str]]
+
+
 class Card(_Part):
     """What a version was trained on, how, and what came of it."""
 
@@ -254,4 +267,12 @@ class Card(_Part):
     """
     left_out: list[str]
     batches: list[str]
+    """The ids of batches that it has learned: the one that came with it. Earlier programs named all, and no ``stored``
+    ones."""
+    stored: StoredBatches | None = Field(default=None, exclude_if=lambda stored: stored is None)
     data_digest: str
+
+    @property
+    def batch_count(self) -> int:
+        """How many batches it has learned."""
+        return len(self.batches) + (self.stored.count if self.stored is not None else 0)

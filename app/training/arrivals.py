@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from app.data.learned import Learned
 from app.data.observations import Batch
 from app.data.tables import Table
 from app.errors import NotFound, StoreDamaged, StoreTooNew
@@ -21,6 +22,7 @@ from app.model.pairs import Pairs
 from app.store.line import LogLine
 from app.store.registry import Registry
 from app.store.version import Version
+from app.training.learned import IdsAt, learned_by
 
 logger = logging.getLogger("orchard.training")
 
@@ -33,10 +35,12 @@ KEPT = 16
 class Versions:
     """Versions as they are needed, the last ones kept; those that cannot be read are told of, once."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, ids_at: IdsAt) -> None:
+        """``ids_at``: of the database whose batches are asked about."""
         self._registry = registry
+        self._ids_at = ids_at
         self._kept: OrderedDict[tuple[str, str | None], Version | None] = OrderedDict()
-        self._learned: dict[str, frozenset[str]] = {}
+        self._learned: dict[str, Learned] = {}
 
     def of(self, number: str, sha256: str | None = None) -> Version | None:
         """Return a version; None where it cannot be read, or is another than the one of that ``sha256``."""
@@ -55,18 +59,18 @@ class Versions:
             self._learned.pop(forgotten, None)
         return found
 
-    def has_learned(self, number: str, version: Version, batch: str) -> bool:
-        """Say whether a version was trained on a batch: what it says of that is no prediction."""
+    def learned(self, number: str, version: Version) -> Learned:
+        """Return which batches a version was trained on: what it says of these is no prediction."""
         if number not in self._learned:
-            self._learned[number] = frozenset(version.card.batches)
-        return batch in self._learned[number]
+            self._learned[number] = learned_by(version.card, self._ids_at)
+        return self._learned[number]
 
 
 class Arrivals:
     """Finds what the version that was live when a batch came would have said of it."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._versions = Versions(registry)
+    def __init__(self, registry: Registry, ids_at: IdsAt) -> None:
+        self._versions = Versions(registry, ids_at)
         self._lines = sorted(registry.log().lines, key=lambda line: line.number)
 
     def line(self, batch: Batch) -> LogLine | None:
@@ -79,7 +83,11 @@ class Arrivals:
 
     def is_news(self, batch: Batch, line: LogLine, version: Version) -> bool:
         """Say whether the version of a line had not learned the batch."""
-        return not self._versions.has_learned(line.version, version, batch.id)
+        return not self.learned(line, version).has(batch.sequence, batch.id)
+
+    def learned(self, line: LogLine, version: Version) -> Learned:
+        """Return which batches the version of a line had learned."""
+        return self._versions.learned(line.version, version)
 
 
 class Arrived(NamedTuple):

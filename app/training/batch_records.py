@@ -4,10 +4,15 @@ import logging
 from dataclasses import dataclass
 from typing import Self
 
+from app.data.merged import by_crop
 from app.data.observations import Batch, Transaction
+from app.data.ranges import Ranges
+from app.data.rollups import InUse
 from app.errors import StoreDamaged
 from app.model.sketch import Sketch
+from app.store.line import LogLine
 from app.store.registry import Registry
+from app.store.version import Version
 from app.training.arrivals import Arrivals
 from app.training.asked import record_of
 
@@ -16,19 +21,22 @@ logger = logging.getLogger("orchard.training")
 
 @dataclass(frozen=True, eq=False, slots=True)
 class BatchRecords:
-    """What batches' yields were predicted as before they were known: ``by_batch``, by its id, and crop.
+    """What batches' yields were predicted as before they were known.
 
-    ``found``: the stored batches of which nobody has asked before. What is damaged may be restored: of a batch that it
-    leaves without a record the next training asks again.
+    ``known``: the record of stored batches, part by part, by crop. ``found``: of those of them that nobody has asked
+    of before, by id. ``coming``: of the batch that comes. ``many_seasons``: crops that have too many. What is damaged
+    may be restored: of a batch that it leaves without a record the next training asks again.
     """
 
-    by_batch: dict[str, dict[str, Sketch]]
-    found: list[str]
+    known: list[dict[str, Sketch]]
+    found: dict[str, dict[str, Sketch]]
+    coming: dict[str, Sketch]
+    many_seasons: tuple[str, ...]
 
     @classmethod
     def of(
         cls,
-        batches: list[Batch],
+        in_use: InUse,
         new: Batch | None,
         coming: dict[str, Sketch],
         transaction: Transaction,
@@ -38,39 +46,38 @@ class BatchRecords:
 
         ``new``: the batch that comes with the training, of which ``coming`` says what the live version would have said.
         """
-        stored = [batch for batch in batches if batch is not new]
-        known = transaction.records(stored)
-        missing = [batch for batch in stored if known[batch.id] is None]
-        asking = _Asking({batch.id for batch in stored}, registry) if missing else None
-        by_batch: dict[str, dict[str, Sketch]] = {}
-        found = []
-        for batch in stored:
-            record = known[batch.id]
-            if record is None and asking is not None:
-                record = asking.record(batch, transaction)
-                found += [batch.id] if record is not None else []
-            by_batch[batch.id] = record or {}
-        if new is not None:
-            by_batch[new.id] = coming
-        return cls(by_batch, found)
+        run = in_use.run
+        asking = _Asking(in_use, transaction, registry) if run.unasked else None
+        known = []
+        found = {}
+        for part in in_use.parts:
+            known.append(part.merged.record)
+            for batch in transaction.named(part.merged.run.unasked) if asking is not None else ():
+                record = asking.record(batch) if asking is not None else None
+                if record is not None:
+                    found[batch.id] = record
+                    known.append(record)
+        return cls(known, found, coming if new is not None else {}, run.many_seasons)
 
     def merged(self) -> dict[str, Sketch]:
         """Return the record of all the batches, by crop."""
-        crops = dict.fromkeys(crop for record in self.by_batch.values() for crop in record)
+        whole = {crop: Sketch.merge(parts) for crop, parts in by_crop([*self.known, self.coming])}
         return {
-            crop: Sketch.merge(record[crop] for record in self.by_batch.values() if crop in record) for crop in crops
+            crop: record.without_seasons() if crop in self.many_seasons else record for crop, record in whole.items()
         }
 
 
 class _Asking:
     """Asks the versions that were live when batches came, from the log."""
 
-    def __init__(self, used: set[str], registry: Registry) -> None:
-        """``used``: the batches that are trained on."""
-        self._used = used
-        self._arrivals = Arrivals(registry)
+    def __init__(self, in_use: InUse, transaction: Transaction, registry: Registry) -> None:
+        """``in_use``: the batches that are trained on."""
+        self._used = Ranges(in_use.run.ranges)
+        self._transaction = transaction
+        self._arrivals = Arrivals(registry, transaction.ids_at)
+        self._share: dict[str, bool] = {}
 
-    def record(self, batch: Batch, transaction: Transaction) -> dict[str, Sketch] | None:
+    def record(self, batch: Batch) -> dict[str, Sketch] | None:
         """Return what the version that was live would have said; nothing where there was none, or none that could.
 
         None where it cannot be said now, since something is damaged.
@@ -81,10 +88,19 @@ class _Asking:
         version = self._arrivals.version(line)
         if version is None:
             return None
-        if not self._arrivals.is_news(batch, line, version) or self._used.isdisjoint(version.card.batches):
+        if not self._arrivals.is_news(batch, line, version) or not self._shares(line, version):
             return {}  # a version that has learned other rows alone was not asked to predict these
         try:
-            return record_of(transaction.tables(batch), version.model)
+            return record_of(self._transaction.tables(batch), version.model)
         except StoreDamaged as error:
             logger.warning("what was predicted of batch %s is not known: %s", batch.id, error.detail)
             return None
+
+    def _shares(self, line: LogLine, version: Version) -> bool:
+        """Say whether a version has learned any of the batches that are trained on."""
+        if line.sha256 not in self._share:
+            learned = self._arrivals.learned(line, version)
+            named = self._transaction.rollups.sequences(learned.ids)
+            ranges = any(self._used.touch(*part) for part in learned.ranges)
+            self._share[line.sha256] = ranges or any(sequence in self._used for sequence in named)
+        return self._share[line.sha256]

@@ -1,6 +1,5 @@
 """A fitted model before it is judged: which rows it was fitted on, the fit, and what its card says of it."""
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -9,7 +8,6 @@ from datetime import UTC, datetime
 import numpy as np
 
 from app.data.harvest import HELD_ROWS, Harvest, moments_of
-from app.data.observations import Batch
 from app.data.tables import Mask, Table
 from app.errors import InvalidInput, TooFewRows
 from app.model import scores
@@ -51,6 +49,7 @@ from app.store.card import (
     RowCounts,
     SeasonRecord,
     StandardErrors,
+    StoredBatches,
 )
 from app.store.version import Version
 from app.training.order import Order, Recipe
@@ -77,6 +76,20 @@ class TrainingMoments:
         crops = sorted({*self.old, *self.new})
         parts = {crop: [side[crop] for side in (self.old, self.new) if crop in side] for crop in crops}
         return {crop: FoldedMoments.merge(sides) for crop, sides in parts.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The batches that a version learns, as its card tells: how many, their rows, the digest of their content.
+
+    ``named``: the ids of those that came with the training. ``stored``: the others, None if there are none.
+    """
+
+    count: int
+    rows: int
+    digest: str
+    named: list[str]
+    stored: StoredBatches | None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -164,7 +177,7 @@ class Candidate:
         self,
         order: Order,
         harvest: Harvest | None,
-        batches: list[Batch],
+        taken: Taken,
         parent: str | None,
         verdict: scores.Verdict,
         record: Mapping[str, Sketch],
@@ -172,7 +185,8 @@ class Candidate:
     ) -> Version:
         """Return what is stored of it, with the gate's verdict in its card.
 
-        ``record``: of its batches, by crop. ``predicted``: what the live version had said of the rows that came.
+        ``taken``: its batches; ``record``: theirs, by crop. ``predicted``: what the live version had said of the rows
+        that came.
         """
         moments = {crop: part.trimmed() for crop, part in self.moments.items()}
         lines = {crop: (line.weights, line.intercept) for crop, line in self.fit.crops.items()}
@@ -180,7 +194,7 @@ class Candidate:
         sketches = {crop: record[crop] for crop in lines if crop in record}
         records = {crop: Record(sketch) for crop, sketch in sketches.items()}
         model = LinearModel.of(FEATURE_NAMES, lines, moments, effects, regions, records)
-        at_hand = harvest.table if harvest is not None and len(batches) == 1 else None
+        at_hand = harvest.table if harvest is not None and taken.count == 1 else None
         card = Card(
             created=datetime.now(UTC),
             recipe="tutorial" if self.fit.recipe == "tutorial" else "descent",
@@ -197,7 +211,7 @@ class Candidate:
             },
             rows=RowCounts(
                 received=harvest.rows if harvest is not None else 0,
-                total=sum(batch.rows for batch in batches),
+                total=taken.rows,
             ),
             fit=_fit_card(self.fit),
             loss_curve=_curve(self.fit.losses),
@@ -209,8 +223,9 @@ class Candidate:
             record={crop.crop: _record_card(crop) for crop in model.crops},
             as_predicted={crop: card for crop, scored in predicted.items() if (card := _predicted_card(scored))},
             left_out=self.left_out,
-            batches=[batch.id for batch in batches],
-            data_digest=hashlib.sha256("".join(batch.digest for batch in batches).encode()).hexdigest(),
+            batches=taken.named,
+            stored=taken.stored,
+            data_digest=taken.digest,
         )
         weights = np.stack([weights for weights, _ in lines.values()])
         intercepts = np.array([intercept for _, intercept in lines.values()])

@@ -11,8 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.data.harvest import Harvest
-from app.data.observations import ORCHARD, Batch, Observations, RegionMean, Transaction
+from app.data.harvest import Harvest, single_cells
+from app.data.learned import NOTHING, marked
+from app.data.merged import Merged, by_crop
+from app.data.observations import ORCHARD, Batch, Observations, Transaction
+from app.data.region_means import RegionMean
+from app.data.rollups import InUse
 from app.data.spark import Spark
 from app.data.table_file import TableFile
 from app.data.tables import Table
@@ -23,12 +27,14 @@ from app.model.folds import FoldedMoments
 from app.model.moments import Array
 from app.model.progress import Progress, Step, no_progress
 from app.settings import Settings
+from app.store.card import StoredBatches
 from app.store.objects import open_store
 from app.store.registry import Overtaken, Published, Registry
 from app.store.version import Version
 from app.training import repeats, review
 from app.training.batch_records import BatchRecords
-from app.training.candidate import Candidate, TrainingMoments
+from app.training.candidate import Candidate, Taken, TrainingMoments
+from app.training.learned import learned_by
 from app.training.lock import alone
 from app.training.order import Order, PackedTable, Recipe
 from app.training.pending import Pending, ours, settle
@@ -144,6 +150,8 @@ class Job:
             Overtaken: another version was made live since. Nothing is left of the attempt.
         """
         order, harvest, seen = taken.order, taken.harvest, taken.seen
+        if not order.dry_run:
+            self._observations.roll_up()
         with self._observations.reading() as transaction:
             if ours(transaction.trainings(), self._registry):
                 raise Overtaken("another training is being completed")
@@ -152,7 +160,7 @@ class Job:
                 for table in transaction.tables(batch):
                     seen.stored(table)
             coming = seen.record.by_crop() if stock.is_news else {}
-            record = BatchRecords.of(stock.batches, stock.new, coming, transaction, self._registry)
+            record = BatchRecords.of(stock.in_use, stock.new, coming, transaction, self._registry)
         attempt = _Attempt.of(order, harvest, seen, stock, record, live, progress)
         if live is not None and attempt.repeats(live):
             return self._unchanged(attempt, live)
@@ -288,17 +296,19 @@ def _learned_there(source: Spark, seen: Seen, progress: Progress) -> Harvest:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Stock:
-    """The batches to train on: those in use when the training began, and the one that comes with it.
+    """The batches to train on: those ``in_use`` when the training began, and the one that comes with it.
 
-    ``new``: that one's entry, if it is to be stored. ``taken_up``: one that is stored already and was withdrawn.
-    ``replaced``: those that the new one is to stand for. ``cells``: all rows by region and season, by crop;
-    ``no_cells`` rows are not known so. ``unlearned``: stored batches that the live version has not learned.
-    ``there_already``: sentences about rows that would count twice.
+    ``taken``: all of them, as the version's card tells. ``new``: the entry of the one that comes, if it is to be
+    stored. ``taken_up``: one that is stored already and was withdrawn. ``replaced``: those that the new one is to stand
+    for. ``cells``: all rows by region and season, by crop; ``no_cells`` rows are not known so. ``unlearned``: stored
+    batches that the live version has not learned. ``there_already``: sentences about rows that would count twice.
     ``is_news``: whether the live version cannot know the rows that come: none is there already, and none of the batches
-    that it has learned is withdrawn, which the rows might correct. ``regions``: mean weather by region, for a dry run.
+    that it has learned is withdrawn, which the rows might correct. ``is_learned``: whether the live version has learned
+    these batches and no others. ``regions``: mean weather by region, for a dry run.
     """
 
-    batches: list[Batch]
+    in_use: InUse
+    taken: Taken
     new: Batch | None
     taken_up: Batch | None
     replaced: list[Batch]
@@ -308,49 +318,83 @@ class _Stock:
     unlearned: list[Batch]
     there_already: list[str]
     is_news: bool
+    is_learned: bool
     regions: dict[str | None, RegionMean]
 
     @classmethod
     def of(cls, order: Order, harvest: Harvest | None, transaction: Transaction, live: _Live | None) -> "_Stock":
         """Look at what is stored; nothing is changed."""
-        stored = transaction.active()
+        rollups = transaction.rollups
+        learned = learned_by(live.version.card, transaction.ids_at) if live is not None else NOTHING
         new = known = None
         if harvest is not None:
             known = transaction.find(harvest.digest) if order.alone else None
             if known is None:
                 new = Batch.of(harvest, order.provenance)
-        kept = ([known] if known is not None else []) if order.alone else stored
-        batches = [*kept, *([new] if new is not None else [])]
-        replaced = [batch for batch in stored if order.alone and batch not in kept]
-        taken_up = known if known is not None and known.withdrawn is not None else None
-        learned = set(live.version.card.batches) if live is not None else set()
-        old = transaction.moments(batch for batch in kept if batch.id in learned)
-        unlearned = [batch for batch in kept if batch.id not in learned]
-        unseen = transaction.moments(unlearned)
+        if order.alone:
+            in_use = rollups.alone(known.sequence if known is not None else None, learned)
+        else:
+            in_use = rollups.in_use(learned)
+        old, unseen = (_moments(in_use.merged(old=old)) for old in (True, False))
         if new is not None and harvest is not None:
             unseen = _merged(unseen, harvest.moments)
-        cells, no_cells = transaction.cells(kept)
+        cells = dict(by_crop(part.merged.cells for part in in_use.parts))
         there_already: list[str] = []
         if harvest is not None and harvest.table is not None and not order.alone:
-            there_already = list(repeats.sentences(harvest.table, cells))
+            there_already = list(repeats.sentences(harvest.table, cells, _alike(harvest.table, in_use, transaction)))
         if new is not None and harvest is not None:
             for crop, those in harvest.cells.items():
                 cells.setdefault(crop, []).append(those)
-        merged = {crop: Cells.merge(parts) for crop, parts in cells.items()}
-        regions = transaction.region_means(kept) if order.dry_run else {}
+        known_again = sum(part.run.count for part in in_use.merged(old=True))
+        regions: dict[str | None, RegionMean] = {}
+        if order.dry_run:
+            only = in_use.run.ranges if order.alone else None
+            regions = rollups.region_means(only).by_region()
         return cls(
-            batches,
+            in_use,
+            _taken(in_use, known, new, transaction),
             new,
-            taken_up,
-            replaced,
+            known if known is not None and known.withdrawn is not None else None,
+            [batch for batch in transaction.active() if batch != known] if order.alone else [],
             TrainingMoments(old, unseen),
-            merged,
-            no_cells,
-            [] if order.alone else unlearned,
+            {crop: Cells.merge(parts) for crop, parts in cells.items()},
+            in_use.run.no_cells,
+            [] if order.alone else transaction.in_ranges(in_use.new, withdrawn=False),
             there_already,
-            not there_already and learned <= {batch.id for batch in kept},
+            not there_already and known_again == learned.count,
+            known_again == learned.count and not in_use.new and new is None,
             regions,
         )
+
+
+def _taken(in_use: InUse, known: Batch | None, new: Batch | None, transaction: Transaction) -> Taken:
+    """Tell of the batches that are trained on; one that comes with the training by its id."""
+    run = in_use.run
+    named = [batch for batch in (known, new) if batch is not None]
+    stored = None
+    if known is None and run.count:
+        last = run.ranges[-1][1]
+        marks = sorted(transaction.ids_at(marked(last)).items())
+        stored = StoredBatches(count=run.count, ranges=list(run.ranges), marks=marks)
+    return Taken(
+        count=run.count + (new is not None),
+        rows=run.rows + (new.rows if new is not None else 0),
+        digest=run.with_digest(new.digest if new is not None else None).data_digest,
+        named=[batch.id for batch in named],
+        stored=stored,
+    )
+
+
+def _moments(parts: list[Merged]) -> dict[str, FoldedMoments]:
+    return {crop: FoldedMoments.merge(of) for crop, of in by_crop(part.moments for part in parts)}
+
+
+def _alike(table: Table, in_use: InUse, transaction: Transaction) -> dict[str, list[Cells]]:
+    """Return the stored rows that rows of a table may repeat, where those of several batches are put together."""
+    together = dict(by_crop(part.merged.cells for part in in_use.parts if part.merged.run.count > 1))
+    rows = repeats.several_stored(table, together)
+    found = transaction.alike(table.rows(rows)) if rows.any() else []
+    return dict(by_crop(single_cells(each) for each in found))
 
 
 def _merged(first: dict[str, FoldedMoments], second: dict[str, FoldedMoments]) -> dict[str, FoldedMoments]:
@@ -411,7 +455,7 @@ class _Attempt:
         )
         parent = live.number if live is not None else None
         predicted = seen.as_predicted() if stock.is_news else {}
-        version = candidate.version(order, harvest, stock.batches, parent, verdict, record.merged(), predicted)
+        version = candidate.version(order, harvest, stock.taken, parent, verdict, record.merged(), predicted)
         changes = None
         if order.dry_run:
             before = live.version.model if live is not None else None
@@ -432,7 +476,7 @@ class _Attempt:
             and asked.recipe == Recipe()
             and self.verdict.accepted
             and not self.record.found
-            and set(live.version.card.batches) == {batch.id for batch in self.stock.batches}
+            and self.stock.is_learned
             and self.version.is_like(live.version)
         )
 
@@ -452,9 +496,10 @@ class _Attempt:
         """
         stock, who, source = self.stock, self.order.provenance.who, self.order.provenance.source
         if stock.new is not None and self.harvest is not None:
-            transaction.add(stock.new, self.harvest, self.record.by_batch[stock.new.id])
+            transaction.add(stock.new, self.harvest, self.record.coming)
+        transaction.rollups.erase(stock.in_use.damaged)
         for batch in self.record.found:
-            transaction.keep_record(batch, self.record.by_batch[batch])
+            transaction.keep_record(batch, self.record.found[batch])
         added = [batch.id for batch in (stock.new, stock.taken_up) if batch is not None]
         if not self.wanted:
             for batch in added:

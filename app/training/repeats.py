@@ -43,10 +43,28 @@ class _Kind(IntEnum):
     OTHER_STORED = 5
 
 
-def sentences(table: Table, stored: Mapping[str, Sequence[Cells]]) -> Iterator[str]:
+Parts = Mapping[str, Sequence[Cells]]
+"""By crop, cells of disjoint sets of rows."""
+
+
+def several_stored(table: Table, stored: Parts) -> NDArray[np.bool_]:
+    """Say of which rows of a batch the region and season have several stored rows, of which cells tell only the mean.
+
+    Whether such a row is among them has to be looked up: shape (n,).
+    """
+    places = _Places(table)
+    found = np.zeros(len(table), dtype=np.bool_)
+    for part in itertools.chain.from_iterable(stored.values()):
+        key = places.of_cells(part)
+        found |= np.isin(places.of_rows, key[(key >= 0) & (part.count > 1)])
+    return found
+
+
+def sentences(table: Table, stored: Parts, alike: Parts | None = None) -> Iterator[str]:
     """Say, a sentence each, which rows of a batch are stored already, or come twice, with the same or other numbers.
 
-    ``stored``: by crop, the cells of each batch in use, not merged: those of one row hold that row.
+    ``stored``: all cells of the batches in use; those of one row hold that row. ``alike``: rows of theirs that have
+    been looked up, since they have the region, season and weather of a row of the batch.
     """
     places = _Places(table)
     if not places.any_named:
@@ -56,7 +74,7 @@ def sentences(table: Table, stored: Mapping[str, Sequence[Cells]]) -> Iterator[s
     are_usual = False
     for number, crop in enumerate(table.crops):
         parts = stored.get(crop, ())
-        reports = _Reports.of(table, number, places, parts)
+        reports = _Reports.of(table, number, places, [*parts, *(alike or {}).get(crop, ())])
         several = len(reports.row) > 0 and _several_are_usual(parts, places)
         sent = reports.row >= 0
         kinds[reports.row[sent], number] = reports.kinds(are_usual=several)[sent]

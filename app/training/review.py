@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from app.data.observations import RegionMean
+from app.data.region_means import RegionMean
 from app.data.tables import Table
 from app.model.linear import LinearModel, clipped
 from app.model.moments import Array

@@ -153,9 +153,9 @@ def _selected_by(rows: "VersionRows") -> str:
 
 def _not_stored(rows: "VersionRows", count: int) -> str:
     """Say why rows of a version are not among those read."""
-    missing = len(rows.card.batches) - len(rows.batches)
+    missing = rows.card.batch_count - len(rows.batches)
     if missing:
-        elsewhere = f"{missing} of the version's {len(rows.card.batches)} batches are not in this database"
+        elsewhere = f"{missing} of the version's {rows.card.batch_count} batches are not in this database"
         return f"{elsewhere}: the points of {count} of its {rows.card.rows.total} rows are missing"
     if not rows.read:
         return "these rows were learned from a file and not stored: no points"
@@ -293,7 +293,10 @@ def batches(observations: "Observations", limit: int, before: str | None) -> Bat
     """Return a page of batches: who stored them, when and why, and which were withdrawn."""
     with observations.reading() as transaction:
         found = transaction.batches(limit + 1, before)
-    entries = [BatchEntry(batch=batch.id, **{name: getattr(batch, name) for name in SHOWN}) for batch in found]
+    entries = [
+        BatchEntry(batch=batch.id, sequence=batch.sequence, **{name: getattr(batch, name) for name in SHOWN})
+        for batch in found
+    ]
     return BatchPage(batches=entries[:limit], next=entries[limit - 1].batch if len(entries) > limit else None)
 
 

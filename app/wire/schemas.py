@@ -529,10 +529,12 @@ class BatchStored(BaseModel):
 class BatchEntry(BaseModel):
     """A batch: where its rows came from, who stored it, when and why; if it was withdrawn, when, by whom and why.
 
-    By whom is null for batches that version 0.1.0 has withdrawn: there, it stands in ``withdrawn_why``.
+    By whom is null for batches that version 0.1.0 has withdrawn: there, it stands in ``withdrawn_why``. ``sequence``:
+    its place in the order in which batches were stored, by which a version's card tells what it has learned.
     """
 
     batch: str
+    sequence: int = 0
     source: str
     note: str
     who: str

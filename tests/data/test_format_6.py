@@ -133,6 +133,8 @@ def test_a_batch_that_lacks_a_feature_comes_back(url: str) -> None:
         assert transaction.moments(transaction.active())["mango"].total.absent.tolist() == alone.total.absent.tolist()
         cells, missing = transaction.cells([batch])
         assert (missing, cells["mango"][0].lacking.tolist()) == (0, [0.0, 0.0, 3.0, 0.0])
-        assert np.isnan(transaction.region_means([batch])["A"].weather).tolist() == [False, False, True]
+        assert np.isnan(
+            transaction.rollups.region_means([(batch.sequence, batch.sequence)]).by_region()["A"].weather
+        ).tolist() == [False, False, True]
         assert list(transaction.faults()) == []
     observations.close()

@@ -111,12 +111,15 @@ def test_readers_do_not_wait_for_a_writer(observations: Observations, url: str) 
 def test_mean_weather_by_region(observations: Observations) -> None:
     """Each region's mean weather over the batches asked for."""
     with observations.transaction() as transaction:
-        batches = [_add(transaction, _table(2, start)) for start in (1.0, 3.0)]
-        means = transaction.region_means(batches)
+        for start in (1.0, 3.0):
+            _add(transaction, _table(2, start))
+        means = transaction.rollups.region_means().by_region()
+        first = transaction.rollups.region_means([(1, 1)]).by_region()
     assert {region: (mean.rows, mean.weather.tolist()) for region, mean in means.items()} == {
         "R0": (2, [60.0, 200.0, 50.0]),
         "R1": (2, [61.0, 200.0, 50.0]),
     }
+    assert {region: mean.rows for region, mean in first.items()} == {"R0": 1, "R1": 1}
 
 
 def test_a_database_that_is_none(settings: Settings) -> None:

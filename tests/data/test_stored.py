@@ -496,7 +496,7 @@ def test_a_program_of_before_refuses_it(observations: Observations, url: str, mo
     _page(observations)
     monkeypatch.setattr(stored, "DATABASE", 5)
     before = Observations(url)
-    with pytest.raises(StoreTooNew, match=r"format 7; this one reads up to 5"), before.reading():
+    with pytest.raises(StoreTooNew, match=r"format 8; this one reads up to 5"), before.reading():
         """Never reached."""
     before.close()
 

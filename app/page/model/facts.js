@@ -53,7 +53,7 @@ export function origin(card) {
     ${fact("Trained", moment(card.created))}
     ${fact("Learned from", card.source)}
     ${card.note ? fact("Note", card.note) : nothing}
-    ${fact("Rows", card.rows.total.toLocaleString("en"), `${card.rows.received.toLocaleString("en")} came with this training; ${count(card.batches.length, "batch", "batches")}`)}
+    ${fact("Rows", card.rows.total.toLocaleString("en"), `${card.rows.received.toLocaleString("en")} came with this training; ${count(card.batches.length + (card.stored?.count ?? 0), "batch", "batches")}`)}
     ${card.left_out.length ? fact("Left out", sentences(card.left_out)) : nothing}
     ${fact("Parent", card.parent === null ? "none: it is the first" : html`<a href=${link("model", [card.parent])}>version ${card.parent}</a>`, card.parent === null ? nothing : "live when it was trained")}
     ${fact(term("recipe", "Recipe"), card.recipe, card.seed === null ? nothing : `seed ${card.seed}`)}

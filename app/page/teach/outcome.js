@@ -6,12 +6,14 @@ import { count } from "../numbers.js";
 import { activate, changed, look, session } from "../session.js";
 import { fetchBatches, known, withdraw } from "./batches.js";
 import { confirm } from "./confirm.js";
+import { learnedBy } from "./learned.js";
 import { reportOf } from "./report.js";
 
 /** See what has come of it: whether it was done now or long ago, and what it can be taken back to. */
 export async function lookBack(work, seen) {
   work.isRepeat = seen.has(work.report.batch);
-  await Promise.all([look(true), fetchBatches(), undoOf(work)]);
+  await Promise.all([look(true), fetchBatches()]);
+  await undoOf(work);
   changed();
 }
 
@@ -21,8 +23,12 @@ async function undoOf(work) {
   try {
     const card = await get(`models/${version}`);
     if (card.parent === null) return;
-    const learned = new Set((await get(`models/${card.parent}`)).batches);
-    work.undo = { parent: card.parent, batches: card.batches.filter((batch) => !learned.has(batch)) };
+    const before = await get(`models/${card.parent}`);
+    const entries = known() ?? [];
+    const [has, had] = [card, before].map((each) => learnedBy(each, entries));
+    const taught = entries.filter((entry) => has(entry) && !had(entry)).map(({ batch }) => batch);
+    const named = card.batches.filter((batch) => !before.batches.includes(batch) && !entries.some((entry) => entry.batch === batch));
+    work.undo = { parent: card.parent, batches: [...taught, ...named] };
   } catch {
     work.undo = null; // it is offered among the versions all the same
   }

@@ -26,6 +26,7 @@ from typing import Any, Literal
 import httpx
 from sqlalchemy.engine import make_url
 
+from tests.learned import learned
 from tests.postgresql import Cluster, cluster, programs
 from tests.running import Running, serving
 
@@ -246,10 +247,10 @@ class Witness:
             note = self._got(f"/models/{line['version']}").get("note")
             if not line["why"].startswith(f"{note}") or line["why"].startswith("never"):
                 self.fault("live unasked", f"line {line['number']} for {line['why']}: a version of:", note)
-        learned = set(self._got("/models/live")["batches"])
+        taught = learned(self._got("/models/live"), self._got("/observations/batches?limit=1000")["batches"])
         named = {line["version"] for line in lines}
         for answer in self.activated:
-            if answer["batch"] not in learned or answer["version"] not in named:
+            if answer["batch"] not in taught or answer["version"] not in named:
                 self.fault("unlearned", "version", answer["version"], "batch", answer["batch"])
 
     def fault(self, kind: str, *what: Any) -> None:

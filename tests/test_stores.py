@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.learned import learned
 from tests.postgresql import Cluster
 from tests.running import HARVEST, Running, orchard, serving
 from tests.stores.make import HERE, REJECTED, UPLOAD
@@ -187,7 +188,8 @@ def test_it_learns_and_rolls_back(old: Old) -> None:
     assert report["rows"] == {"received": 3, "total": 23}
     card = old.got("/models/4")
     batches = old.got("/observations/batches")["batches"][::-1]
-    assert card["batches"] == [batch["batch"] for batch in batches if batch["withdrawn"] is None]
+    assert learned(card, batches) == [batch["batch"] for batch in batches if batch["withdrawn"] is None]
+    assert (card["batches"], card["stored"]["count"]) == ([report["batch"]], 3)
     assert card["parent"] == "2"
     for version in ("1", "3", "2", "4"):
         assert old.posted(f"/models/{version}/activate", {"note": "around"})["version"] == version

@@ -112,12 +112,12 @@ def _assert_alike(found: list[Merged], batches: list[Batch], transaction: Transa
         assert largest[0] == pytest.approx(largest[1], rel=1e-9)
     for crop, parts in transaction.cells(batches)[0].items():
         flat = Cells.merge(parts)
-        one, two = _by_place(whole.cells[crop]), _by_place(flat)
-        assert one.keys() == two.keys()
-        np.testing.assert_allclose([one[key] for key in two], list(two.values()), rtol=EXACT)
+        found_cells, flat_cells = _by_place(whole.cells[crop]), _by_place(flat)
+        assert found_cells.keys() == flat_cells.keys()
+        np.testing.assert_allclose([found_cells[key] for key in flat_cells], list(flat_cells.values()), rtol=EXACT)
         # Where a column is absent, many factors have the same product.
         scatter = [np.swapaxes(each.within, 1, 2) @ each.within for each in (whole.cells[crop], flat)]
-        np.testing.assert_allclose(*scatter, rtol=EXACT, atol=EXACT * np.abs(scatter[1]).max())
+        np.testing.assert_allclose(scatter[0], scatter[1], rtol=EXACT, atol=EXACT * np.abs(scatter[1]).max())
         np.testing.assert_array_equal(whole.cells[crop].lacking, flat.lacking)
     records = transaction.records(batches)
     flat_record = Sketch.merge(record["rye"] for record in records.values() if record and "rye" in record)
@@ -330,9 +330,9 @@ def test_what_is_read_does_not_grow(tmp_path: Path) -> None:
                 parts = transaction.rollups.in_use(whole).parts
                 sql.event.remove(sql.Engine, "before_cursor_execute", note)
                 found.append((len(statements), len(parts)))
-    (few, _), (many, parts) = found
+    (few, _), (many, read) = found
     assert few == many == 4
-    assert parts <= 4 * (FAN_OUT - 1) + 2 * FAN_OUT
+    assert read <= 4 * (FAN_OUT - 1) + 2 * FAN_OUT
 
 
 def test_many_seasons_are_none_as_ever(url: str) -> None:

@@ -130,7 +130,7 @@ def test_seasons_held_out(settings: Settings, job: Job, monkeypatch: pytest.Monk
     with observations.reading() as transaction:
         batch = transaction.all()[0]
     observations.close()
-    monkeypatch.setattr(Transaction, "named", lambda *_: [batch])  # the others are of another database
+    monkeypatch.setattr(Transaction, "learned", lambda *_: [batch])  # the others are of another database
     part = _of(settings, "2")
     assert (part.total, part.not_stored, part.crops["corn"].rows, part.crops["corn"].rmse) == (15, 9, 15, None)
     assert part.residuals[0].yields["corn"].out_of_fold is None

@@ -130,7 +130,7 @@ def _assert_said(ours: Any, theirs: Any) -> None:
 @pytest.mark.long
 def test_versions_are_the_same(place: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever was stored, withdrawn and restored: the same models, verdicts and sentences as of all batches."""
-    plain = Settings(model_store=tmp_path / "plain", _env_file=None)
+    plain = Settings(model_store=tmp_path / "plain")
     with monkeypatch.context() as patch:
         _roll_up(patch, 10**6)
         expected = _history(plain)
@@ -295,7 +295,7 @@ def test_a_retrain_reads_no_more_where_more_is_stored(tmp_path: Path, monkeypatc
     monkeypatch.setattr(rollups, "MARGIN", 4)
     counts = []
     for number in (30, 150):
-        settings = Settings(model_store=tmp_path / str(number), _env_file=None)
+        settings = Settings(model_store=tmp_path / str(number))
         _store(settings, *(each for each in range(number * 2) if each % 7 != 5))
         with closing(Job(settings)) as job:
             job.run(_order())

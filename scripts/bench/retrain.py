@@ -60,7 +60,7 @@ class Cost:
 
 def _yields(weather: Array, draw: np.random.Generator) -> Array:
     weights = np.array([[0.3, 0.2], [0.8, 0.9], [0.5, 0.1]])
-    return np.maximum(weather @ weights + draw.normal(0, 3, (len(weather), 2)), 0.0)
+    return np.asarray(np.maximum(weather @ weights + draw.normal(0, 3, (len(weather), 2)), 0.0))
 
 
 def _table(number: int, rows: int = ROWS) -> Table:
@@ -84,7 +84,8 @@ def fill(url: str, batches: int) -> None:
     began = datetime.now(UTC) - timedelta(days=1)
     for start in range(1, batches, AT_ONCE):
         with engine.begin() as connection:
-            entries, rows = [], []
+            entries: list[dict[str, Any]] = []
+            rows: list[dict[str, Any]] = []
             for number in range(start, min(start + AT_ONCE, batches)):
                 of = number % len(packed)
                 entry, table = dict(packed[of]), templates[of].table

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -23,7 +24,6 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
-from scripts.bench.retrain import Cost, retrain_seconds
 
 from app.data.provenance import Provenance
 from app.data.tables import Table, parse_observations
@@ -37,6 +37,7 @@ from app.store.registry import Registry
 from app.training import job as jobs
 from app.training.job import Job
 from app.training.order import Order
+from scripts.bench.retrain import Cost, retrain_seconds
 
 TUTORIAL = Path(__file__).resolve().parent.parent / "app" / "data" / "tutorial.csv"
 PART_ROWS = 131_072
@@ -79,7 +80,7 @@ def rounding(seed: int, parts: int, partitions: int) -> None:
     mean, total = _exact(some, partitions * share // AT_ONCE)
     print(f"rounding: {partitions * share * PART_ROWS:.2g} rows as {partitions * share} parts of {PART_ROWS}")
     print(f"  {'':42s} {'S off by':>9s} {'mean off by':>12s}")
-    ways = {
+    ways: dict[str, Callable[[], Moments]] = {
         f"one chain, {AT_ONCE} at a time": lambda: _chained(some, partitions * share),
         f"{partitions} partitions, merged at once": lambda: Moments.merge(
             [_chained(some, share) for _ in range(partitions)], mean.size

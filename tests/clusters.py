@@ -18,6 +18,10 @@ SPARK_HOME = "ORCHARD_TESTS_SPARK_HOME"
 NEEDED = "ORCHARD_TESTS_NEED_SPARK"
 
 
+# Where the main module has no file, as in a worker of pytest-xdist, PySpark believes that its own doctests are run.
+vars(sys.modules["__main__"]).setdefault("__file__", __file__)
+
+
 @contextmanager
 def s3() -> Iterator[str]:
     """Run a stand-in for S3, and return its address; what reads the environment finds it until the end of the block."""

@@ -123,11 +123,12 @@ def tried(server: Standin, database: str, folder: Path, retrains: int, away_s: f
         trained = orchard(folder / "x", "train", **settings)
         assert trained.returncode == 0, trained.stderr
         replicas = [stack.enter_context(serving(folder / name, **settings)) for name in ("one", "two")]
+        writer, other = replicas
         for replica in replicas:
             until(lambda replica=replica: replica.version() == "1")  # type: ignore[misc]
         with _asked(replicas, seen):
             for number in range(retrains):
-                _retrain(number, *replicas, seen)
+                _retrain(number, writer, other, seen)
             if away_s:
                 server.is_gone = True
                 gone = time.monotonic()
@@ -138,7 +139,7 @@ def tried(server: Standin, database: str, folder: Path, retrains: int, away_s: f
                 server.is_gone = False
                 for replica in replicas:
                     until(lambda replica=replica: not any(AWAY in detail for detail in _details(replica)))  # type: ignore[misc]
-                _retrain(retrains, *replicas, seen)
+                _retrain(retrains, writer, other, seen)
     return seen
 
 

@@ -31,8 +31,6 @@ from app.data.stored import BATCHES, OBSERVATIONS
 from app.data.tables import Table
 from app.model.moments import Array
 from app.settings import Settings
-from app.store.objects import Objects
-from app.store.registry import Registry
 from app.training.job import Job
 from app.training.order import Order
 
@@ -132,10 +130,10 @@ def retrain_seconds(batches: int, url: str, store: Path, times: int = TIMES) -> 
         version = job.run(order).report.version
         taken.append((time.perf_counter() - begun, time.process_time() - used))
     job.close()
-    registry = Registry(Objects(store))
+    file = (store / "versions" / f"{version}.safetensors").stat().st_size
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024
     wall, cpu = (median(each) for each in zip(*taken[WARM:], strict=True))
-    return Cost(batches, wall, cpu, memory, registry.path(str(version)).stat().st_size)
+    return Cost(batches, wall, cpu, memory, file)
 
 
 @contextlib.contextmanager

@@ -330,5 +330,5 @@ def test_crops_are_passed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     monkeypatch.setattr(table_file, "TableFile", refused)
     for crops in ("mango, orange,mango", None):
         with pytest.raises(SystemExit):
-            commands.train(table=tmp_path, crops=crops)
+            commands.train(table=str(tmp_path), crops=crops)
     assert given == [("mango", "orange"), None]

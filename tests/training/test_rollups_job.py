@@ -89,7 +89,7 @@ def _history(settings: Settings) -> list[Version]:
         transaction.restore(batches[5].id, "anna", "")
     run(_order(_table(102, 3)))
     job.run(_order(_table(103, 3), dry_run=True))
-    Registry(Objects(settings.model_store)).activate("1", "anna", "")
+    Registry(Objects(settings.folder)).activate("1", "anna", "")
     run(_order(_table(104, 3)))
     run(_order(_table(105, 9), alone=True))
     run(_order(_table(106, 3)))
@@ -184,7 +184,7 @@ def test_nothing_new_is_no_version(rolled_up: Settings) -> None:
 
 def test_a_version_that_names_all_is_learned_from(rolled_up: Settings) -> None:
     """As those of earlier programs do, on a database of the format before: the same model comes of it."""
-    registry = Registry(Objects(rolled_up.model_store))
+    registry = Registry(Objects(rolled_up.folder))
     live = registry.live().version
     with closing(Observations(rolled_up.database)) as observations, observations.reading() as transaction:
         ids = [batch.id for batch in transaction.active()]
@@ -217,9 +217,9 @@ def test_a_restored_copy_was_not_learned_beyond_its_end(
     _store(settings, *range(8))
     copy = tmp_path / "copy.db"
     with closing(Observations(settings.database)) as observations, observations.reading():
-        shutil.copy(settings.model_store / "observations.db", copy)
+        shutil.copy(settings.folder / "observations.db", copy)
         for suffix in ("-wal", "-shm"):
-            shutil.copy(f"{settings.model_store / 'observations.db'}{suffix}", f"{copy}{suffix}")
+            shutil.copy(f"{settings.folder / 'observations.db'}{suffix}", f"{copy}{suffix}")
     _store(settings, *range(8, 12))
     live = _run(settings, _order()).version
     assert live.card.stored is not None
@@ -302,7 +302,7 @@ def test_a_retrain_reads_no_more_where_more_is_stored(tmp_path: Path, monkeypatc
             job.run(_order(_table(10_000, 3, "2030")))
             counts.append(min(_statements(job, each) for each in range(4)))  # some roll up besides
             with closing(Observations(settings.database)) as observations, observations.reading() as transaction:
-                card = Registry(Objects(settings.model_store)).live().version.card
+                card = Registry(Objects(settings.folder)).live().version.card
                 parts = transaction.rollups.in_use(learned_by(card, transaction.ids_at)).parts
             assert len(parts) <= 2 * 4 + 3 * 5
             assert len(card.model_dump_json(include={"batches", "stored"})) < 1_000

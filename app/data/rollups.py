@@ -1,7 +1,7 @@
 """Roll-ups: what runs of batches add up to, so that a training reads a few of them, however many batches there are.
 
 They form a tree: node (level, number) holds the batches in use with sequences in [number · F^level, (number + 1) ·
-F^level), F being 16, merged from its sixteen children; those of level 1 from the batches. A run is rolled up once it
+F^level), F being 8, merged from its eight children; those of level 1 from the batches. A run is rolled up once it
 lies well below the newest sequence. Where a batch is withdrawn, restored, or its record found, the nodes above it are
 erased in the same transaction. Nothing is ever subtracted, and no node holds what the batches do not: one that is
 missing or damaged is passed over, for those below it, and made anew.
@@ -31,9 +31,9 @@ from app.errors import StoreDamaged
 from app.model.moments import Moments
 from app.model.weather import FEATURE_NAMES
 
-FAN_OUT = 16
+FAN_OUT = 8
 """Children of a node. Batches that are not rolled up yet cost a training most: more children, more of these."""
-MARGIN = 16
+MARGIN = 8
 """So many of the newest sequences are not rolled up: a batch of theirs might still be on its way."""
 HELD = 256
 """Parts that are held before they are merged, where runs are not rolled up."""

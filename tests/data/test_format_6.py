@@ -133,8 +133,8 @@ def test_a_batch_that_lacks_a_feature_comes_back(url: str) -> None:
         assert transaction.moments(transaction.active())["mango"].total.absent.tolist() == alone.total.absent.tolist()
         cells, missing = transaction.cells([batch])
         assert (missing, cells["mango"][0].lacking.tolist()) == (0, [0.0, 0.0, 3.0, 0.0])
-        assert np.isnan(
-            transaction.rollups.region_means([(batch.sequence, batch.sequence)]).by_region()["A"].weather
-        ).tolist() == [False, False, True]
+        sequence = transaction.batch(batch.id).sequence
+        means = transaction.rollups.region_means([(sequence, sequence)]).by_region()
+        assert np.isnan(means["A"].weather).tolist() == [False, False, True]
         assert list(transaction.faults()) == []
     observations.close()

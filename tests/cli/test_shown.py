@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.cli import commands, local
-from app.data import table_file
+from app.data import engines
 from app.data.provenance import Provenance
 from app.data.tables import Reading
 from app.errors import InvalidInput
@@ -327,8 +327,8 @@ def test_crops_are_passed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         raise InvalidInput("seen")
 
     assert local.WHO  # what is annotated with it has been imported
-    monkeypatch.setattr(table_file, "TableFile", refused)
+    monkeypatch.setattr(engines, "TableFile", refused)
     for crops in ("mango, orange,mango", None):
         with pytest.raises(SystemExit):
-            commands.train(table=str(tmp_path), crops=crops)
+            commands.train(table=str(tmp_path / "harvests.csv"), crops=crops)
     assert given == [("mango", "orange"), None]

@@ -231,8 +231,11 @@ def test_the_table_of_versions_shows_what_the_service_answers() -> None:
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 @pytest.mark.parametrize(
     "words",
-    [["check", "config", "prometheus.yml"], ["check", "rules", "alerts.yml"], ["test", "rules", "alerts.test.yml"]],
-    ids=" ".join,
+    [
+        pytest.param(["check", "config", "prometheus.yml"], id="check config"),
+        pytest.param(["check", "rules", "alerts.yml"], id="check rules"),
+        pytest.param(["test", "rules", "alerts.test.yml"], id="test rules", marks=pytest.mark.long),
+    ],
 )
 def test_promtool_finds_nothing_wrong(words: list[str]) -> None:
     """The configuration, the rules, and what they tell of a service that rejects, fails or is down."""

@@ -242,6 +242,7 @@ def test_no_answer_holds_what_json_has_not(dry: Running) -> None:
     assert "Inf" not in "".join(texts.values()).replace('le="+Inf"', "")
 
 
+@pytest.mark.long
 def test_drift_goes_on_where_some_ask_without(dry: Running, reading: Running, tmp_path: Path) -> None:
     """An earlier version may be asked without what the live one needs: the others are compared."""
     del reading
@@ -303,6 +304,7 @@ def test_observations_without_it(trained: Path, tmp_path: Path) -> None:
         assert "mango: humidity is missing in 6 of 21 rows and is left out" in report["left_out"]
 
 
+@pytest.mark.long
 def test_the_client_leaves_it_out_too(dry: Running) -> None:
     """One, several, columns; rows that are reported hold no NaN."""
     address = str(dry.client.base_url)

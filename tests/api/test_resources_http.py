@@ -184,6 +184,7 @@ def test_without_a_model_it_lives_and_is_not_ready(tmp_path: Path) -> None:
         assert answer.headers["retry-after"] == "5"
 
 
+@pytest.mark.long
 def test_the_token_is_made_once_and_kept_secret(trained: Path, tmp_path: Path) -> None:
     """The first start makes a token that only its owner reads and nothing shows; the setting overrides it."""
     store = copy_store(trained, tmp_path / "store")

@@ -31,7 +31,7 @@ def _roll_up(patch: pytest.MonkeyPatch, fan_out: int = 2, margin: int = 1) -> No
     patch.setattr(rollups, "MARGIN", margin)
 
 
-@pytest.fixture(params=["SQLite", "PostgreSQL"])
+@pytest.fixture(params=["SQLite", pytest.param("PostgreSQL", marks=pytest.mark.long)])
 def place(request: pytest.FixtureRequest, settings: Settings) -> Settings:
     """Return a store on either database."""
     if request.param == "SQLite":

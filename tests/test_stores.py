@@ -63,7 +63,12 @@ def _taken_in(server: Cluster, dump: Path) -> str:
     return url
 
 
-@pytest.fixture(params=FOLDERS, ids=lambda path: f"{path.parent.name} {path.name}")
+@pytest.fixture(
+    params=[
+        pytest.param(path, id=f"{path.parent.name} {path.name}", marks=[pytest.mark.long] * (path.name == "postgresql"))
+        for path in FOLDERS
+    ]
+)
 def old(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Old]:
     """Return a service of today on what an earlier version has left."""
     kept, store = request.param, tmp_path / "store"

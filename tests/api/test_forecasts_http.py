@@ -26,7 +26,7 @@ WEATHER = {"temperature": 75, "rainfall": 80, "humidity": 55}
 ROW: dict[str, Any] = {"region": "A", "season": "2027", **WEATHER}
 
 
-@pytest.fixture(params=["SQLite", "PostgreSQL"])
+@pytest.fixture(params=["SQLite", pytest.param("PostgreSQL", marks=pytest.mark.long)])
 def running(request: pytest.FixtureRequest, trained: Path, tmp_path: Path) -> Iterator[Running]:
     """Return a server on a trained store of its own."""
     settings = {}

@@ -84,6 +84,7 @@ def test_servers_may_start_at_once(postgresql: Cluster, tmp_path: Path) -> None:
         assert [job.result().returncode for job in jobs] == [0, 0]
 
 
+@pytest.mark.long
 def test_all_rows_in_use_come_as_csv(running: Running) -> None:
     """In parts, as from SQLite: the rows of withdrawn batches, and their crops, are not among them."""
     grown = [{**row, "region": f"G{number}"} for number in range(700) for row in HARVEST["observations"]]

@@ -15,6 +15,8 @@ import uvicorn
 from tests.running import lasting_port, until
 
 NAME = "orchard"
+CONDITIONS = {"if-none-match": "*", "x-goog-if-generation-match": "0"}
+"""The headers by which an object is created only if it is not there: of S3 and Azure, of Google."""
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
 PAGE = 1_000
 
@@ -113,7 +115,8 @@ class Standin:
     def _carried_out(self, method: str, key: str, body: bytes, scope: Message) -> tuple[int, bytes, dict[str, str]]:
         headers = {name.decode().lower(): value.decode() for name, value in scope["headers"]}
         if method == "PUT":
-            if headers.get("if-none-match") == "*" and key in self.objects and not self.ignores_conditions:
+            is_new_only = any(headers.get(name) == value for name, value in CONDITIONS.items())
+            if is_new_only and key in self.objects and not self.ignores_conditions:
                 return 412, _error("PreconditionFailed"), {}
             self.objects[key], self.stored[key] = body, time.monotonic()
             return 200, b"", {"ETag": '"x"'}

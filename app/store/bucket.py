@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from urllib.parse import unquote
 
 from app.errors import InvalidInput, NotFound, StoreUnavailable, Unconfirmed
 from app.settings import PREFIX, StoreURL
@@ -49,6 +50,8 @@ BYTES_A_SECOND = 2**20
 
 STATUS = re.compile(r"status code: (\d{3}) ?([A-Za-z ]*)")
 CODE = re.compile(r"<Code>(\w+)</Code>")
+ASKED = re.compile(r"Error performing \w+ (\S+) in ")
+"""The URL that failed, percent-encoded as a kind of store wants it; REDACTED where it holds a signature."""
 REQUEST_TIMEOUT, TOO_MANY, UNAVAILABLE = 408, 429, 503
 INPUT_ERRORS = range(400, 500)
 
@@ -347,8 +350,7 @@ def _outcome(error: Exception, name: str) -> Outcome:
     """Return what became of a PUT that was answered by an error: unknown, unless it is certain."""
     text = str(error)
     status = int(found[1]) if (found := STATUS.search(text)) else None
-    asked = text.partition("\n")[0]
-    if "Error performing" in asked and f"/{name} " not in asked:
+    if (asked := ASKED.search(text)) and asked[1] != "REDACTED" and not unquote(asked[1]).endswith(f"/{name}"):
         return Outcome.FORBIDDEN  # keys were asked for elsewhere: the PUT was not sent
     if status == TOO_MANY or (status == UNAVAILABLE and "SlowDown" in text):
         return Outcome.REFUSED

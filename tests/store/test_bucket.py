@@ -1,6 +1,7 @@
 """Objects in object storage: created once whatever fails, read back after every doubt, nothing decided by a list."""
 
 import importlib.util
+import json
 import logging
 import pickle
 import time
@@ -116,6 +117,36 @@ def test_a_failure_that_stays(
         hurried.create(LINE, MINE)
     server.reset()
     assert not hurried.exists(LINE)
+
+
+@pytest.fixture(params=["gs", "az"])
+def foreign(server: Standin, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """Return a store of Google's, which encodes slashes in URLs, or of Azure's, whose URLs hold a signature."""
+    account = {"gcs_base_url": f"http://127.0.0.1:{server.port}", "disable_oauth": True}
+    account |= dict.fromkeys(("client_email", "private_key", "private_key_id"), "")
+    (tmp_path / "account.json").write_text(json.dumps(account))
+    told = {
+        "GOOGLE_SERVICE_ACCOUNT": str(tmp_path / "account.json"),
+        "AZURE_STORAGE_ACCOUNT_NAME": "orchard",
+        "AZURE_STORAGE_SAS_KEY": "sv=1&sig=secret",
+        "AZURE_ENDPOINT": f"http://127.0.0.1:{server.port}",
+    }
+    for name, value in {**told, "GOOGLE_ALLOW_HTTP": "true", "AZURE_ALLOW_HTTP": "true"}.items():
+        monkeypatch.setenv(name, value)
+    bucket = Bucket(StoreURL(server.url().replace("s3", request.param, 1)), HURRIED)
+    bucket.create("first", b"")
+    return bucket
+
+
+@pytest.mark.parametrize("failure", ["error after", "late"])
+def test_another_kind_of_store_leaves_the_same_doubt(foreign: Bucket, server: Standin, failure: Failure) -> None:
+    """What was answered by an error, or by nothing, may be there: also where the error names the object otherwise."""
+    server.fail(failure, key=LINE)
+    foreign.create(LINE, MINE)
+    assert foreign.read(LINE) == MINE
+    server.fail("hang", key="log/8.json", times=FOR_EVER)
+    with pytest.raises(Unconfirmed, match="may still happen"):
+        foreign.create("log/8.json", MINE)
 
 
 @pytest.mark.parametrize("failure", ["error after", "hang after", "hang", "slow down", "conflict"])

@@ -7,6 +7,7 @@ See ARCHITECTURE.md, "The end of a transaction".
 """
 
 import contextlib
+import logging
 import os
 import sqlite3
 import time
@@ -32,7 +33,20 @@ SILENCE_S = 8.0
 """How long PostgreSQL may leave a statement without a sign of life, seconds: it has as long to give up by itself."""
 RESOLVE_S = 8.0
 """How long the outcome of a COMMIT without an answer is asked for, seconds."""
+KEPT_ALIVE_S = 30
+"""After how much silence the system asks whether the other end of a connection is still there, seconds: so that nothing
+between here and PostgreSQL forgets a connection that holds a lock while a training fits."""
+LONG_HELD = {
+    "idle_in_transaction_session_timeout": 0,
+    "tcp_keepalives_idle": KEPT_ALIVE_S,
+    "tcp_keepalives_interval": 10,
+    "tcp_keepalives_count": 3,
+}
+"""PostgreSQL's settings while a lock is held: for as long as it takes, and no longer than its owner's machine is there
+(which it would ask after two hours, usually)."""
 OWNER_ONLY = 0o600
+
+logger = logging.getLogger("orchard.data")
 
 
 class Database:
@@ -99,6 +113,7 @@ class Database:
 
         It is held by a transaction that does nothing else: so it is gone with its connection, and a pool between here
         and the database, which gives each transaction another connection, does not lose it. Yields whether it is held.
+        If the connection is lost meanwhile, the block goes on without the lock.
 
         Raises:
             StoreUnavailable: the database cannot be reached.
@@ -106,8 +121,10 @@ class Database:
         with contextlib.ExitStack() as held:
             with _reported():
                 self._prepare()
-                connection = held.enter_context(self._engine.connect())
-                connection.execute(sql.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+                connection = self._engine.connect()
+                held.callback(_let_go, connection)
+                for setting, value in LONG_HELD.items():
+                    connection.execute(sql.text(f"SET LOCAL {setting} = {value}"))
                 query = sql.text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
                 is_held = bool(connection.execute(query, {"name": name}).scalar())
             yield is_held
@@ -151,6 +168,14 @@ class Database:
                     "Idempotency-Key, or look whether it is there"
                 )
             time.sleep(0.1)
+
+
+def _let_go(connection: Connection) -> None:
+    """End a transaction that has written nothing: if its connection is gone, so is the transaction."""
+    try:
+        connection.close()
+    except SQLAlchemyError as error:
+        logger.warning("a lock in the database was lost before its end: %s", _cause(error))
 
 
 def _number(connection: Connection) -> int | None:
@@ -226,7 +251,12 @@ def _forget_read_only(context: Any) -> None:
 def _postgresql(url: URL) -> sql.Engine:
     limits = f"-c lock_timeout={LOCK_WAIT_S}s -c idle_in_transaction_session_timeout=60s"
     options = " ".join(filter(None, (str(url.query.get("options", "")), limits)))
-    arguments = {"connect_timeout": CONNECT_S, "tcp_user_timeout": int(SILENCE_S * 1_000), "options": options}
+    arguments = {
+        "connect_timeout": CONNECT_S,
+        "tcp_user_timeout": int(SILENCE_S * 1_000),
+        "keepalives_idle": KEPT_ALIVE_S,
+        "options": options,
+    }
     # A connection that the database has closed is noticed before it is used.
     engine = sql.create_engine(url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True)
     sql.event.listen(engine, "do_connect", _connect_patiently)

@@ -1,6 +1,7 @@
 """Several trainings on one store: each version goes behind the line that it was judged against, or is made again."""
 
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import psycopg
 import pytest
 
+from app.data.database import KEPT_ALIVE_S
 from app.data.observations import Observations
 from app.data.provenance import Once, Provenance
 from app.data.tables import Table
@@ -22,8 +25,11 @@ from app.training.job import MOST_ATTEMPTS, Job
 from app.training.order import Order
 from app.training.pending import Pending, settle_store
 from tests.postgresql import Cluster
+from tests.running import until
 
 TRAINERS, EACH = 3, 25
+KEEPALIVE = "02:"
+"""Of Linux's timers of a connection, the one after which it asks whether the other end is still there."""
 
 
 @pytest.fixture
@@ -214,3 +220,50 @@ def test_a_lock_of_the_database(postgresql: Cluster) -> None:
         assert again
     for each in (mine, theirs):
         each.close()
+
+
+def _owners(url: str) -> tuple[psycopg.Connection[Any], list[tuple[int, int]]]:
+    """Return a connection, and of the others that hold a lock in its database the process, and the client's port."""
+    connection = psycopg.connect(url.replace("+psycopg", ""), autocommit=True)
+    query = (
+        "SELECT pid, client_port FROM pg_locks JOIN pg_stat_activity USING (pid) "
+        "WHERE locktype = 'advisory' AND datname = current_database()"
+    )
+    return connection, connection.execute(query).fetchall()
+
+
+def test_a_lock_whose_connection_is_lost(postgresql: Cluster, caplog: pytest.LogCaptureFixture) -> None:
+    """What was done under it is done: it is no error at the end, and the next one can have it."""
+    url = postgresql.database()
+    observations = Observations(url)
+    with observations.alone("s3://bucket/a") as is_held:
+        assert is_held
+        connection, [(process, _)] = _owners(url)
+        connection.execute("SELECT pg_terminate_backend(%s, 5000)", (process,))
+        with observations.alone("s3://bucket/a") as again:
+            assert again
+    assert "a lock in the database was lost before its end" in caplog.text
+    with observations.alone("s3://bucket/a") as again:
+        assert again
+    connection.close()
+    observations.close()
+
+
+def _timers(port: int) -> list[str]:
+    """Return what the system waits for at both ends of a connection, and for how long, ticks in hexadecimal."""
+    ends = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [end[5] for end in ends if f":{port:04X}" in {end[1][-5:], end[2][-5:]}]
+
+
+def test_a_lock_goes_with_its_owners_machine(postgresql: Cluster) -> None:
+    """Each end soon asks whether the other one is still there; by itself, the system would after two hours."""
+    url = postgresql.database()
+    observations = Observations(url)
+    with observations.alone("s3://bucket/a"):
+        connection, [(_, port)] = _owners(url)
+        until(lambda: all(timer.startswith(KEEPALIVE) for timer in _timers(port)))  # what was sent is acknowledged
+        left = [int(timer.removeprefix(KEEPALIVE), 16) / os.sysconf("SC_CLK_TCK") for timer in _timers(port)]
+        assert len(left) == 2
+        assert max(left) <= KEPT_ALIVE_S
+    connection.close()
+    observations.close()

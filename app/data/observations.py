@@ -587,9 +587,10 @@ class Transaction:
         """
         stored.hold(self._connection, stored.TRAINING_LOCK)
 
-    def end_training(self, sha256: str) -> None:
-        """Note that nothing is to be done for a version any more."""
-        self._connection.execute(sql.delete(TRAININGS).where(TRAININGS.c.sha256 == sha256))
+    def end_training(self, sha256: str) -> bool:
+        """Note that nothing is to be done for a version any more, and return whether something was, until now."""
+        self.hold_training()
+        return bool(self._connection.execute(sql.delete(TRAININGS).where(TRAININGS.c.sha256 == sha256)).rowcount)
 
 
 def _entry(row: Any) -> Batch:

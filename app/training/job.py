@@ -86,14 +86,13 @@ class Job:
             taken: _Taken | None = None
             for _ in range(MOST_ATTEMPTS):
                 settle(self._registry, self._observations)
-                earlier = self._repeated(order)
-                if earlier is not None:
-                    return earlier
-                after = self._registry.last_number()  # before the live version: whatever comes since is behind it
-                live = self._live()
-                # What stands for all that was learned before is read once: it is not compared with what was live.
-                taken = taken if taken is not None and order.alone else _Taken.of(order, live, progress)
                 try:
+                    if (earlier := self._repeated(order)) is not None:
+                        return earlier
+                    after = self._registry.last_number()  # before the live version: whatever comes since is behind it
+                    live = self._live()
+                    # What stands for all that was learned before is read once: it is not compared with what was live.
+                    taken = taken if taken is not None and order.alone else _Taken.of(order, live, progress)
                     return self._train(taken, live, after, progress)
                 except Overtaken as error:
                     logger.warning("a training was overtaken, and begins again: %s", error.detail)
@@ -104,13 +103,19 @@ class Job:
         self._observations.close()
 
     def _repeated(self, order: Order) -> Outcome | None:
-        """Repeat the answer that was given under the order's key, None where there is none, or it is taken back."""
+        """Repeat the answer that was given under the order's key, None where there is none, or it is taken back.
+
+        Raises:
+            Overtaken: its training is being completed.
+        """
         if order.once is None:
             return None
         with self._observations.reading() as transaction:
             earlier = transaction.answer(order.once)
-        if earlier is None:
-            return None
+            if earlier is None:
+                return None
+            if ours(transaction.trainings(), self._registry):
+                raise Overtaken("another training is being completed")
         report = Report.model_validate_json(earlier.body, extra="ignore")
         assert report.version is not None  # noqa: S101 - the answer of a dry run is not kept
         try:
@@ -226,7 +231,9 @@ class Job:
             raise  # the line may still land: whoever trains or starts next looks for it
         except OrchardError as error:
             try:
-                pending.undo(self._registry, self._observations, "its training could not be completed")
+                is_undone = pending.undo(self._registry, self._observations, "its training could not be completed")
+                if not is_undone and pending.was_made_live(self._registry):
+                    return  # by whoever has found it under way
             except OrchardError as second:
                 raise Unconfirmed(
                     f"version {pending.version} is stored and could not be made live ({error.detail}), nor be taken "

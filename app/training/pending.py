@@ -6,7 +6,6 @@ what it finds: if nothing has been made live meanwhile, the version is, as its c
 otherwise the training is taken back, as if it had not been. See ARCHITECTURE.md, "The end of a transaction".
 """
 
-import contextlib
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -53,32 +52,59 @@ class Pending(BaseModel):
             StoreUnavailable, StoreDamaged, NotFound: the version is not live.
             Unconfirmed: it may be, or become so.
         """
-        registry.activate_after(self.after, Published(self.version, self.sha256), self.who, self.note)
-        self.erase(observations)
-
-    def erase(self, observations: Observations) -> None:
-        """Erase what is done. If that fails, the next look sees that it is done."""
-        try:
+        self.make_live(registry)
+        try:  # what is done is erased; if that fails, the next look sees that it is done
             with observations.transaction() as transaction:
                 transaction.end_training(self.sha256)
         except OrchardError as error:
             logger.warning("version %s is live, and still noted as under way: %s", self.version, error.detail)
 
-    def undo(self, registry: Registry, observations: Observations, note: str) -> None:
-        """Take the training back: its rows are kept, withdrawn from training; its answer is forgotten.
+    def make_live(self, registry: Registry) -> None:
+        """Write the line of the log, if it is not there.
+
+        Raises:
+            Overtaken, StoreUnavailable, StoreDamaged, NotFound, Unconfirmed: as `activate`.
+        """
+        registry.activate_after(self.after, Published(self.version, self.sha256), self.who, self.note)
+
+    def was_made_live(self, registry: Registry) -> bool:
+        """Say whether a line of the log makes its version live, also if it is no longer the last one.
+
+        Raises:
+            StoreUnavailable: the log cannot be read.
+        """
+        number = self.after
+        while registry.has_line(number + 1):
+            number += 1
+            try:
+                line = registry.line(number)
+            except (NotFound, StoreDamaged):
+                continue
+            if (line.version, line.sha256) == (self.version, self.sha256):
+                return True
+        return False
+
+    def undo(self, registry: Registry, observations: Observations, note: str) -> bool:
+        """Take the training back, unless somebody else has settled it; return whether it was taken back here.
 
         Raises:
             StoreUnavailable, Unconfirmed: it stays as it is.
         """
         with observations.transaction() as transaction:
-            for batch in self.added:
-                transaction.withdraw(batch, ORCHARD, note)
-            for batch in self.replaced:
-                transaction.restore(batch, ORCHARD, note)
-            if self.key:
-                transaction.forget_answer(self.key)
-            transaction.end_training(self.sha256)
+            if not transaction.end_training(self.sha256):
+                return False
+            self.take_back(transaction, note)
         registry.discard(self.version)
+        return True
+
+    def take_back(self, transaction: Transaction, note: str) -> None:
+        """Keep its rows, withdrawn from training, and forget its answer: once, or a later call's would be, too."""
+        for batch in self.added:
+            transaction.withdraw(batch, ORCHARD, note)
+        for batch in self.replaced:
+            transaction.restore(batch, ORCHARD, note)
+        if self.key:
+            transaction.forget_answer(self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,35 +152,35 @@ def _read(body: str) -> Pending:
 
 
 def _settled(pending: Pending, registry: Registry, observations: Observations) -> Settled:
-    last = registry.last_number()  # before the lines are looked at: others may be making it live
-    if _was_activated(pending, registry):
-        pending.erase(observations)
-        return _told(pending, is_live=True)
-    if last <= pending.after:
-        with contextlib.suppress(Overtaken):
-            pending.activate(registry, observations)
-            return _told(pending, is_live=True)
-    pending.undo(registry, observations, "another version was made live before that of its training")
-    return _told(pending, is_live=False)
+    """Settle one, or see how somebody else has, meanwhile.
 
-
-def _was_activated(pending: Pending, registry: Registry) -> bool:
-    number = pending.after
-    while registry.has_line(number + 1):
-        number += 1
-        try:
-            line = registry.line(number)
-        except (NotFound, StoreDamaged):
-            continue
-        if (line.version, line.sha256) == (pending.version, pending.sha256):
-            return True
-    return False
-
-
-def _told(pending: Pending, *, is_live: bool) -> Settled:
+    Its note is erased in the same transaction: who waits for that, to do the same, or to take it back because its line
+    could not be written, sees that it is done.
+    """
+    with observations.transaction() as transaction:
+        is_ours = transaction.end_training(pending.sha256)
+        is_live = _made_live(pending, registry) if is_ours else pending.was_made_live(registry)
+        if is_ours and not is_live:
+            pending.take_back(transaction, "another version was made live before that of its training")
+    if is_ours and not is_live:
+        registry.discard(pending.version)
     settled = Settled(pending.version, is_live)
     logger.warning("a training was interrupted: %s", settled)
     return settled
+
+
+def _made_live(pending: Pending, registry: Registry) -> bool:
+    """Make a version live, if it is not, and if the log still ends with the line that it was judged against."""
+    last = registry.last_number()  # before the lines are looked at: others may be making it live
+    if pending.was_made_live(registry):
+        return True
+    if last != pending.after:
+        return False
+    try:
+        pending.make_live(registry)
+    except Overtaken:
+        return False
+    return True
 
 
 def settle_store(settings: Settings) -> list[Settled]:

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -16,14 +17,15 @@ from app.data.database import KEPT_ALIVE_S
 from app.data.observations import Observations
 from app.data.provenance import Once, Provenance
 from app.data.tables import Table
-from app.errors import RetrainRunning
+from app.errors import RetrainRunning, StoreUnavailable
 from app.settings import Settings
+from app.store.line import LogLine
 from app.store.objects import open_store
 from app.store.registry import Overtaken, Published, Registry
 from app.training import job as jobs
 from app.training.job import MOST_ATTEMPTS, Job
 from app.training.order import Order
-from app.training.pending import Pending, settle_store
+from app.training.pending import Pending, _settled, settle_store
 from tests.postgresql import Cluster
 from tests.running import until
 
@@ -140,6 +142,68 @@ def test_a_training_under_way_is_no_ones_past(settings: Settings, job: Job, monk
     assert _registry(settings).live().version.card.rows.total == 21
     assert [line.number for line in _registry(settings).log().lines] == [3, 2, 1]
     assert _in_use(settings) == (21, 0)
+    other.close()
+
+
+def test_what_another_completes_is_not_taken_back(
+    settings: Settings, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line cannot be written here, and meanwhile is elsewhere: the rows that the live version has learned stay."""
+    monkeypatch.setattr("app.training.pending.alone", lambda *_of: nullcontext())
+    real, elsewhere = Registry.activate_after, [False]
+
+    def refused(registry: Registry, *line: Any) -> LogLine:
+        if elsewhere[0]:
+            return real(registry, *line)
+        elsewhere[0] = True
+        assert [done.is_live for done in settle_store(settings)] == [True]
+        raise StoreUnavailable("the model store cannot be written: it answers 503 Slow Down")
+
+    monkeypatch.setattr(Registry, "activate_after", refused)
+    report = job.run(_order(1, "k")).report
+    assert _registry(settings).live().line.version == report.version
+    assert _in_use(settings) == (18, 0)
+    assert job.run(_order(1, "k")).report == report
+
+
+def test_a_training_is_taken_back_once(
+    settings: Settings, job: Job, tutorial: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who comes late to it leaves alone what was done since: the second attempt, its answer, what it replaces."""
+    registry, late = _registry(settings), []
+    real = Pending.activate
+
+    def activate(pending: Pending, *where: Any) -> None:
+        if not late:
+            late.append(pending)
+            registry.activate("1", "otto", "no experiments")
+        real(pending, *where)
+
+    monkeypatch.setattr(Pending, "activate", activate)
+    corrected = Table(tutorial.regions, tutorial.seasons, tutorial.weather, tutorial.crops, tutorial.yields + 0.5)
+    order = replace(_order(1, "k"), table=corrected, alone=True)
+    report = job.run(order).report
+    observations = Observations(settings.database)
+    assert not _settled(late[0], registry, observations).is_live
+    observations.close()
+    assert _in_use(settings) == (15, 1)
+    assert job.run(order).report == report
+
+
+def test_a_repeated_call_waits_for_the_first(settings: Settings, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answer is there and its version not live yet: that is carried through as it was judged, and not by hand."""
+    other = Job(settings)
+
+    def committed() -> None:
+        with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):  # noqa: PT012 - only there does it die
+            killed.setattr(Pending, "activate", mock.Mock(side_effect=KeyboardInterrupt))
+            other.run(_order(1, "k"))
+
+    _meanwhile(monkeypatch, Job, "_repeated", committed, 1)
+    report = job.run(_order(1, "k")).report
+    assert b'"after":1' in (settings.folder / "log" / "2.json").read_bytes()
+    assert [line.version for line in _registry(settings).log().lines] == [report.version, "1"]
+    assert _in_use(settings) == (18, 0)
     other.close()
 
 

@@ -107,6 +107,18 @@ def test_what_was_made_live_since_stays(
     assert _state(settings, registry)[2] == [15, 3]
 
 
+def test_a_log_that_ends_earlier_is_not_continued_behind_a_gap(
+    settings: Settings, job: Job, order: Order, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the log was restored from an older copy, the version was judged against another one than is live now."""
+    registry.activate("1", "otto", "again")
+    _interrupted(job, order, monkeypatch)
+    (settings.folder / "log" / "2.json").unlink()
+    (settled,) = settle_store(settings)
+    assert not settled.is_live
+    assert _state(settings, registry) == ([1], ["1"], [15], [])
+
+
 def test_a_repeated_key_rolls_nothing_back(
     job: Job, order: Order, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

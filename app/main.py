@@ -224,10 +224,10 @@ def _look_over(services: Services) -> None:
 async def _settle(services: Services) -> None:
     """Carry through or take back what a training has left that was interrupted."""
     if has_trainings(services.settings.database):
-        from app.training.pending import settle_store  # noqa: PLC0415 - SQLAlchemy is imported when it is first needed
+        from app.training.pending import settle_at_start  # noqa: PLC0415 - SQLAlchemy: when it is first needed
 
         try:
-            await services.in_database(settle_store, services.settings)
+            await services.in_database(settle_at_start, services.settings)
         except OrchardError as error:
             logger.warning("an interrupted training could not be settled yet: %s", error.detail)
 

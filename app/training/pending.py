@@ -6,6 +6,7 @@ what it finds: if nothing has been made live meanwhile, the version is, as its c
 otherwise the training is taken back, as if it had not been. See ARCHITECTURE.md, "The end of a transaction".
 """
 
+import contextlib
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -184,16 +185,32 @@ def _made_live(pending: Pending, registry: Registry) -> bool:
 
 
 def settle_store(settings: Settings) -> list[Settled]:
-    """Settle what is under way on a store, unless a training is at work there, which does it itself.
+    """Settle what is under way on a store.
 
     Raises:
+        RetrainRunning: a training is at work there, which does it itself, and what has come of it is not known here.
         StoreUnavailable, StoreDamaged, Unconfirmed: as `settle`.
     """
     observations = Observations(settings.database)
     try:
         with alone(settings, observations):
             return settle(Registry(open_store(settings)), observations)
-    except RetrainRunning:
-        return []
     finally:
         observations.close()
+
+
+def settle_at_start(settings: Settings) -> None:
+    """Settle what is under way on a store, if anything is: a service that starts keeps nobody from training there.
+
+    Raises:
+        StoreUnavailable, StoreDamaged, Unconfirmed: as `settle`.
+    """
+    observations = Observations(settings.database)
+    try:
+        with observations.reading() as transaction:
+            if not transaction.trainings():
+                return
+    finally:
+        observations.close()
+    with contextlib.suppress(RetrainRunning):
+        settle_store(settings)

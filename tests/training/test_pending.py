@@ -1,7 +1,9 @@
 """Between a training's commit and its line in the log anything may happen: it is carried through, or taken back."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -15,8 +17,10 @@ from app.store.line import LogLine
 from app.store.objects import Objects
 from app.store.registry import Registry
 from app.training.job import Job
+from app.training.lock import alone
 from app.training.order import Order
-from app.training.pending import settle_store
+from app.training.pending import settle_at_start, settle_store
+from app.training.process import Trainer
 
 ROWS = [[56.5, 70.2], [81.3, 100.4], [118.7, 133.6]]
 
@@ -208,3 +212,27 @@ def test_another_stores_training_is_left_alone(
     assert settle_store(other) == []
     assert [settled.version for settled in settle_store(settings)] == ["2"]
     assert registry.live()[0].version == "2"
+
+
+def test_who_cannot_settle_does_not_say_that_nothing_was_done(
+    settings: Settings, job: Job, order: Order, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The training process died, and another training, which settles what it has left, is at work already."""
+    _interrupted(job, order, monkeypatch)
+    observations = Observations(settings.database)
+    with alone(settings, observations):
+        monkeypatch.setattr(Trainer, "_exchange", mock.AsyncMock(side_effect=TimeoutError))
+        with pytest.raises(Unconfirmed, match="cannot be looked at now: another training is running"):
+            asyncio.run(Trainer(settings).run(order))
+        settle_at_start(settings)
+        assert registry.live().line.version == "1"
+    observations.close()
+    settle_at_start(settings)
+    assert registry.live().line.version == "2"
+
+
+def test_a_start_keeps_nobody_from_training(settings: Settings, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing is under way it does not take the lock: a retrain of that moment would be refused."""
+    assert job is not None
+    monkeypatch.setattr("app.training.pending.alone", mock.Mock(side_effect=AssertionError))
+    settle_at_start(settings)

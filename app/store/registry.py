@@ -43,6 +43,8 @@ KEPT_LINES = 10_000
 """Lines of a log in object storage that are kept, some hundred bytes each."""
 KEYED_LINES = 1_000
 """Lines of a log in object storage among which an idempotency key is looked for, the newest."""
+READ_AHEAD = 1_000
+"""Lines in object storage that are read before they are looked at; no more than are kept."""
 AT_ONCE = 16
 """Objects that are read at once from object storage."""
 
@@ -104,11 +106,13 @@ class Registry:
         if not self.is_remote:
             return self._found_versions()
         now = time.monotonic()
-        if self._listed_at is None or now - self._listed_at > LISTED_S:
-            self._listed, self._listed_at = self._found_versions(), now
-        added = list(self.given_after(max(self._listed, default=0)))
-        self._listed = [*reversed(added), *self._listed]
-        return self._listed
+        listed, at = self._listed, self._listed_at
+        if at is None or now - at > LISTED_S:
+            listed, at = self._found_versions(), now
+        added = list(self.given_after(max(listed, default=0)))
+        listed = [*reversed(added), *listed]
+        self._listed, self._listed_at = listed, at  # once it is whole: other threads may be at it too
+        return listed
 
     def _found_versions(self) -> list[int]:
         void = set(self._objects.numbers(VERSIONS, VOID_SUFFIX))
@@ -362,13 +366,13 @@ class Registry:
         """
         numbers = self._lines_newest_first()
         wanted = [number for number in numbers if before is None or number < before][:limit]
-        if self.is_remote:
-            self._keep(wanted)
         lines: list[LogLine] = []
         damage = [f"line {number} of the log is missing" for number in _gaps(wanted)]
         told = self._told_of(wanted[0]) if wanted and wanted[0] != numbers[0] else None
         present = set(numbers)
-        for number in wanted:
+        for place, number in enumerate(wanted):
+            if self.is_remote and place % READ_AHEAD == 0:
+                self._keep(wanted[place : place + READ_AHEAD])
             if number + 1 not in present:
                 told = None  # the line that told of it is missing
             try:

@@ -356,3 +356,33 @@ def test_lines_are_read_once(remote: Remote) -> None:
     remote.asked()
     assert len(registry.log().lines) == 4
     assert [name for method, name in remote.asked() if method == "GET"] == []
+
+
+def test_a_long_log_is_read_once(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where not all of its lines are kept."""
+    monkeypatch.setattr(module, "KEPT_LINES", 2)
+    monkeypatch.setattr(module, "READ_AHEAD", 2)
+    registry = remote.registry()
+    remote.asked()
+    assert [line.number for line in registry.log().lines] == [4, 3, 2, 1]
+    assert [method for method, _ in remote.asked()].count("GET") == 4
+
+
+def test_two_who_list_at_once_list_each_version_once(
+    remote: Remote, version: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version that comes is found by both."""
+    registry = remote.registry()
+    registry.versions()
+    remote.registry().publish(version)
+    real, meanwhile = registry.given_after, [registry.versions]
+
+    def given_after(number: int) -> Iterator[int]:
+        found = list(real(number))
+        if meanwhile:
+            meanwhile.pop()()
+        return iter(found)
+
+    monkeypatch.setattr(registry, "given_after", given_after)
+    assert registry.versions() == [3, 2, 1]
+    assert registry.versions() == [3, 2, 1]

@@ -81,8 +81,10 @@ class Tokens:
             if stamp != self._stamp:
                 self._named, self._stamp = self._read(status.st_size), stamp
                 self._warn_of_mode(status.st_mode)
-        except (OSError, NotFound) as error:
-            raise StoreUnavailable(self._unreadable(error)) from error
+        except (OSError, NotFound, StoreUnavailable) as error:
+            if self._given is None and isinstance(error, StoreUnavailable):
+                raise
+            raise StoreUnavailable(self._unreadable(error.__cause__ or error)) from error
         if not self._named:
             raise StoreUnavailable(self._empty())
 
@@ -97,7 +99,7 @@ class Tokens:
                 PREFIX,
             )
 
-    def _unreadable(self, error: Exception) -> str:
+    def _unreadable(self, error: BaseException) -> str:
         if self._given is None:
             return "the model store's token file cannot be read"
         return f"the file of {PREFIX}TOKEN_FILE cannot be read: {getattr(error, 'strerror', None) or error}"

@@ -233,6 +233,17 @@ def test_a_token_file_without_a_token_is_told(
     assert file.exists() is (content is not None)
 
 
+def test_a_secret_that_can_no_longer_be_read_is_named(settings: Settings, tmp_path: Path) -> None:
+    """It is not the model store that cannot."""
+    file = tmp_path / "secret"
+    file.write_text(ANNA)
+    tokens = Tokens(settings.model_copy(update={"token_file": file}))
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(StoreUnavailable, match="the file of ORCHARD_TOKEN_FILE cannot be read: Is a directory"):
+        tokens.writer(ANNA)
+
+
 @pytest.mark.parametrize(("mode", "is_told"), [(0o400, False), (0o440, False), (0o644, True)])
 def test_a_secret_that_everybody_can_read_is_told(
     settings: Settings, tmp_path: Path, mode: int, is_told: bool, caplog: pytest.LogCaptureFixture

@@ -175,11 +175,11 @@ class Columns:
             column = column.combine_chunks()
         # What is coded already stays so: a few bytes for each row could stand for megabytes.
         coded = column if pa.types.is_dictionary(column.type) else column.cast(pa.large_string()).dictionary_encode()
-        names = coded.dictionary.cast(pa.large_string()).to_pylist()
+        names = _texts(coded.dictionary, name)
         codes = np.asarray(
             pc.fill_null(coded.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False), dtype=np.int32
         )
-        lengths = np.array([*(0 if label is None else len(label) for label in names), 0])  # the last for none, -1
+        lengths = np.array([*map(len, names), 0])  # the last for none, -1
         long = np.flatnonzero(lengths[codes] > REGION_LENGTH)
         listed = (
             FieldError(
@@ -216,6 +216,19 @@ class Columns:
         """
         self._faults.sort_by_row()
         self._faults.raise_if_any()
+
+
+def _texts(dictionary: pa.Array, name: str) -> list[str]:
+    """Return the different texts of a column; a null is an empty one.
+
+    Raises:
+        MalformedInput: they are not in UTF-8: what has written them need not have looked.
+    """
+    try:
+        return [text or "" for text in dictionary.cast(pa.large_string()).to_pylist()]
+    except UnicodeDecodeError as error:
+        message = f"{name} holds a text that is not UTF-8: {error.object[:REGION_LENGTH]!r}"
+        raise MalformedInput(message, [FieldError((name,), message, "encoding")]) from error
 
 
 def _nulls(column: pa.ChunkedArray) -> NDArray[np.bool_]:

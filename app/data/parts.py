@@ -152,7 +152,12 @@ def _value(batch: pa.RecordBatch | pa.Table, header: Header, row: int, name: str
     if name not in header.names:
         return None
     value = batch.column(header.names.index(name))[row]
-    return value.value.as_py() if isinstance(value, pa.ExtensionScalar) else value.as_py()
+    if not value.is_valid:
+        return None
+    try:
+        return value.value.as_py() if isinstance(value, pa.ExtensionScalar) else value.as_py()
+    except UnicodeDecodeError as error:
+        return error.object.decode(errors="replace")
 
 
 def _shown(value: Any) -> str:

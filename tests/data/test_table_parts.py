@@ -212,6 +212,38 @@ def test_postgresql_numerics_are_read() -> None:
     assert "many" in _raised(learned(bad.to_batches())).detail
 
 
+def test_faults_beside_a_postgresql_numeric_that_is_null() -> None:
+    """A null is told as one, and where it is the season, that is not named."""
+    numeric = pa.opaque(pa.string(), "numeric", "PostgreSQL")
+    season = pa.ExtensionArray.from_storage(numeric, pa.array(["2021", None]))
+    temperature = pa.ExtensionArray.from_storage(numeric, pa.array([None, "999"]))
+    error = _raised(learned(_cut(pa.table({"season": season, "temperature": temperature, "mango": [1.0, 2.0]}), [])))
+    assert [fault.message for fault in error.errors] == [
+        "season '2021': the value is null",
+        "a row without region and season: 999 is above 140 °F",
+    ]
+
+
+def _not_utf8(count: int) -> pa.Array:
+    """Return texts that are none, as Parquet may hold them: nobody looks when they are written."""
+    return pa.Array.from_buffers(pa.string(), count, pa.array([b"K\xf6ln"] * count).buffers())
+
+
+def test_texts_that_are_not_utf8_are_told() -> None:
+    """They are a fault of their column, alone or beside others."""
+    good = pa.table({"region": _not_utf8(2), "temperature": [70.0, 71.0], "mango": [1.0, 2.0]})
+    assert _raised(learned(_cut(good, []))).detail == "region holds a text that is not UTF-8: b'K\\xf6ln'"
+    bad = good.set_column(1, "temperature", pa.array([999.0, 71.0]))
+    assert _raised(learned(_cut(bad, []))).detail == "temperature: region 'K\ufffdln': 999 is above 140 °F"
+
+
+def test_a_null_in_a_dictionary_is_no_name() -> None:
+    """Arrow allows it; the row is one without a region."""
+    region = pa.DictionaryArray.from_arrays(pa.array([0, 1, 0]), pa.array(["Kent", None]))
+    table = observations_of(pa.table({"region": region, "rainfall": [1.0, 2.0, 3.0], "mango": [1.0, 2.0, 3.0]}))
+    assert list(table.regions) == ["Kent", None, "Kent"]
+
+
 @pytest.mark.parametrize(
     ("column", "says"),
     [

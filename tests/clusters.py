@@ -69,6 +69,19 @@ def sail() -> Iterator[str]:
         server.stop()
 
 
+@contextmanager
+def sail_process(folder: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """Run Sail in a process that may be ended at any time; ``folder``: of its log."""
+    port = _free_port()
+    command = [sys.executable, "-m", "pysail", "spark", "server", "--ip", "127.0.0.1", "--port", str(port)]
+    with (folder / "spark.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            _wait_for(port, [process], folder)
+            yield f"sc://127.0.0.1:{port}", process
+        finally:
+            process.kill()
+
+
 @dataclass(frozen=True)
 class Spark:
     """A standalone master with two workers, and Spark Connect: ``url``."""

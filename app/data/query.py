@@ -4,15 +4,14 @@ Tested with PostgreSQL. Snowflake's and BigQuery's drivers are called as their d
 """
 
 import hashlib
-import re
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
+from app.data.redaction import without_secrets
 from app.data.table_file import ahead
 from app.data.tables import AS_IT_IS, Reading, Table
 from app.errors import InvalidInput, StoreUnavailable
@@ -68,16 +67,17 @@ class Query:
     @contextmanager
     def _rows(self) -> Iterator[Any]:
         """Ask, and return a reader of record batches."""
-        scheme = self.url.partition("://")[0].partition("+")[0]
+        scheme = self.url.partition("://")[0].partition("+")[0].lower()
         driver = _driver(scheme)
         with closing(self._connected(driver, scheme)) as connection, closing(connection.cursor()) as cursor:
             try:
                 if scheme == POSTGRESQL:
                     cursor.execute("SET TRANSACTION READ ONLY")  # a training reads, whatever the query says
-                cursor.execute(self.sql)
+                # A driver puts it between brackets, before whose second one a comment must end.
+                cursor.execute(self.sql.strip().rstrip(";") + "\n")
                 rows = cursor.fetch_record_batch()
             except driver.Error as error:
-                raise InvalidInput(f"the query: {self._said(error)}") from error
+                raise InvalidInput(f"the query: {without_secrets(error, self.url)}") from error
             with closing(rows):
                 yield rows
 
@@ -85,7 +85,7 @@ class Query:
         try:
             return driver.connect(**_arguments(self.url, scheme))
         except driver.Error as error:
-            raise StoreUnavailable(f"{self.shown} does not answer: {self._said(error)}") from error
+            raise StoreUnavailable(f"{self.shown} does not answer: {without_secrets(error, self.url)}") from error
 
     def _batches(self, rows: Any) -> Iterator[Any]:
         import pyarrow as pa  # noqa: PLC0415 - not everywhere installed
@@ -93,14 +93,7 @@ class Query:
         try:
             yield from rows
         except (pa.ArrowException, OSError) as error:
-            raise InvalidInput(f"the query ended before its last row: {self._said(error)}") from error
-
-    def _said(self, error: Exception) -> str:
-        """Return a driver's message without the password."""
-        said = str(error).partition("\n\nQuery was:")[0]
-        for secret in _secrets(self.url):  # as a word: a password of one letter is in most words
-            said = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", said)
-        return " ".join(said.split())[:300]
+            raise InvalidInput(f"the query ended before its last row: {without_secrets(error, self.url)}") from error
 
 
 def _of(schema: Any, names: list[str]) -> Any:
@@ -127,11 +120,3 @@ def _arguments(url: str, scheme: str) -> dict[str, Any]:
         options = {"adbc.bigquery.sql.project_id": project}
         return {"db_kwargs": options | ({"adbc.bigquery.sql.dataset_id": dataset} if dataset else {})}
     return {"uri": f"{scheme}://{rest}"}
-
-
-def _secrets(url: str) -> list[str]:
-    """Return the words of a URL that nobody else may read, the longest first."""
-    parts = urlsplit(url)
-    values = [pair.partition("=")[2] for pair in parts.query.split("&")]
-    words = [parts.password or "", unquote(parts.password or ""), *values, *map(unquote, values)]
-    return sorted({word for word in words if word}, key=len, reverse=True)

@@ -4,6 +4,7 @@ Through Spark Connect. The code travels as a zip; executors need NumPy, pyarrow,
 """
 
 import hashlib
+import re
 import socket
 import tempfile
 import uuid
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from app import PACKAGE
 from app.data.harvest import Harvest
+from app.data.redaction import without_secrets
 from app.data.tables import AS_IT_IS, NO_YIELD, Reading
 from app.errors import InvalidInput, StoreUnavailable
 
@@ -28,7 +30,9 @@ SCHEME, PORT = "sc://", 15_002
 WAIT_S = 5.0
 """Longer than that nobody waits for the first sign of a server."""
 FEW_TRIES = 2
-"""Before it is known that Spark Connect is what answers."""
+"""Before it is known that Spark Connect is what answers, and when all is over."""
+TRIES = 7
+"""While it learns, which is about a minute: by itself the client would wait ten for a server that is gone."""
 SENT = ("__init__.py", "errors.py", "faults.py", "model/*.py", "data/*.py")
 """The files of this package that executors are sent."""
 RESULT = "sums binary, rows long, unreported long, faults string"
@@ -36,6 +40,8 @@ RESULT = "sums binary, rows long, unreported long, faults string"
 MERGERS = 4
 """Parts are merged into so many before they are sent back: of ten thousand partitions each has kilobytes a crop."""
 
+_URI = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:/")
+"""How a path begins that says in which file system it is: s3://…, and of Databricks dbfs:/…"""
 Told = Callable[[str], None]
 """Called with how far it is, in words."""
 
@@ -81,19 +87,21 @@ class Spark:
         from app.data.parts import check_columns, learned, put_together, used  # noqa: PLC0415 - imports pyarrow
 
         try:
-            rows = self._rows(session)
+            rows = self.rows(session)
             kept = used(rows.columns, self.reading)
             rows = rows.select(*(f"`{name.replace('`', '``')}`" for name in kept))
             check_columns(_arrow_schema(rows), self.reading)
             parts = rows.mapInArrow(partial(learned, reading=self.reading), RESULT)
             return parts.repartition(MERGERS).mapInArrow(put_together, RESULT).toArrow()
         except _failures() as error:
-            raise _in_words(self.shown, error) from error
+            raise self._in_words(error) from error
 
-    def _rows(self, session: Any) -> Any:
+    def rows(self, session: Any) -> Any:
+        """Return the rows that are asked for, as Spark has them; nothing of them is computed yet."""
         if self.sql is not None:
-            return session.sql(self.sql)
-        path = str(self.path) if "://" in str(self.path) else str(Path(str(self.path)).absolute())
+            # Between brackets nothing but a query is understood: by itself a command would be carried out.
+            return session.sql(f"SELECT * FROM (\n{self.sql.strip().rstrip(';')}\n)")
+        path = str(self.path) if _URI.match(str(self.path)) else str(Path(str(self.path)).absolute())
         if path.lower().endswith((".csv", ".csv.gz")):
             return session.read.csv(path, header=True, inferSchema=True)
         return session.read.parquet(path)
@@ -110,22 +118,41 @@ class Spark:
             try:
                 session = SparkSession.builder.remote(self.remote).create()
             except _failures() as error:
-                raise _in_words(self.shown, error) from error
+                raise self._in_words(error) from error
             try:
+                _try(session, FEW_TRIES)
                 self._prepare(session)
+                _try(session, TRIES)
                 yield session
             finally:
+                _try(session, FEW_TRIES)
                 session.stop()
 
     def _prepare(self, session: Any) -> None:
         try:
-            _check_speaks(session)
+            session.conf.get("spark.sql.session.timeZone")  # is it Spark Connect that answers?
             # The default, 10 000 rows, is a tenth of what is learned at a time.
             session.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "131072")
             with tempfile.TemporaryDirectory(prefix="orchard-") as folder:
                 _send_code(session, Path(folder))
         except _failures() as error:
-            raise _in_words(self.shown, error) from error
+            raise self._in_words(error) from error
+
+    def _in_words(self, error: Exception) -> InvalidInput | StoreUnavailable:
+        """Say what has failed in a line: what comes from a cluster is a page of Java."""
+        from pyspark.errors import AnalysisException, ParseException  # noqa: PLC0415 - not everywhere installed
+
+        said = str(error)
+        if isinstance(error, AnalysisException | ParseException):
+            return InvalidInput(f"Spark: {without_secrets(error, self.remote, self.path)}")
+        if "PYTHON_VERSION_MISMATCH" in said:
+            return StoreUnavailable(
+                f"{self.shown}: its executors run another version of Python than this one: they must be alike"
+            )
+        missing = said.partition("No module named ")[2].partition("\n")[0].strip("' .")
+        if missing:
+            return StoreUnavailable(f"{self.shown}: the Python of its executors has no {missing}: install it there")
+        return StoreUnavailable(f"{self.shown} has failed: {without_secrets(error, self.remote, self.path)}")
 
 
 @contextmanager
@@ -165,14 +192,11 @@ def _check_answers(remote: str, shown: str) -> None:
         raise StoreUnavailable(f"Spark at {shown} does not answer: {error.strerror or error}") from error
 
 
-def _check_speaks(session: Any) -> None:
-    """See that it is Spark Connect which answers; the client would go on trying, and does so once that is known."""
+def _try(session: Any, tries: int) -> None:
+    """Say how often the client tries again where nobody answers."""
     from pyspark.sql.connect.client.retries import DefaultPolicy  # noqa: PLC0415 - not everywhere installed
 
-    patient = session.client.get_retry_policies()
-    session.client.set_retry_policies([DefaultPolicy(max_retries=FEW_TRIES)])
-    session.conf.get("spark.sql.session.timeZone")
-    session.client.set_retry_policies(patient)
+    session.client.set_retry_policies([DefaultPolicy(max_retries=tries)])
 
 
 def _send_code(session: Any, folder: Path) -> None:
@@ -201,24 +225,3 @@ def _failures() -> tuple[type[Exception], ...]:
     from pyspark.errors import PySparkException  # noqa: PLC0415 - not everywhere installed
 
     return PySparkException, grpc.RpcError
-
-
-def _in_words(shown: str, error: Exception) -> InvalidInput | StoreUnavailable:
-    """Say what has failed in a line: what comes from a cluster is a page of Java."""
-    from pyspark.errors import AnalysisException, ParseException  # noqa: PLC0415 - not everywhere installed
-
-    said = str(error)
-    if isinstance(error, AnalysisException | ParseException):
-        return InvalidInput(f"Spark: {_line(said.partition('JVM stacktrace')[0])}")
-    if "PYTHON_VERSION_MISMATCH" in said:
-        return StoreUnavailable(
-            f"{shown}: its executors run another version of Python than this one: they must be alike"
-        )
-    missing = said.partition("No module named ")[2].partition("\n")[0].strip("' .")
-    if missing:
-        return StoreUnavailable(f"{shown}: the Python of its executors has no {missing}: install it there")
-    return StoreUnavailable(f"{shown} has failed: {_line(said)}")
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())[:300]

@@ -4,6 +4,7 @@
 
 import os
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, fs, parquet
 
-from app.data import harvest
+from app.data import harvest, spark
 from app.data.engines import Elsewhere, name_of, redacted, source_of
 from app.data.folder import Folder
 from app.data.harvest import Harvest
@@ -289,6 +290,14 @@ def test_postgresql_has_numerics_and_whole_seasons(database: str) -> None:
     assert set(found.table.seasons) <= {str(year) for year in range(2006, 2026)}
 
 
+@pytest.mark.parametrize("ends", ["", ";", " ;\n", " -- all of them"])
+def test_queries_end_as_people_end_them(database: str, sail: str, places: Places, ends: str) -> None:
+    """A semicolon or a comment at the end is no fault, in a URL of any case."""
+    url = database.replace("postgresql://", "PostgreSQL://")
+    assert _learned(source_of(url, f"SELECT * FROM good{ends}")).rows
+    assert _learned(source_of(None, f"SELECT * FROM parquet.`{places.file}`{ends}", sail)).rows
+
+
 def test_queries_that_fail_are_told_without_the_password(database: str) -> None:
     """A wrong query is the caller's, a database that is away is not; neither names the password."""
     wrong = {
@@ -317,15 +326,56 @@ def test_spark_says_what_is_wrong_in_a_line(sail: str, places: Places) -> None:
         _learned(source_of(None, f"SELECT * FROM parquet.`{places.file}` WHERE rainfall < 0", sail))
 
 
+def test_spark_carries_out_no_command(sail: str, places: Places, tmp_path: Path) -> None:
+    """What would write is not understood, and not carried out: a training reads."""
+    writes = f"INSERT OVERWRITE DIRECTORY '{tmp_path}/written' USING parquet SELECT * FROM parquet.`{places.file}`"
+    with pytest.raises(OrchardError):
+        _learned(source_of(None, writes, sail))
+    assert not list(tmp_path.iterdir())
+
+
+class _Reader:
+    """Stands for a session's reader, and keeps the path it is asked for."""
+
+    def __init__(self) -> None:
+        self.read = self
+        self.path = ""
+
+    def parquet(self, path: str) -> None:
+        self.path = path
+
+
+@pytest.mark.parametrize("path", ["dbfs:/mnt/rows", "hdfs:///rows", "s3a://bucket/rows", "/rows"])
+def test_paths_of_a_cluster_stay_what_they_are(path: str) -> None:
+    """Spark is asked for what was given; only what is relative is made one of this machine."""
+    reader = _Reader()
+    Spark("sc://h", "sc://h", path=path).rows(reader)
+    assert reader.path == path
+    Spark("sc://h", "sc://h", path="rows").rows(reader)
+    assert reader.path == str(Path("rows").absolute())
+
+
+def test_a_spark_that_ends_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told after some tries: left to itself the client waits for ten minutes, and then for ten more."""
+    monkeypatch.setattr(spark, "TRIES", 1)
+    monkeypatch.setattr(spark, "FEW_TRIES", 1)
+    with clusters.sail_process(tmp_path) as (url, process):
+        source = source_of(None, "SELECT 70.0D + id % 9 AS temperature, 1.0D AS mango FROM range(9000000000)", url)
+        threading.Timer(1.0, process.kill).start()
+        with pytest.raises(StoreUnavailable, match="has failed"):
+            _learned(source)
+
+
 def _nulls(path: Path) -> int:
     return int(parquet.read_table(path, columns=["mango"])["mango"].null_count)
 
 
 def test_what_is_no_spark_is_not_waited_for(sail: str) -> None:
     """Where something else answers (without the TLS that a token asks for) it is told at once, without the token."""
-    with pytest.raises(StoreUnavailable, match="has failed") as raised:
-        _learned(source_of(None, "SELECT 1", f"{sail}/;token=hidden"))
-    assert "hidden" not in raised.value.detail
+    for parameter in ("token=hidden", "hidden"):
+        with pytest.raises(StoreUnavailable, match="has failed") as raised:
+            _learned(source_of(None, "SELECT 1", f"{sail}/;{parameter}"))
+        assert "hidden" not in raised.value.detail
 
 
 def test_spark_reads_what_warehouses_have(sail: str, places: Places) -> None:

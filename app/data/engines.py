@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from app.data.folder import QUERY, REMOTE, WILD, Folder
+from app.data.folder import PACKED, QUERY, REMOTE, WILD, Folder
 from app.data.provenance import SOURCE_LENGTH
 from app.data.query import DRIVERS, Query
 from app.data.spark import SCHEME, Spark, address
@@ -26,6 +26,9 @@ def source_of(
     Raises:
         InvalidInput: these do not go together, or a URL is none that is known.
     """
+    for option, value in (("--data", data), ("--query", query), ("--engine", engine)):
+        if value is not None and not value.strip():
+            raise InvalidInput(f"{option} is empty: leave it out, or say what is meant")
     if engine is not None:
         return _on_spark(data, query, engine, reading)
     if data is None:
@@ -47,9 +50,23 @@ def source_of(
     if scheme:
         known = ", ".join(f"{name}://" for name in (*REMOTE[:3], *DRIVERS))
         raise InvalidInput(f"{scheme}:// is not read here: write a path, or one of {known}")
-    path = Path(data)
-    is_file = path.is_file() or not (path.is_dir() or any(sign in data for sign in WILD))
-    return TableFile(path, reading) if is_file else Folder(data, data, reading)
+    return TableFile(Path(data), reading) if _is_one(data) else Folder(data, data, reading)
+
+
+def _is_one(place: str) -> bool:
+    """Say whether a path is that of one file, which need not be there; one that is packed is read as those of folders.
+
+    Raises:
+        InvalidInput: nobody may look there, or no path is so long.
+    """
+    path = Path(place)
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except OSError as error:
+        raise InvalidInput(f"{place[:SOURCE_LENGTH]} cannot be read: {error.strerror}") from error
+    if is_file:
+        return not place.lower().endswith(PACKED)
+    return not is_folder and not any(sign in place for sign in WILD)
 
 
 def _on_spark(data: str | None, query: str | None, engine: str, reading: Reading) -> Spark:

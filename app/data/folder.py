@@ -7,17 +7,24 @@ import codecs
 import hashlib
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
+import numpy as np
+
+from app.data.columns import KNOWN
 from app.data.dialect import UTF16
+from app.data.naming import TEXT_COLUMNS, name_problem
+from app.data.redaction import without_secrets
 from app.data.table_file import PARQUET, ahead, csv_parts
 from app.data.tables import AS_IT_IS, Reading, Table
 from app.errors import InputError, InvalidInput, MalformedInput, StoreUnavailable
+from app.model.names import Names
 
 REMOTE = ("s3", "gs", "az", "abfs", "abfss")
 """Schemes of object storage."""
@@ -25,7 +32,12 @@ WILD = "*?["
 """Signs of a glob; in a URL `?` begins its options."""
 HIDDEN = (".", "_")
 """What names begin with of files that are none of the data, as those that Spark and Hadoop leave."""
-OF_PARQUET, OF_CSV = (".parquet", ".parq", ".pq"), (".csv", ".csv.gz")
+PACKED = ".csv.gz"
+OF_PARQUET, OF_CSV = (".parquet", ".parq", ".pq"), (".csv", PACKED)
+NO_VALUE_OF_FOLDER = "__HIVE_DEFAULT_PARTITION__"
+"""Stands in a folder's name for none."""
+PLAIN_IN_URL = "/%:@!$&'()*+,;=~-._[]"
+"""What a URL of storage keeps as it is, besides letters and digits."""
 QUERY = '--query "SELECT … FROM …"'
 """How it is written, for messages."""
 AZURE_ACCOUNT, AZURE_KEY = "AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY"
@@ -67,7 +79,11 @@ class Folder:
 
         files = self._files
         if not files:
-            raise InvalidInput(f"{self.shown} holds no Parquet file and no CSV: hidden and empty files are not read")
+            raise InvalidInput(
+                f"{self.shown} matches no file (empty ones, and those that begin with . or _, are not read); of folders write {self.shown}/*"
+                if self._pattern
+                else f"{self.shown} holds no Parquet file and no CSV: hidden and empty files are not read"
+            )
         kinds = {file.path: self._kind(file) for file in files}
         if len(set(kinds.values())) > 1:
             raise InvalidInput(
@@ -98,7 +114,7 @@ class Folder:
     @cached_property
     def _opened(self) -> tuple[Any, str, tuple[str, ...]]:
         """The file system, the folder below which the files are, and what their paths below it must match."""
-        with _reported(self.shown):
+        with _reported(self.shown, self.place):
             return _opened(self.place)
 
     @property
@@ -133,25 +149,32 @@ class Folder:
 
         from app.data.parts import check_columns, in_parts, tables, used  # noqa: PLC0415 - imports pyarrow
 
+        first = _own_schema(dataset.ParquetFileFormat().make_fragment(files[0].path, self._system))
+        used(first.names, self.reading)
+        # What a file says itself is what it says; and a name is a text, which may begin with a 0.
+        of_folders = [name for name in self._of_folders(files) if name not in first.names]
         with _reported(self.shown):
             whole = dataset.dataset(
                 [file.path for file in files],
                 filesystem=self._system,
                 format="parquet",
-                partitioning=dataset.partitioning(flavor="hive"),
+                partitioning=dataset.HivePartitioning(pa.schema([(name, pa.string()) for name in of_folders])),
                 partition_base_dir=self._base,
             )
-        of_folders = [name for name in whole.schema.names if name not in _own_schema(next(whole.get_fragments())).names]
         kept = used(whole.schema.names, self.reading)
 
         def batches() -> Iterator[Any]:
+            checked = None
             for number, fragment in enumerate(whole.get_fragments(), 1):
                 self._tell(number, len(files), fragment.path)
                 own = _own_schema(fragment)
                 schema = pa.schema([*own, *(whole.schema.field(name) for name in of_folders if name not in own.names)])
-                _check_same(whole.schema.names, schema.names, files[0].path, fragment.path)
-                if number == 1:
-                    check_columns(pa.schema([schema.field(name) for name in kept]), self.reading)
+                if schema != checked:
+                    with _of(fragment.path if number > 1 else ""):
+                        used(schema.names, self.reading)
+                        _check_same(whole.schema.names, schema.names, files[0].path, fragment.path)
+                        check_columns(pa.schema([schema.field(name) for name in kept]), self.reading)
+                    checked = schema
                 with _reported(fragment.path):
                     yield from _of_fragment(fragment, schema, kept)
 
@@ -163,11 +186,37 @@ class Folder:
             self._tell(number, len(files), file.path)
             try:
                 with _reported(file.path), self._system.open_input_stream(file.path, compression="detect") as opened:
+                    names = self._names_of(file)
                     for part in csv_parts(_decoded(io.BufferedReader(opened)), self.reading):
                         first = first or part
-                        yield _like(part, first, files[0].path, file.path)
+                        yield _named(_like(part, first, files[0].path, file.path), names)
             except InputError as error:
                 found.add(error, file.path)
+
+    def _folders(self, file: Listed) -> dict[str, str]:
+        """Return what the folders of a file say, by column."""
+        names = file.path[len(self._base) :].split("/")[:-1]
+        return {unquote(column): unquote(value) for column, sign, value in (n.partition("=") for n in names) if sign}
+
+    def _of_folders(self, files: Sequence[Listed]) -> list[str]:
+        return list(dict.fromkeys(column for file in files for column in self._folders(file)))
+
+    def _names_of(self, file: Listed) -> dict[str, str]:
+        """Return the region and the season that a file of CSV has by its folders.
+
+        Raises:
+            InvalidInput: they say something else, or it is no name.
+        """
+        names = {}
+        for column, value in self._folders(file).items():
+            name = column.casefold()
+            problem = name_problem(value) if value != NO_VALUE_OF_FOLDER else None
+            if name in TEXT_COLUMNS and problem is None:
+                names |= {name: value} if value != NO_VALUE_OF_FOLDER else {}
+            elif problem is not None or self.reading.crops is None or name in KNOWN:
+                problem = problem or "of CSV only regions and seasons are read from the names of folders"
+                raise InvalidInput(f"the folder {column}={value}: {problem}")
+        return names
 
     def _tell(self, number: int, files: int, path: str) -> None:
         self.at = f"file {number} of {files}: {path.rpartition('/')[2]}"
@@ -177,6 +226,7 @@ def _opened(place: str) -> tuple[Any, str, tuple[str, ...]]:
     from pyarrow import fs  # noqa: PLC0415 - not everywhere installed
 
     scheme, separator, rest = place.partition("://")
+    scheme = scheme.lower()
     if not separator:
         path = str(Path(place).absolute())
         base, pattern = (path, ()) if Path(path).exists() else _split(path, WILD)
@@ -185,7 +235,8 @@ def _opened(place: str) -> tuple[Any, str, tuple[str, ...]]:
     base, pattern = _split(address, WILD.replace("?", ""))
     if scheme == "az":
         return _azure(fs), base.rstrip("/"), pattern
-    system, base = fs.FileSystem.from_uri(f"{scheme}://{base}" + (f"?{options}" if options else ""))
+    address = quote(base, safe=PLAIN_IN_URL)  # of spaces and letters of other alphabets URLs have none
+    system, base = fs.FileSystem.from_uri(f"{scheme}://{address}" + (f"?{options}" if options else ""))
     return system, base.rstrip("/"), pattern
 
 
@@ -210,20 +261,49 @@ def _listed(system: Any, base: str, pattern: tuple[str, ...]) -> list[Listed]:
     (itself,) = system.get_file_info([base])
     if itself.type == fs.FileType.File:
         return [Listed(itself.path, itself.size, itself.mtime_ns)]
-    infos = system.get_file_info(fs.FileSelector(base, recursive=True))
+    # What cannot match is not looked into: below may be a whole disk, and folders that nobody may read.
+    is_deep = len(pattern) != 1 or pattern == ("**",)
+    infos = system.get_file_info(fs.FileSelector(base, recursive=is_deep))
     paths = {info.path: tuple(info.path[len(base) :].strip("/").split("/")) for info in infos}
-    found = sorted(
-        (
-            Listed(info.path, info.size, info.mtime_ns)
-            for info in infos
-            if info.type == fs.FileType.File
-            and not any(name.startswith(HIDDEN) for name in paths[info.path])
-            and (not pattern or _matches(paths[info.path], pattern))
-        ),
-        key=lambda file: file.path,
-    )
-    _check_plain([paths[file.path] for file in found], paths.values())
-    return found
+    asked = [
+        info
+        for info in sorted(infos, key=lambda info: str(info.path))
+        if info.type != fs.FileType.Directory
+        and not any(name.startswith(HIDDEN) for name in paths[info.path])
+        and (not pattern or _matches(paths[info.path], pattern))
+    ]
+    for info in asked:
+        if info.type != fs.FileType.File:
+            raise MalformedInput(f"{info.path} is neither a file nor a folder: take it away")
+    _check_plain([paths[info.path] for info in asked], paths.values())
+    if isinstance(system, fs.LocalFileSystem):
+        _check_links(base, pattern)
+        _check_once([info.path for info in asked])
+    return [Listed(info.path, info.size, info.mtime_ns) for info in asked]
+
+
+def _check_links(base: str, pattern: tuple[str, ...]) -> None:
+    """Check that links lead to something: Arrow passes over those that do not.
+
+    Raises:
+        MalformedInput: one leads to nothing, as to a disk that is away.
+    """
+    for path in Path(base).rglob("*") if not pattern else Path(base).glob("/".join(pattern)):
+        if path.is_symlink() and not path.name.startswith(HIDDEN) and not path.exists():
+            raise MalformedInput(f"{path} is a link to nothing: take it away, or bring back what it leads to")
+
+
+def _check_once(paths: Iterable[str]) -> None:
+    """Check that no file is there twice by a link: its rows would count twice.
+
+    Raises:
+        InvalidInput: one is.
+    """
+    known: dict[str, str] = {}
+    for path in paths:
+        other = known.setdefault(os.path.realpath(path), path)
+        if other != path:
+            raise InvalidInput(f"{path} is the same file as {other}, by a link: its rows would count twice")
 
 
 def _check_plain(found: Iterable[tuple[str, ...]], paths: Iterable[tuple[str, ...]]) -> None:
@@ -304,11 +384,31 @@ def _like(part: Table, first: Table, first_path: str, path: str) -> Table:
         InvalidInput: it has other crops, or other weather.
     """
     _check_same([*first.crops], [*part.crops], first_path, path)
-    _check_same([*part.absent], [*first.absent], first_path, path)
+    if len(part):  # where no row reports a yield there is no weather to be seen
+        _check_same([*part.absent], [*first.absent], first_path, path)
     if part.crops == first.crops:
         return part
     order = [part.crops.index(crop) for crop in first.crops]
     return replace(part, crops=first.crops, yields=part.yields[:, order])
+
+
+def _named(part: Table, names: Mapping[str, str]) -> Table:
+    """Return a part whose rows have a region or a season by their folders, where they say none themselves."""
+    for column, name in names.items():
+        if all(own is None for own in getattr(part, f"{column}s")):
+            part = replace(part, **{f"{column}s": Names((name,), np.zeros(len(part), np.int32))})
+    return part
+
+
+@contextmanager
+def _of(path: str) -> Iterator[None]:
+    """Say of which file something is; of none that is empty."""
+    try:
+        yield
+    except InputError as error:
+        if not path or path in error.detail:
+            raise
+        raise type(error)(f"{path}: {error.detail}", error.errors) from error
 
 
 def _decoded(file: io.BufferedReader) -> Any:
@@ -316,8 +416,8 @@ def _decoded(file: io.BufferedReader) -> Any:
 
 
 @contextmanager
-def _reported(shown: str) -> Iterator[None]:
-    """Say which file or place cannot be read, and why."""
+def _reported(shown: str, url: str | None = None) -> Iterator[None]:
+    """Say which file or place cannot be read, and why; ``url``: whose secrets that might tell."""
     try:
         import pyarrow as pa  # noqa: PLC0415 - not everywhere installed
     except ModuleNotFoundError as error:
@@ -329,12 +429,8 @@ def _reported(shown: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise MalformedInput(f"{shown} cannot be read: there is no such file or folder") from error
     except pa.ArrowException as error:
-        raise MalformedInput(f"{shown} cannot be read: {_line(error)}") from error
+        raise MalformedInput(f"{shown} cannot be read: {without_secrets(error, url)}") from error
     except OSError as error:
         if shown.partition("://")[1]:
-            raise StoreUnavailable(f"{shown} cannot be read: {_line(error)}") from error
-        raise MalformedInput(f"{shown} cannot be read: {error.strerror or _line(error)}") from error
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+            raise StoreUnavailable(f"{shown} cannot be read: {without_secrets(error, url)}") from error
+        raise MalformedInput(f"{shown} cannot be read: {error.strerror or without_secrets(error, url)}") from error

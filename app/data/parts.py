@@ -109,7 +109,8 @@ class Found:
         kinds = [[FieldError((kind[0],), text, kind[1]) for text in first] for kind, first in self.examples.items()]
         of_rows = [fault for fault in chain.from_iterable(zip_longest(*kinds)) if fault is not None]
         errors = [*of_wholes, *of_rows]
-        more = f" (and {len(of_wholes) - 1} more)" if len(of_wholes) > 1 else ""
+        least = "at least " if len(of_wholes) >= MAX_ERRORS else ""
+        more = f" (and {least}{len(of_wholes) - 1} more)" if len(of_wholes) > 1 else ""
         told = errors[0].message + more if of_wholes else self._counted()
         raise (MalformedInput if self.malformed else InvalidInput)(told, errors[:MAX_ERRORS])
 

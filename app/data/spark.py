@@ -100,7 +100,7 @@ class Spark:
         """Return the rows that are asked for, as Spark has them; nothing of them is computed yet."""
         if self.sql is not None:
             # Between brackets nothing but a query is understood: by itself a command would be carried out.
-            return session.sql(f"SELECT * FROM (\n{self.sql.strip().rstrip(';')}\n)")
+            return session.sql("\n".join(("SELECT * FROM (", self.sql.strip().rstrip(";"), ")")))
         path = str(self.path) if _URI.match(str(self.path)) else str(Path(str(self.path)).absolute())
         if path.lower().endswith((".csv", ".csv.gz")):
             return session.read.csv(path, header=True, inferSchema=True)

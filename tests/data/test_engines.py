@@ -201,6 +201,102 @@ def test_folders_with_values_in_their_names(tmp_path: Path) -> None:
     assert found.table.crops == ("mango", "orange")
 
 
+CSV = "temperature,rainfall,mango\n70,50,1\n71,55,2\n"
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_names_of_folders_are_texts(tmp_path: Path, kind: str) -> None:
+    """A region's code keeps its first 0, in CSV as in Parquet; what has no value has no name."""
+    for region in ("01001", "K%C3%B6ln", "__HIVE_DEFAULT_PARTITION__"):
+        folder = tmp_path / f"Region={region}" / "season=2021"
+        folder.mkdir(parents=True)
+        if kind == "csv":
+            (folder / "a.csv").write_text(CSV)
+        else:
+            parquet.write_table(csv.read_csv(pa.py_buffer(CSV.encode())), folder / "a.parquet")
+    found = _learned(source_of(str(tmp_path))).table
+    assert found is not None
+    assert list(found.regions) == ["01001", "01001", "Köln", "Köln", None, None]
+    assert set(found.seasons) == {"2021"}
+
+
+def test_what_a_file_says_itself_is_not_said_by_its_folder(places: Places, tmp_path: Path) -> None:
+    """A season that is a column as well is the column's."""
+    rows = parquet.read_table(places.file).slice(0, 50)
+    (tmp_path / "season=1999").mkdir()
+    parquet.write_table(rows, tmp_path / "season=1999" / "a.parquet")
+    found = _learned(source_of(str(tmp_path))).table
+    assert found is not None
+    assert "1999" not in found.seasons
+
+
+@pytest.mark.parametrize(
+    ("folder", "says"),
+    [
+        ("crop=mango", "the folder crop=mango: of CSV only regions and seasons"),
+        ("season=a%00b", "the folder season=a"),
+    ],
+)
+def test_folders_of_csv_that_say_what_is_not_read(tmp_path: Path, folder: str, says: str) -> None:
+    """Yields of two crops are not put into one column in silence."""
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "a.csv").write_text(CSV)
+    with pytest.raises(InvalidInput, match=says):
+        _learned(source_of(str(tmp_path)))
+
+
+def test_a_file_of_other_types_is_named(places: Places, tmp_path: Path) -> None:
+    """Of many files it is told which has a column that cannot be read, or one twice."""
+    rows = parquet.read_table(places.file).slice(0, 20)
+    parquet.write_table(rows, tmp_path / "a.parquet")
+    for wrong, says in (
+        (rows.set_column(2, "temperature", pa.array(["x"] * 20)), "temperature is string, not a number"),
+        (rows.append_column("mango", rows["mango"]), "the column 'mango' appears twice"),
+    ):
+        parquet.write_table(wrong, tmp_path / "b.parquet")
+        with pytest.raises(InvalidInput, match=f"/b.parquet: {says}"):
+            _learned(source_of(str(tmp_path)))
+
+
+def test_links(places: Places, tmp_path: Path) -> None:
+    """A file that is there twice by a link, or in a loop of them, is not learned twice; one that is away is told."""
+    parquet.write_table(parquet.read_table(places.file).slice(0, 20), tmp_path / "a.parquet")
+    link = tmp_path / "b.parquet"
+    for target, says in (
+        (tmp_path / "a.parquet", "b.parquet is the same file as .*a.parquet"),
+        (tmp_path, "a.parquet is the same file as"),
+        (tmp_path / "none", "b.parquet is a link to nothing"),
+    ):
+        link.symlink_to(target)
+        with pytest.raises(InputError, match=says):
+            _learned(source_of(str(tmp_path)))
+        link.unlink()
+    link.symlink_to(places.file)
+    assert _learned(source_of(str(tmp_path))).rows > 20
+
+
+def test_a_part_without_yields_has_the_columns_of_others(tmp_path: Path) -> None:
+    """Where no row is left, nothing is known of the weather that there is no column of."""
+    (tmp_path / "a.csv").write_text("rainfall,mango\n50,1\n51,2\n")
+    (tmp_path / "b.csv").write_text("rainfall,mango\n50,\n51,\n")
+    found = _learned(source_of(str(tmp_path)))
+    assert (found.rows, found.unreported) == (2, 2)
+
+
+def test_faults_of_csv_are_not_said_to_be_all(tmp_path: Path) -> None:
+    """More than can be listed are told as at least so many."""
+    (tmp_path / "a.csv").write_text("rainfall,mango\n" + "-1,1\n" * 300)
+    with pytest.raises(InvalidInput, match=r"\(and at least 99 more\)"):
+        _learned(source_of(str(tmp_path)))
+
+
+def test_a_packed_file_is_read_as_in_a_folder(tmp_path: Path) -> None:
+    """`.csv.gz` is unpacked wherever it is."""
+    with fs.LocalFileSystem().open_output_stream(str(tmp_path / "a.csv.gz")) as file:
+        file.write(CSV.encode())
+    assert _learned(source_of(str(tmp_path / "a.csv.gz"))).rows == 2
+
+
 def test_files_with_other_columns(places: Places, tmp_path: Path) -> None:
     """A file that lacks a column, or has one more, is named."""
     rows = parquet.read_table(places.file).slice(0, 20)
@@ -261,6 +357,20 @@ def test_what_a_folder_must_not_hold(places: Places, tmp_path: Path) -> None:
     assert _learned(source_of(str(tmp_path / "hive"))).rows
     assert _learned(source_of(str(tmp_path / "*" / "000000_?"))).rows
     assert _learned(source_of(str(tmp_path / "**" / "000000_0"))).rows
+
+
+def test_storage_with_names_that_urls_have_not(s3: str, places: Places) -> None:
+    """Spaces and other alphabets are read as they are, in a URL of any case."""
+    storage = fs.S3FileSystem(endpoint_override=os.environ["AWS_ENDPOINT_URL"])
+    fs.copy_files(str(places.folder), "rows/Köln und Bonn", destination_filesystem=storage)
+    assert _learned(source_of(f"{s3.upper()[:2]}{s3[2:]}/Köln und Bonn")).rows
+
+
+def test_secrets_in_a_url_of_storage_are_not_repeated() -> None:
+    """Arrow repeats what it cannot parse."""
+    with pytest.raises(MalformedInput, match="cannot be read") as raised:
+        _learned(source_of("s3://key:hidden@bucket:x y/rows"))
+    assert "hidden" not in raised.value.detail
 
 
 def test_a_bucket_that_is_not_there(s3: str) -> None:
@@ -402,6 +512,10 @@ WRONG = {
     "a query of nothing": ((None, "SELECT 1", None), "--query: say what is asked"),
     "a query of a folder": (("/tmp", "SELECT 1", None), "not of /tmp"),  # noqa: S108 - nothing is written there
     "a database without a query": (("postgresql://u:hidden@h/d", None, None), "postgresql://u@h/d is a database"),
+    "nothing": (("", None, None), "--data is empty"),
+    "an empty query": (("postgresql://h/d", " ", None), "--query is empty"),
+    "a path that is too long": (("x" * 5_000, None, None), "File name too long"),
+    "a glob of nothing": (("/nothing*.parquet", None, None), "/nothing*.parquet matches no file"),
     "an engine of nothing": ((None, None, "sc://h"), "neither is given"),
     "an engine of both": (("/tmp", "SELECT 1", "sc://h"), "both are given"),  # noqa: S108
     "an engine of a database": (("postgresql://u:hidden@h/d", None, "sc://h"), "without --engine"),

@@ -327,7 +327,8 @@ class Registry:
     def last_number(self) -> int:
         """Return the number of the log's last line, 0 for an empty log; in object storage, of those without a gap."""
         if not self.is_remote:
-            return max(self._objects.numbers(LOG, LOG_SUFFIX), default=0)
+            # A folder that is written to while it is listed may lack names that were there all the time.
+            return self.last_after(max(self._objects.numbers(LOG, LOG_SUFFIX), default=0))
         # A bucket may have been emptied, or restored from an earlier copy.
         known = self._last if self._last and self.has_line(self._last) else 0
         self._last = self.last_after(known)

@@ -321,3 +321,10 @@ def test_a_number_that_is_taken_back_meanwhile(
     assert published.version == str(int(number) + 1)
     assert registry.read(published.version, published.sha256).card == version.card
     assert int(number) not in registry.versions()
+
+
+def test_a_list_that_lacks_the_last_lines(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one does that is made while lines are written: the last line is looked for behind those that it has."""
+    listed = Objects.numbers
+    monkeypatch.setattr(Objects, "numbers", lambda *of: listed(*of)[:-2])
+    assert registry.last_number() == 4

@@ -170,7 +170,8 @@ def test_a_training_is_taken_back_once(
     settings: Settings, job: Job, tutorial: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who comes late to it leaves alone what was done since: the second attempt, its answer, what it replaces."""
-    registry, late = _registry(settings), []
+    registry = _registry(settings)
+    late: list[Pending] = []
     real = Pending.activate
 
     def activate(pending: Pending, *where: Any) -> None:

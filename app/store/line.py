@@ -32,8 +32,8 @@ class StoredLine(LogLine):
     """A line as it is stored.
 
     ``before``: the sha256 of the line before it, so that each line vouches for the earlier ones. ``key``: the
-    idempotency key that it was written under. ``after``: of a training, the line that it was judged against, 0 for an
-    empty log; None: by hand.
+    idempotency key that it was written under. ``after``: of a training, the line that it was judged against, or the
+    last one by hand since, 0 for an empty log; None: by hand.
     """
 
     format: int = LINE

@@ -360,6 +360,14 @@ class Registry:
     def _line(self, number: int) -> StoredLine:
         return StoredLine.from_bytes(self._objects.read(_line_name(number)), number)
 
+    def is_of_training(self, number: int) -> bool:
+        """Say whether a training has written a line, and not a person; those of version 0.1.0 do not tell.
+
+        Raises:
+            NotFound, StoreDamaged, StoreTooNew: as `line`.
+        """
+        return self._line(number).after is not None
+
     def log(self, limit: int | None = None, before: int | None = None) -> LogPart:
         """Return up to ``limit`` lines, newest first, those with a number below ``before``.
 

@@ -42,7 +42,9 @@ from app.training.report import NOTHING_NEW, Changes, Report, SuspiciousYield
 from app.training.seen import Seen
 
 MOST_ATTEMPTS = 5
-"""How often a training begins again because another version was made live while it was at work."""
+"""How often a training is tried where another version is made live while it is at work."""
+EXACT_ATTEMPTS = 2
+"""So often it begins again whoever has made one live; then only where another training has."""
 LINES = 100
 """Lines of the log that are looked through at a time."""
 
@@ -84,7 +86,7 @@ class Job:
         """
         with alone(self._settings, self._observations):
             taken: _Taken | None = None
-            for _ in range(MOST_ATTEMPTS):
+            for number in range(MOST_ATTEMPTS):
                 settle(self._registry, self._observations)
                 try:
                     if (earlier := self._repeated(order)) is not None:
@@ -93,7 +95,8 @@ class Job:
                     live = self._live()
                     # What stands for all that was learned before is read once: it is not compared with what was live.
                     taken = taken if taken is not None and order.alone else _Taken.of(order, live, progress)
-                    return self._train(taken, live, after, progress)
+                    behind = _Behind(after, passes=number >= EXACT_ATTEMPTS)
+                    return self._train(taken, live, behind, progress)
                 except Overtaken as error:
                     logger.warning("a training was overtaken, and begins again: %s", error.detail)
             raise RetrainRunning(f"{MOST_ATTEMPTS} other trainings were done while this one was at work: try again")
@@ -148,8 +151,8 @@ class Job:
                 transaction.withdraw(report.batch, ORCHARD, "another version was made live before that of its training")
             transaction.forget_answer(order.once.key)
 
-    def _train(self, taken: "_Taken", live: "_Live | None", after: int, progress: Progress) -> Outcome:
-        """Make one attempt; ``after``: the log's last line, or one before it, when ``live`` was.
+    def _train(self, taken: "_Taken", live: "_Live | None", behind: "_Behind", progress: Progress) -> Outcome:
+        """Make one attempt, judged against ``live``.
 
         Raises:
             Overtaken: another version was made live since. Nothing is left of the attempt.
@@ -175,7 +178,7 @@ class Job:
         published = self._registry.publish(attempt.version)
         try:
             progress(Step("storing"))
-            pending = self._stored(attempt, published, after)
+            pending = self._stored(attempt, published, behind)
         except Unconfirmed:
             raise  # the database may name the version
         except BaseException:
@@ -195,7 +198,7 @@ class Job:
                 transaction.keep_answer(order.once, report.model_dump_json(), live.sha256)
         return Outcome(report, live.version, None)
 
-    def _stored(self, attempt: "_Attempt", published: Published, after: int) -> Pending | None:
+    def _stored(self, attempt: "_Attempt", published: Published, behind: "_Behind") -> Pending | None:
         """Commit the rows, the answer, and what is still to be done, which is returned.
 
         Raises:
@@ -204,8 +207,9 @@ class Job:
         order, outcome = attempt.order, attempt.outcome(published.version)
         with self._observations.transaction() as transaction:
             transaction.hold_training()
-            if ours(transaction.trainings(), self._registry) or self._registry.has_line(after + 1):
+            if ours(transaction.trainings(), self._registry):
                 raise Overtaken("another training was done first")
+            after = behind.last(self._registry)
             added, replaced = attempt.store(transaction)
             if order.once is not None:
                 transaction.keep_answer(order.once, outcome.report.model_dump_json(), published.sha256)
@@ -248,6 +252,31 @@ class Job:
         except NotReady:
             return None
         return _Live(line.version, line.sha256, version)
+
+
+@dataclass(frozen=True, slots=True)
+class _Behind:
+    """Which line a training goes behind: ``after``, the log's last one, or one before it, when its live version was.
+
+    ``passes``: whether lines by hand may have come since. Somebody who activates without a pause would keep a training
+    from ever being done; whatever they made live, it is the newest rows that are learned.
+    """
+
+    after: int
+    passes: bool
+
+    def last(self, registry: Registry) -> int:
+        """Return the last line now.
+
+        Raises:
+            Overtaken: another training's line has come since, or one by hand that is not passed over.
+        """
+        number = self.after
+        while registry.has_line(number + 1):
+            number += 1
+            if not self.passes or registry.is_of_training(number):
+                raise Overtaken(f"line {number} of the log was written first")
+        return number
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -23,7 +23,7 @@ from app.store.line import LogLine
 from app.store.objects import open_store
 from app.store.registry import Overtaken, Published, Registry
 from app.training import job as jobs
-from app.training.job import MOST_ATTEMPTS, Job
+from app.training.job import EXACT_ATTEMPTS, MOST_ATTEMPTS, Job
 from app.training.order import Order
 from app.training.pending import Pending, _settled, settle_store
 from tests.postgresql import Cluster
@@ -107,10 +107,29 @@ def test_a_person_who_activates_comes_first(settings: Settings, job: Job, monkey
     assert _in_use(settings) == (18, 1)
 
 
+def test_who_activates_without_a_pause_keeps_nobody_from_training(
+    settings: Settings, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training is judged anew twice; then lines by hand are passed over, and it goes behind the last one."""
+    registry = _registry(settings)
+    _meanwhile(monkeypatch, Registry, "publish", lambda: registry.activate("1", "otto", "again"), MOST_ATTEMPTS)
+    assert job.run(_order(1)).report.activated
+    assert [line.number for line in registry.log().lines if line.version != "1"] == [EXACT_ATTEMPTS + 3]
+    assert registry.live().version.card.rows.total == 18
+    assert _in_use(settings) == (18, 0)
+
+
 def test_who_is_always_overtaken_is_told(settings: Settings, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     """After five attempts it is refused, nothing of it is left, and it can be sent again."""
     registry = _registry(settings)
-    _meanwhile(monkeypatch, Registry, "publish", lambda: registry.activate("1", "otto", "again"), MOST_ATTEMPTS)
+    first = Published("1", registry.live().line.sha256)
+    _meanwhile(
+        monkeypatch,
+        Registry,
+        "publish",
+        lambda: registry.activate_after(registry.last_number(), first, "otto", "trained elsewhere"),
+        MOST_ATTEMPTS,
+    )
     with pytest.raises(RetrainRunning, match="try again"):
         job.run(_order(1, "k"))
     assert _in_use(settings) == (15, 0)

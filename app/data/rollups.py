@@ -356,11 +356,15 @@ class _Parts:
 
     def __init__(self) -> None:
         self._parts: list[Part] = []
+        self._most = HELD
 
     def add(self, is_old: bool, merged: Merged) -> None:
+        if self._parts and not merged.run.count:
+            is_old = self._parts[-1].is_old  # withdrawn batches are on neither side: they need not part two that are
         self._parts.append(Part(is_old, merged))
-        if len(self._parts) > HELD:
+        if len(self._parts) > self._most:
             self._merge()
+            self._most = max(HELD, 2 * len(self._parts))  # where the sides take turns little is merged at a time
 
     def all(self) -> list[Part]:
         return self._parts
@@ -429,7 +433,8 @@ def _run(node: Node, row: Any) -> Run:
 def _unpacked(node: Node, run: Run, row: Any) -> Merged:
     """Return what a node holds."""
     moments = _checked(node, row.moments, row.moments_sha256, unpacked_moments)
-    cells = {} if row.cells is None else _checked(node, row.cells, row.cells_sha256, stored.unpacked_cells)
+    has_cells = row.cells is not None or row.cells_sha256 is not None
+    cells = _checked(node, row.cells, row.cells_sha256, stored.unpacked_cells) if has_cells else {}
     if run.count and not moments:
         raise _Damaged(node)
     return Merged(run, moments, cells, _checked(node, row.record, row.record_sha256, stored.unpacked_record))

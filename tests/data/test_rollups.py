@@ -249,13 +249,15 @@ def rolled_up(url: str) -> Iterator[Observations]:
         yield filled
 
 
-@pytest.mark.parametrize("column", ["run", "moments", "cells", "record", "checksum"])
+@pytest.mark.parametrize("column", ["run", "moments", "cells", "record", "checksum", "cells that are gone"])
 def test_a_damaged_one_is_passed_over(
     rolled_up: Observations, url: str, column: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is told, what lies below is read, and it is made anew once it was erased."""
     binary = column not in {"run", "checksum"}
     value: Any = b"damaged" if binary else "damaged"
+    if column.endswith("gone"):
+        column, value = "cells", None
     _execute(url, f"UPDATE rollups SET {column} = :value WHERE level = 3", value=value)  # noqa: S608
     with rolled_up.reading() as transaction:
         (fault,) = transaction.faults()
@@ -333,6 +335,34 @@ def test_what_is_read_does_not_grow(tmp_path: Path) -> None:
     (few, _), (many, read) = found
     assert few == many == 4
     assert read <= 4 * (FAN_OUT - 1) + 2 * FAN_OUT
+
+
+@pytest.mark.parametrize("withdrawn", [True, False])
+def test_what_takes_turns_is_not_merged_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, withdrawn: bool
+) -> None:
+    """Where every second batch is withdrawn, or learned, and none is rolled up: each is merged a few times at most."""
+    monkeypatch.setattr(rollups, "HELD", 4)
+    merged = []
+    merge = Merged.merge
+
+    def noted(parts: list[Merged]) -> Merged:
+        merged.append(len(parts))
+        return merge(parts)
+
+    with closing(_filled(f"sqlite:///{tmp_path / 'observations.db'}", 64)) as filled:
+        with filled.transaction() as transaction:
+            batches = transaction.all()[1::2]
+            for batch in batches if withdrawn else ():
+                transaction.withdraw(batch.id, "anna", "")
+        learned = NOTHING if withdrawn else Learned.of(batch.id for batch in batches)
+        with filled.reading() as transaction:
+            monkeypatch.setattr(rollups.Merged, "merge", noted)
+            found = transaction.rollups.in_use(learned)
+            monkeypatch.undo()
+            _check(transaction, learned)
+    assert sum(merged) <= 3 * 64
+    assert len(found.parts) <= (4 if withdrawn else 64)
 
 
 def test_many_seasons_are_none_as_ever(url: str) -> None:

@@ -31,14 +31,15 @@ CONNECT_S = 4
 """How long a connection to PostgreSQL may take, seconds."""
 SILENCE_S = 8.0
 """How long PostgreSQL may leave a statement without a sign of life, seconds: it has as long to give up by itself."""
+KEEPALIVE_S = 2
+"""How often a machine that says nothing is asked whether it is still there, seconds; by `SILENCE_S` it has answered.
+
+It also keeps what is between from forgetting a connection that holds a lock while a training fits."""
 RESOLVE_S = 8.0
 """How long the outcome of a COMMIT without an answer is asked for, seconds."""
-KEPT_ALIVE_S = 30
-"""After how much silence the system asks whether the other end of a connection is still there, seconds: so that nothing
-between here and PostgreSQL forgets a connection that holds a lock while a training fits."""
 LONG_HELD = {
     "idle_in_transaction_session_timeout": 0,
-    "tcp_keepalives_idle": KEPT_ALIVE_S,
+    "tcp_keepalives_idle": 30,
     "tcp_keepalives_interval": 10,
     "tcp_keepalives_count": 3,
 }
@@ -145,7 +146,7 @@ class Database:
                     return
         if self._is_sqlite and self._url.database:
             _make_file(Path(self._url.database))
-        with self._engine.begin() as connection:
+        with self._engine.begin() as connection, _patient(connection):
             stored.bring_up_to_date(connection)
 
     def _is_committed(self, number: int) -> bool:
@@ -176,6 +177,17 @@ def _let_go(connection: Connection) -> None:
         connection.close()
     except SQLAlchemyError as error:
         logger.warning("a lock in the database was lost before its end: %s", _cause(error))
+
+
+@contextmanager
+def _patient(connection: Connection) -> Iterator[None]:
+    """Wait for statements of PostgreSQL's however long they take: one that makes an index of many rows says nothing."""
+    with contextlib.ExitStack() as patience:
+        if connection.dialect.name == "postgresql":
+            of: Any = connection.connection.dbapi_connection
+            patience.callback(setattr, of, "is_patient", False)
+            of.is_patient = True
+        yield
 
 
 def _number(connection: Connection) -> int | None:
@@ -251,14 +263,10 @@ def _forget_read_only(context: Any) -> None:
 def _postgresql(url: URL) -> sql.Engine:
     limits = f"-c lock_timeout={LOCK_WAIT_S}s -c idle_in_transaction_session_timeout=60s"
     options = " ".join(filter(None, (str(url.query.get("options", "")), limits)))
-    arguments = {
-        "connect_timeout": CONNECT_S,
-        "tcp_user_timeout": int(SILENCE_S * 1_000),
-        "keepalives_idle": KEPT_ALIVE_S,
-        "options": options,
-    }
+    keepalive = {"keepalives_idle": KEEPALIVE_S, "keepalives_interval": KEEPALIVE_S}
+    arguments = {"connect_timeout": CONNECT_S, "tcp_user_timeout": int(SILENCE_S * 1_000), "options": options}
     # A connection that the database has closed is noticed before it is used.
-    engine = sql.create_engine(url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True)
+    engine = sql.create_engine(url, connect_args=arguments | keepalive, pool_pre_ping=True, hide_parameters=True)
     sql.event.listen(engine, "do_connect", _connect_patiently)
     return engine
 
@@ -271,8 +279,11 @@ def _connect_patiently(_dialect: Any, _record: Any, words: list[Any], named: dic
     import psycopg  # noqa: PLC0415 - it is installed with the extra `postgres`
 
     class _Patient(psycopg.Connection[Any]):
+        is_patient = False
+
         def wait(self, gen: Any, *arguments: Any, **options: Any) -> Any:
-            return super().wait(_given_up(gen, self._close), *arguments, **options)
+            waits = gen if self.is_patient else _given_up(gen, self._close)
+            return super().wait(waits, *arguments, **options)
 
         def _close(self) -> None:
             self.pgconn.finish()  # a rollback would wait just as long

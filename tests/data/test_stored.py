@@ -11,11 +11,11 @@ import pytest
 import safetensors.numpy
 import sqlalchemy as sql
 
-from app.data import stored
+from app.data import database, stored
 from app.data.integrity import database_fault, has_trainings
 from app.data.observations import Observations
 from app.data.provenance import Once
-from app.errors import StoreDamaged, StoreTooNew
+from app.errors import StoreDamaged, StoreTooNew, StoreUnavailable
 from app.model.cells import Cells
 from app.model.names import Names
 from app.model.sketch import Sketch
@@ -529,3 +529,25 @@ def test_a_database_of_format_6_is_brought_up_to_date(url: str, monkeypatch: pyt
     assert [tuple(row) for row in after] == [(*row, None, None) for row in before]
     assert {"observations_place", "observations_forecast"} <= indexes
     observations.close()
+
+
+@pytest.mark.long
+def test_a_step_may_take_long(postgresql: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL says nothing while it makes an index of many rows: it is waited for, and for nothing else."""
+    url = postgresql.database()
+    with closing(Observations(url)) as observations, observations.reading():
+        pass
+    _execute(url, "UPDATE orchard_format SET number = 7")
+    monkeypatch.setattr(database, "SILENCE_S", 1.0)
+    step = stored.STEPS[8]
+
+    def slow(connection: sql.Connection) -> None:
+        connection.execute(sql.text("SELECT pg_sleep(2)"))
+        step(connection)
+
+    monkeypatch.setitem(stored.STEPS, 8, slow)
+    with closing(database.Database(url)) as again:
+        with again.reading() as connection:
+            assert stored.is_up_to_date(connection)
+        with pytest.raises(StoreUnavailable), again.transaction() as connection:
+            connection.execute(sql.text("SELECT pg_sleep(2)"))

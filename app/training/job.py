@@ -158,7 +158,7 @@ class Job:
             Overtaken: another version was made live since. Nothing is left of the attempt.
         """
         order, harvest, seen = taken.order, taken.harvest, taken.seen
-        if not order.dry_run:
+        if not (order.dry_run or order.alone):  # which reads no other batch
             self._observations.roll_up()
         with self._observations.reading() as transaction:
             if ours(transaction.trainings(), self._registry):

@@ -14,6 +14,7 @@ from app.data.harvest import Harvest
 from app.data.observations import Batch, Observations
 from app.data.provenance import Provenance
 from app.data.ranges import Ranges
+from app.data.rollups import Rollups
 from app.data.tables import Table
 from app.settings import Settings
 from app.store.objects import Objects
@@ -171,6 +172,16 @@ def test_a_card_tells_ranges(rolled_up: Settings) -> None:
             batch.withdrawn is None for batch in batches
         ]
         assert transaction.learned(learned) == [batch for batch in batches if batch.withdrawn is None]
+
+
+def test_a_training_alone_makes_none(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads no other batch, and withdraws all of them."""
+    _roll_up(monkeypatch)
+    _store(settings, *range(13))
+    made = []
+    monkeypatch.setattr(Rollups, "make", lambda _, nodes: made.append(nodes))
+    assert _run(settings, _order(_table(50, 9), alone=True)).version.card.batch_count == 1
+    assert made == []
 
 
 def test_nothing_new_is_no_version(rolled_up: Settings) -> None:

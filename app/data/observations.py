@@ -9,6 +9,7 @@ nothing is erased. What is read is compared with its checksum. Knows nothing of 
 import hashlib
 import json
 import logging
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -31,7 +32,7 @@ from app.data.learned import Learned
 from app.data.naming import OUTCOME_COLUMNS
 from app.data.packed import packed_moments
 from app.data.provenance import Once, Provenance
-from app.data.ranges import Ranges
+from app.data.ranges import Range, Ranges
 from app.data.rollups import Rollups
 from app.data.stored import ANSWERS, BATCHES, OBSERVATIONS, TRAININGS, checksum
 from app.data.tables import Table
@@ -49,6 +50,10 @@ FEW_AT_A_TIME = 50
 """The same where they are not kept: of a hundred crops each has 200 KB."""
 ROLLED_UP_AT_ONCE = 16
 """Roll-ups that are made in one transaction, so that others who write need not wait long."""
+AT_WORK_S = 1.0
+"""How long one such transaction follows on another: who waits for SQLite would hardly come between them."""
+GIVE_WAY_S = 0.15
+"""For how long others may write then, seconds: who waits for SQLite asks ten times a second."""
 ORCHARD = "orchard"
 """Who withdraws or restores a batch where nobody has asked for that: the training that it came with has failed."""
 
@@ -190,9 +195,13 @@ class Observations:
         try:
             with self.reading() as transaction:
                 due = transaction.rollups.due()
+            since = time.monotonic()
             for start in range(0, len(due), ROLLED_UP_AT_ONCE):
                 with self.transaction() as transaction:
                     transaction.rollups.make(due[start : start + ROLLED_UP_AT_ONCE])
+                if time.monotonic() - since > AT_WORK_S:
+                    time.sleep(GIVE_WAY_S)
+                    since = time.monotonic()
         except (StoreUnavailable, Unconfirmed) as error:
             logger.warning("batches are not rolled up: %s", error.detail)
 
@@ -273,9 +282,9 @@ class Transaction:
         query = sql.select(*_ENTRIES).order_by(BATCHES.c.sequence)
         if not withdrawn:
             query = query.where(BATCHES.c.withdrawn.is_(None))
-        every = [BATCHES.c.sequence.between(first, last) for first, last in ranges]
-        parts = (sql.or_(*every[start : start + FEW_AT_A_TIME]) for start in range(0, len(every), FEW_AT_A_TIME))
-        return [batch for part in parts for batch in self._entries(query.where(part))]
+        every = list(ranges)
+        parts = (every[start : start + FEW_AT_A_TIME] for start in range(0, len(every), FEW_AT_A_TIME))
+        return [batch for part in parts for batch in self._entries(query.where(_within(part)))]
 
     def learned(self, learned: Learned) -> list[Batch]:
         """Return the batches that a version has learned, in use or not, oldest first, as far as they are here."""
@@ -511,12 +520,14 @@ class Transaction:
 
     def faults(self) -> Iterator[str]:
         """Yield a sentence for all that is not what was written: batches, moments, rows, answers, forecasts."""
-        for row in self._connection.execute(sql.select(BATCHES).order_by(BATCHES.c.sequence)).all():
-            yield from _faults(lambda row=row: _entry(row))
-            yield from _faults(lambda row=row: checked_moments(row))
-            yield from _faults(lambda row=row: checked_cells(row))
-            yield from _faults(lambda row=row: checked_record(row))
-            yield from self._faults_of_rows(row)
+        batches = sql.select(BATCHES).order_by(BATCHES.c.sequence).execution_options(yield_per=FEW_AT_A_TIME)
+        with self._connection.execute(batches) as rows:
+            for row in rows:
+                yield from _faults(lambda row=row: _entry(row))
+                yield from _faults(lambda row=row: checked_moments(row))
+                yield from _faults(lambda row=row: checked_cells(row))
+                yield from _faults(lambda row=row: checked_record(row))
+                yield from self._faults_of_rows(row)
         yield from self.rollups.faults()
         for row in self._connection.execute(sql.select(ANSWERS)).all():
             yield from _faults(lambda row=row: _answer(row))
@@ -596,6 +607,13 @@ class Transaction:
 def _entry(row: Any) -> Batch:
     stored.check(row.checksum, [getattr(row, name) for name in stored.CHECKED_ENTRY], f"batch {row.id}")
     return Batch(*(getattr(row, name) for name in (*stored.ENTRY, "sequence")))
+
+
+def _within(ranges: Sequence[Range]) -> sql.ColumnElement[bool]:
+    """Select batches; from the first to the last of the ranges, or SQLite would look at all that there are."""
+    sequence = BATCHES.c.sequence
+    some = sql.or_(*(sequence.between(first, last) for first, last in ranges))
+    return sequence.between(ranges[0][0], ranges[-1][1]) & some
 
 
 def _value(known: float) -> float | None:

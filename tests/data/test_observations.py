@@ -1,12 +1,19 @@
 """The observation table: batches whole or not at all, withdrawn and not erased, answers kept under their keys."""
 
+import tracemalloc
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import sqlalchemy as sql
 
+from app.data import observations as table
 from app.data.harvest import Harvest, moments_of
 from app.data.observations import Batch, KeptAnswer, Observations, Transaction
 from app.data.provenance import Once, Provenance
+from app.data.ranges import Ranges
 from app.data.tables import Table
 from app.errors import KeyReused, NotFound, StoreDamaged, StoreUnavailable
 from app.settings import Settings
@@ -160,3 +167,45 @@ def test_what_the_database_refuses_is_not_in_its_error(observations: Observation
         _add(transaction, _table(2))
     assert "INSERT INTO observations" in str(refused.value.__cause__)
     assert "R0" not in str(refused.value.__cause__)
+
+
+def test_of_many_batches_a_few_are_looked_through_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept with a hundred thousand batches has no room in memory at once."""
+    monkeypatch.setattr(table, "FEW_AT_A_TIME", 2)
+    size, count = 400_000, 20
+    with closing(Observations(f"sqlite:///{tmp_path / 'observations.db'}")) as observations:
+        with observations.transaction() as transaction:
+            for _ in range(count):
+                _add(transaction, _table(2), note="n" * size)
+        with observations.reading() as transaction:
+            tracemalloc.start()
+            try:
+                assert list(transaction.faults()) == []
+                _, most = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+    assert most < count * size * 0.75
+
+
+def test_ranges_of_batches_are_found_without_looking_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also many of them, as of a version that has learned every second batch; SQLite goes through none in between."""
+    monkeypatch.setattr(table, "FEW_AT_A_TIME", 4)
+    told: list[Any] = []
+
+    def note(*of: Any) -> None:
+        told.append(of[2:4])
+
+    with closing(Observations(f"sqlite:///{tmp_path / 'observations.db'}")) as observations:
+        with observations.transaction() as transaction:
+            batches = [_add(transaction, _table(2)).id for _ in range(24)]
+        with observations.reading() as transaction:
+            sql.event.listen(sql.Engine, "before_cursor_execute", note)
+            found = transaction.in_ranges(Ranges((number, number) for number in range(1, 24, 2)), withdrawn=True)
+            sql.event.remove(sql.Engine, "before_cursor_execute", note)
+    assert [batch.id for batch in found] == batches[::2]
+    engine = sql.create_engine(f"sqlite:///{tmp_path / 'observations.db'}")
+    with engine.connect() as connection:
+        plans = [connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", values).all() for query, values in told]
+    engine.dispose()
+    assert len(plans) == 3
+    assert not any("SCAN" in row[-1] for plan in plans for row in plan)

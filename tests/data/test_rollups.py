@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as configured
 from hypothesis import strategies as st
 
+from app.data import observations as table
 from app.data import rollups, stored
 from app.data.harvest import Harvest
 from app.data.learned import NOTHING, Learned, marked
@@ -312,6 +313,26 @@ def test_a_batch_that_nothing_vouches_for_is_not_rolled_up(observations: Observa
         _execute(url, "UPDATE batches SET withdrawn = created WHERE sequence = 4")
         with observations.reading() as transaction:
             assert transaction.rollups.in_use(NOTHING).run.count == 31
+
+
+def test_others_write_while_they_are_made(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many the first training makes all: now and then it waits, and holds nothing while it does."""
+    stored_meanwhile = []
+
+    def write(seconds: float) -> None:
+        assert seconds > 0.1  # who waits for SQLite asks ten times a second
+        with closing(Observations(url)) as other, other.transaction() as transaction:
+            stored_meanwhile.append(_add(transaction, 100 + len(stored_meanwhile), {}))
+
+    monkeypatch.setattr(table, "AT_WORK_S", 0.0)
+    monkeypatch.setattr(table, "ROLLED_UP_AT_ONCE", 5)
+    monkeypatch.setattr(table.time, "sleep", write)
+    with closing(_filled(url, 32)) as filled:
+        filled.roll_up()
+        with filled.reading() as transaction:
+            _check(transaction, NOTHING)
+    assert len(_nodes(url)) == 14
+    assert len(stored_meanwhile) == 3
 
 
 def test_what_is_read_does_not_grow(tmp_path: Path) -> None:

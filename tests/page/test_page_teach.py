@@ -37,7 +37,7 @@ COMMA = 'region,year,temperature,rainfall,humidity,"mango, ripe",orange\n' + "".
     for region, row in [("K", "73,67,43,56.5,70.2"), ("L", "91,88,64,81.3,100.4"), ("M", "87,134,58,118.7,134")]
 )
 LISTED = re.compile(r"/models\?")
-MORE = [
+MORE: list[dict[str, Any]] = [
     {"region": "N", "temperature": 69, "rainfall": 96, "humidity": 70, "yields": {"mango": 103, "orange": 119}},
     {"region": "O", "temperature": 102, "rainfall": 43, "humidity": 37, "yields": {"mango": 22, "orange": 37}},
     {"region": "P", "temperature": 74, "rainfall": 66, "humidity": 43, "yields": {"mango": 57, "orange": 69}},
@@ -97,6 +97,28 @@ def test_a_harvest_is_learned_and_taken_back(teaching: Visit, running: Running) 
     assert [batch["withdrawn"] is None for batch in after] == [False] + [True] * len(batches)
     assert running.client.get("/models/log").json()["log"][0]["why"] == "it was last year's"
     teaching.judge()
+
+
+def test_all_that_was_learned_is_taken_back(teaching: Visit, running: Running) -> None:
+    """Also of more batches than the page shows: none that the undone version has learned stays in training."""
+    count = 104
+    for number in range(count):
+        row = MORE[number % 3] | {"region": f"R{number}", "temperature": MORE[number % 3]["temperature"] + number / 100}
+        assert (
+            running.client.post("/observations", json={"observations": [row]}, headers=running.write).status_code == 201
+        )
+    page = teaching.page
+    _drop(teaching, TABLE)
+    page.get_by_label("Note").fill(NOTE)
+    page.get_by_role("button", name="Retrain", exact=True).click()
+    page.get_by_text("version 2 is live").wait_for()
+    page.get_by_role("button", name="Undo").click()
+    page.locator("#confirm").get_by_role("button", name=f"withdraw {count + 1} batches").click()
+    page.get_by_text(f"{count + 1} batches withdrawn").wait_for(timeout=30_000)
+    after = running.client.get("/observations/batches", params={"limit": 1_000}, headers=running.write).json()[
+        "batches"
+    ]
+    assert [batch["withdrawn"] is None for batch in after] == [False] * (count + 1) + [True] * (len(after) - count - 1)
 
 
 @pytest.mark.parametrize("fails", ["first.csv", "second.csv"])

@@ -9,3 +9,14 @@ export function learnedBy(card, entries) {
   return ({ batch, sequence }) =>
     ids.has(batch) || (!isOther && ranges.some(([first, last]) => first <= sequence && sequence <= last));
 }
+
+/** Return the first place at which a version may have learned a batch that the one before it had not; Infinity if none. */
+export function firstTaught(card, before) {
+  const had = before.stored?.ranges ?? [];
+  const places = (card.stored?.ranges ?? []).map(([first, last]) => {
+    const known = had.find(([low, high]) => low <= first && first <= high);
+    if (!known) return first;
+    return known[1] < last ? known[1] + 1 : Infinity;
+  });
+  return places.reduce((least, place) => Math.min(least, place), Infinity);
+}

@@ -6,7 +6,7 @@ import { count } from "../numbers.js";
 import { activate, changed, look, session } from "../session.js";
 import { fetchBatches, known, withdraw } from "./batches.js";
 import { confirm } from "./confirm.js";
-import { learnedBy } from "./learned.js";
+import { firstTaught, learnedBy } from "./learned.js";
 import { reportOf } from "./report.js";
 
 /** See what has come of it: whether it was done now or long ago, and what it can be taken back to. */
@@ -24,7 +24,7 @@ async function undoOf(work) {
     const card = await get(`models/${version}`);
     if (card.parent === null) return;
     const before = await get(`models/${card.parent}`);
-    const entries = known() ?? [];
+    const entries = await entriesFrom(firstTaught(card, before));
     const [has, had] = [card, before].map((each) => learnedBy(each, entries));
     const taught = entries.filter((entry) => has(entry) && !had(entry)).map(({ batch }) => batch);
     const named = card.batches.filter((batch) => !before.batches.includes(batch) && !entries.some((entry) => entry.batch === batch));
@@ -32,6 +32,18 @@ async function undoOf(work) {
   } catch {
     work.undo = null; // it is offered among the versions all the same
   }
+}
+
+/** Return the batches that are known, and those before them as far as the one at a place that are in training. */
+async function entriesFrom(place) {
+  const entries = [...(known() ?? [])];
+  let before = entries.at(-1);
+  while (before && before.sequence > place) {
+    const { batches, next } = await get("observations/batches", { before: before.batch, limit: 1000 });
+    entries.push(...batches.filter(({ withdrawn }) => !withdrawn));
+    before = next === null ? undefined : batches.at(-1);
+  }
+  return entries;
 }
 
 /** Return it; `sendAnew()`: once more, under another key. `bring(null)`: begin again. */

@@ -59,7 +59,7 @@ class Folder:
     Folders called `season=2021` give their files a column. ``at``: which file is being read, in words.
     """
 
-    place: str
+    place: str = field(repr=False)
     shown: str
     reading: Reading = field(default=AS_IT_IS)
     at: str = ""
@@ -80,7 +80,8 @@ class Folder:
         files = self._files
         if not files:
             raise InvalidInput(
-                f"{self.shown} matches no file (empty ones, and those that begin with . or _, are not read); of folders write {self.shown}/*"
+                f"{self.shown} matches no file (empty ones, and those that begin with . or _, are not read); "
+                f"of folders write {self.shown}/*"
                 if self._pattern
                 else f"{self.shown} holds no Parquet file and no CSV: hidden and empty files are not read"
             )
@@ -207,7 +208,7 @@ class Folder:
         Raises:
             InvalidInput: they say something else, or it is no name.
         """
-        names = {}
+        names: dict[str, str] = {}
         for column, value in self._folders(file).items():
             name = column.casefold()
             problem = name_problem(value) if value != NO_VALUE_OF_FOLDER else None
@@ -394,10 +395,15 @@ def _like(part: Table, first: Table, first_path: str, path: str) -> Table:
 
 def _named(part: Table, names: Mapping[str, str]) -> Table:
     """Return a part whose rows have a region or a season by their folders, where they say none themselves."""
-    for column, name in names.items():
-        if all(own is None for own in getattr(part, f"{column}s")):
-            part = replace(part, **{f"{column}s": Names((name,), np.zeros(len(part), np.int32))})
+    if "region" in names and all(own is None for own in part.regions):
+        part = replace(part, regions=_repeated(names["region"], len(part)))
+    if "season" in names and all(own is None for own in part.seasons):
+        part = replace(part, seasons=_repeated(names["season"], len(part)))
     return part
+
+
+def _repeated(name: str, rows: int) -> Names:
+    return Names((name,), np.zeros(rows, np.int32))
 
 
 @contextmanager

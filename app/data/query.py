@@ -5,8 +5,9 @@ Tested with PostgreSQL. Snowflake's and BigQuery's drivers are called as their d
 
 import hashlib
 import uuid
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -29,11 +30,11 @@ DRIVERS = {
 class Query:
     """What ``sql`` returns from the database at ``url``; ``shown``: where that is, without secrets."""
 
-    url: str
-    sql: str
+    url: str = field(repr=False)
+    sql: str = field(repr=False)
     shown: str
     reading: Reading = field(default=AS_IT_IS)
-    at: str = "rows of the query"
+    at: str = ""
 
     def __str__(self) -> str:
         return self.shown
@@ -47,12 +48,14 @@ class Query:
         """
         from app.data.parts import Found, check_columns, in_parts, tables, used  # noqa: PLC0415 - imports pyarrow
 
-        found = Found()
-        with self._rows() as rows:
+        found, read = Found(), 0
+        with self._rows() as (rows, stop):
             kept = used(rows.schema.names, self.reading)
             check_columns(_of(rows.schema, kept), self.reading)
             batches = (batch.select(kept) for batch in self._batches(rows))
-            for part in ahead(tables(in_parts(batches), self.reading, found)):
+            for part in ahead(tables(in_parts(batches), self.reading, found), stop):
+                self.at = f"row {read + 1:,} of the query"
+                read += len(part) + part.unreported
                 if not found:
                     yield part
         found.raise_if_any()
@@ -65,21 +68,29 @@ class Query:
         """Return nothing: a query sees one state of the database."""
 
     @contextmanager
-    def _rows(self) -> Iterator[Any]:
-        """Ask, and return a reader of record batches."""
+    def _rows(self) -> Iterator[tuple[Any, Callable[[], None]]]:
+        """Ask, and return a reader of record batches, and what ends the query."""
         scheme = self.url.partition("://")[0].partition("+")[0].lower()
         driver = _driver(scheme)
         with closing(self._connected(driver, scheme)) as connection, closing(connection.cursor()) as cursor:
-            try:
+
+            def ask() -> Any:
                 if scheme == POSTGRESQL:
                     cursor.execute("SET TRANSACTION READ ONLY")  # a training reads, whatever the query says
                 # A driver puts it between brackets, before whose second one a comment must end.
                 cursor.execute(self.sql.strip().rstrip(";") + "\n")
-                rows = cursor.fetch_record_batch()
+                return cursor.fetch_record_batch()
+
+            def stop() -> None:
+                with suppress(driver.Error):  # it has ended by itself
+                    cursor.adbc_cancel()
+
+            try:
+                rows = _beside(ask, stop)
             except driver.Error as error:
                 raise InvalidInput(f"the query: {without_secrets(error, self.url)}") from error
             with closing(rows):
-                yield rows
+                yield rows, stop
 
     def _connected(self, driver: Any, scheme: str) -> Any:
         try:
@@ -94,6 +105,16 @@ class Query:
             yield from rows
         except (pa.ArrowException, OSError) as error:
             raise InvalidInput(f"the query ended before its last row: {without_secrets(error, self.url)}") from error
+
+
+def _beside(ask: Callable[[], Any], stop: Callable[[], None]) -> Any:
+    """Ask in a thread: in the main one a driver takes Ctrl-C for itself, and says that the query has failed."""
+    with ThreadPoolExecutor(1, "asking") as thread:
+        try:
+            return thread.submit(ask).result()
+        except KeyboardInterrupt:
+            stop()
+            raise
 
 
 def _of(schema: Any, names: list[str]) -> Any:

@@ -21,12 +21,12 @@ def secrets_of(url: str) -> list[str]:
     return sorted({word for given in words for word in (given, unquote(given)) if word}, key=len, reverse=True)
 
 
-def without_secrets(error: Exception, *urls: str | None) -> str:
-    """Return another's message as a line, without what is secret in these URLs."""
-    said = _FRAMES.sub("", str(error))
+def without_secrets(said: object, *urls: str | None) -> str:
+    """Return the message of another as a line, without what is secret in these URLs."""
+    line = _FRAMES.sub("", str(said))
     for page in _PAGES:
-        said = said.partition(page)[0]
+        line = line.partition(page)[0]
     for secret in (word for url in urls if url for word in secrets_of(url)):
         # As a word: a password of one letter is in most words.
-        said = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", said)
-    return " ".join(said.split())[:LONGEST]
+        line = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", line)
+    return " ".join(line.split())[:LONGEST]

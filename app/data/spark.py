@@ -31,7 +31,7 @@ WAIT_S = 5.0
 """Longer than that nobody waits for the first sign of a server."""
 FEW_TRIES = 2
 """Before it is known that Spark Connect is what answers, and when all is over."""
-TRIES = 7
+TRIES = 6
 """While it learns, which is about a minute: by itself the client would wait ten for a server that is gone."""
 SENT = ("__init__.py", "errors.py", "faults.py", "model/*.py", "data/*.py")
 """The files of this package that executors are sent."""
@@ -50,10 +50,10 @@ Told = Callable[[str], None]
 class Spark:
     """What ``sql`` returns, or the files below ``path``, learned by the Spark behind ``remote``, sc://host:port."""
 
-    remote: str
+    remote: str = field(repr=False)
     shown: str
-    sql: str | None = None
-    path: str | None = None
+    sql: str | None = field(default=None, repr=False)
+    path: str | None = field(default=None, repr=False)
     reading: Reading = field(default=AS_IT_IS)
 
     def __str__(self) -> str:
@@ -142,9 +142,9 @@ class Spark:
         """Say what has failed in a line: what comes from a cluster is a page of Java."""
         from pyspark.errors import AnalysisException, ParseException  # noqa: PLC0415 - not everywhere installed
 
-        said = str(error)
+        said = str(getattr(error, "details", lambda: error)())  # of gRPC its words without their numbers
         if isinstance(error, AnalysisException | ParseException):
-            return InvalidInput(f"Spark: {without_secrets(error, self.remote, self.path)}")
+            return InvalidInput(f"Spark: {without_secrets(said, self.remote, self.path)}")
         if "PYTHON_VERSION_MISMATCH" in said:
             return StoreUnavailable(
                 f"{self.shown}: its executors run another version of Python than this one: they must be alike"
@@ -152,7 +152,7 @@ class Spark:
         missing = said.partition("No module named ")[2].partition("\n")[0].strip("' .")
         if missing:
             return StoreUnavailable(f"{self.shown}: the Python of its executors has no {missing}: install it there")
-        return StoreUnavailable(f"{self.shown} has failed: {without_secrets(error, self.remote, self.path)}")
+        return StoreUnavailable(f"{self.shown} has failed: {without_secrets(said, self.remote, self.path)}")
 
 
 @contextmanager

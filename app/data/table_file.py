@@ -2,7 +2,7 @@
 
 import codecs
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -86,13 +86,21 @@ def _reported(path: Path) -> Iterator[None]:
         raise MalformedInput(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def ahead(parts: Iterator[Table]) -> Iterator[Table]:
-    """Take each part in a thread while the one before is worked on: most of both leaves Python's lock alone."""
+def ahead(parts: Iterator[Table], stop: Callable[[], None] | None = None) -> Iterator[Table]:
+    """Take each part in a thread while the one before is worked on: most of both leaves Python's lock alone.
+
+    ``stop``: called where no more is wanted before the end, to end a wait for the next part.
+    """
     with ThreadPoolExecutor(1, "reading") as thread:
-        coming = thread.submit(next, parts, None)
-        while (part := coming.result()) is not None:
+        try:
             coming = thread.submit(next, parts, None)
-            yield part
+            while (part := coming.result()) is not None:
+                coming = thread.submit(next, parts, None)
+                yield part
+        except BaseException:
+            if stop is not None:
+                stop()
+            raise
 
 
 def csv_parts(file: IO[bytes] | codecs.StreamRecoder, reading: Reading) -> Iterator[Table]:

@@ -4,6 +4,7 @@
 
 import os
 import re
+import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -406,6 +407,29 @@ def test_queries_end_as_people_end_them(database: str, sail: str, places: Places
     url = database.replace("postgresql://", "PostgreSQL://")
     assert _learned(source_of(url, f"SELECT * FROM good{ends}")).rows
     assert _learned(source_of(None, f"SELECT * FROM parquet.`{places.file}`{ends}", sail)).rows
+
+
+def test_a_query_that_is_interrupted(database: str) -> None:
+    """Ctrl-C ends a query on which nothing has come yet, as Ctrl-C: it is not taken for a fault of the query."""
+    sql = "SELECT pg_sleep(600)::text AS season, 1.0::float8 AS mango, 70.0::float8 AS temperature"
+    main = threading.main_thread().ident
+    assert main is not None
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # Sail may have taken it, in this process
+    timer = threading.Timer(0.3, signal.pthread_kill, (main, signal.SIGINT))
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            _learned(source_of(database, sql))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    timer.join()
+
+
+def test_what_is_shown_of_a_source_for_debugging_has_no_secret() -> None:
+    """Neither a URL nor a query is in it."""
+    for asked in (("postgresql://u:hidden@h/d", "hidden"), ("s3://k:hidden@b", None)):
+        assert "hidden" not in repr(source_of(*asked))
+    assert "hidden" not in repr(source_of(None, "hidden", "sc://h/;token=hidden"))
 
 
 def test_queries_that_fail_are_told_without_the_password(database: str) -> None:

@@ -1,8 +1,9 @@
 """Files of observations, read in parts: the same rows, faults and moments as in one piece."""
 
 import builtins
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from pyarrow import parquet
 from app.data import harvest as harvests
 from app.data import table_file
 from app.data.harvest import Harvest, cells_of
-from app.data.table_file import TableFile
+from app.data.table_file import TableFile, ahead
 from app.data.tables import Table, parse_observations
 from app.errors import FieldError, InvalidInput, MalformedInput, OrchardError
 from app.model.weather import FEATURE_NAMES
@@ -267,3 +268,17 @@ def test_a_file_that_changes_meanwhile_is_not_learned(write: Write) -> None:
 
     with pytest.raises(OrchardError, match="was changed while it was read"):
         Harvest.of(file, grow)
+
+
+def test_a_wait_for_the_next_part_is_ended() -> None:
+    """Whoever wants no more does not wait for a part on whose way nothing comes."""
+    more, table = Event(), parse_observations(b"rainfall,mango\n50,1\n51,2\n")
+
+    def parts() -> Iterator[Table]:
+        yield table
+        assert more.wait(20)
+
+    reading = ahead(parts(), more.set)
+    assert next(reading) is table
+    reading.close()  # type: ignore[attr-defined]
+    assert more.is_set()

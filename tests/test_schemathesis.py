@@ -38,6 +38,7 @@ def _run(running: Running, folder: Path, examples: int, *, token: str | None, se
             "--phases=examples,coverage,fuzzing" + (",stateful" if examples < FEW else ""),
             "--generation-database=none",
             "--continue-on-failure",
+            "--request-timeout=60",  # the first retrain on a busy machine
             "--exclude-path=/events",  # its answer has no end: tests/api/test_events_http.py
             "--no-color",
         ],

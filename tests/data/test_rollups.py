@@ -317,7 +317,7 @@ def test_a_batch_that_nothing_vouches_for_is_not_rolled_up(observations: Observa
 
 def test_others_write_while_they_are_made(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many the first training makes all: now and then it waits, and holds nothing while it does."""
-    stored_meanwhile = []
+    stored_meanwhile: list[Batch] = []
 
     def write(seconds: float) -> None:
         assert seconds > 0.1  # who waits for SQLite asks ten times a second
@@ -326,7 +326,7 @@ def test_others_write_while_they_are_made(url: str, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(table, "AT_WORK_S", 0.0)
     monkeypatch.setattr(table, "ROLLED_UP_AT_ONCE", 5)
-    monkeypatch.setattr(table.time, "sleep", write)
+    monkeypatch.setattr("app.data.observations.time.sleep", write)
     with closing(_filled(url, 32)) as filled:
         filled.roll_up()
         with filled.reading() as transaction:
@@ -378,7 +378,7 @@ def test_what_takes_turns_is_not_merged_again_and_again(
                 transaction.withdraw(batch.id, "anna", "")
         learned = NOTHING if withdrawn else Learned.of(batch.id for batch in batches)
         with filled.reading() as transaction:
-            monkeypatch.setattr(rollups.Merged, "merge", noted)
+            monkeypatch.setattr(Merged, "merge", noted)
             found = transaction.rollups.in_use(learned)
             monkeypatch.undo()
             _check(transaction, learned)

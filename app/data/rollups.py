@@ -39,6 +39,7 @@ HELD = 256
 """Parts that are held before they are merged, where runs are not rolled up."""
 AT_A_TIME = 512
 """Nodes, or sequences of batches, that are asked for in one query."""
+ANEW = "withdraw one of its batches and restore it, and the next training makes it anew"
 LARGEST = 2**62
 """No sequence comes near to it."""
 
@@ -214,17 +215,14 @@ class Rollups:
             except _Damaged:
                 found = None
             if found is None:
-                yield f"{node} is damaged in the database: it is passed over, and made anew by a training that needs it"
+                yield f"{node} is damaged in the database: it is passed over; {ANEW}"
                 continue
             try:
                 made = self._made(node)
             except (StoreDamaged, _Damaged):
                 continue  # of which is told
             if made is not None and not _is_like(found, made[0]):
-                yield (
-                    f"{node} is not what its batches add up to: withdraw one of them and restore it, "
-                    "and the next training makes it anew"
-                )
+                yield f"{node} is not what its batches add up to: {ANEW}"
 
     def _newest(self) -> int:
         return int(self._connection.execute(sql.select(sql.func.max(BATCHES.c.sequence))).scalar() or 0)

@@ -147,6 +147,7 @@ def test_every_example_can_be_sent(served: Running, document: Document) -> None:
     assert sent >= 35
 
 
+@pytest.mark.long
 def test_a_client_can_be_generated(served: Running, document: Document, tmp_path: Path) -> None:
     """openapi-python-client makes a package of it, whose calls predict, retrain, list, and return problems as such."""
     source = tmp_path / "openapi.json"

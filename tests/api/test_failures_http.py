@@ -102,6 +102,7 @@ def test_a_locked_database(trained: Path, tmp_path: Path) -> None:
     assert {(line["level"], line["code"]) for line in told} == {("error", "store_unavailable")}
 
 
+@pytest.mark.long
 def test_a_read_only_store(trained: Path, tmp_path: Path) -> None:
     """It starts and predicts; writes say why they cannot be."""
     store = copy_store(trained, tmp_path / "store")

@@ -549,6 +549,7 @@ def test_who_leaves_is_given_up(trained: Path, tmp_path: Path) -> None:
     assert "[error" not in log
 
 
+@pytest.mark.long
 def test_damage_is_reported_and_never_served(trained: Path, tmp_path: Path) -> None:
     """A damaged version is passed over for the one before, a damaged database and left-overs are seen at the start."""
     store = copy_store(trained, tmp_path / "store")

@@ -50,6 +50,7 @@ def test_every_write_is_in_the_log_as_json(trained: Path, tmp_path: Path) -> Non
     assert '"address": "127.0.0.1"' in log.read_text()
 
 
+@pytest.mark.long
 def test_lines_cannot_be_forged(trained: Path, tmp_path: Path) -> None:
     """What a client sends does not make a line of its own on the console either."""
     with serving(copy_store(trained, tmp_path / "store")) as running:
@@ -59,6 +60,7 @@ def test_lines_cannot_be_forged(trained: Path, tmp_path: Path) -> None:
     assert any("honest" in line and "nobody" in line for line in lines)
 
 
+@pytest.mark.long
 def test_the_store_keeps_who_when_and_why(trained: Path, tmp_path: Path) -> None:
     """Activations are in /models/log, batches and their withdrawal in /observations/batches, with times in UTC."""
     with serving(copy_store(trained, tmp_path / "store")) as running:

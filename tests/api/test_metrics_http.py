@@ -138,6 +138,7 @@ def test_ten_thousand_mixed_requests_add_up(trained: Path, tmp_path: Path) -> No
     assert 0 < found["orchard_request_seconds_sum", answered] < 100
 
 
+@pytest.mark.long
 def test_what_alerts_is_there_from_the_start(trained: Path, tmp_path: Path) -> None:
     """Retrains and failures are counted from 0 on; a refused retrain is no failed one, a failed one is."""
     with serving(copy_store(trained, tmp_path / "store")) as running:

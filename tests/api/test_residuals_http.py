@@ -98,6 +98,7 @@ def test_what_there_is_not(reading: Running) -> None:
     assert [_got(reading, f"/models/{number}/residuals").status_code for number in ("99", "x")] == [404, 404]
 
 
+@pytest.mark.long
 def test_the_list_tells_errors_and_parents(writing: Running) -> None:
     """As the cards do; of a damaged version nothing."""
     assert writing.client.post("/retrain", json=HARVEST, headers=writing.write).status_code == 200

@@ -107,6 +107,7 @@ def test_a_query_that_is_none_is_named(running: Running, query: str, told: str) 
     assert told in answer.text
 
 
+@pytest.mark.long
 def test_many_rows_are_scored_in_a_process_of_their_own(tmp_path: Path) -> None:
     """With the same answer; a million rows are no reason to answer nobody else."""
     folder = tmp_path / "store"

@@ -348,6 +348,7 @@ def test_a_database_that_is_out_of_reach_is_told(postgresql: Cluster, trained: P
     assert "hunter2" not in log
 
 
+@pytest.mark.long
 def test_a_silent_database_holds_up_nobody(trained: Path, tmp_path: Path) -> None:
     """One that takes connections and says nothing: the service starts, answers, and tells of it."""
     with _listening() as port:

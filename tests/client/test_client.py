@@ -94,6 +94,7 @@ def test_predictions_are_typed_in_every_shape(orchard: Orchard) -> None:
     assert explained.high < float(cells["mango_high"]) < one.yields["mango"].high
 
 
+@pytest.mark.long
 def test_the_rest_of_the_calls(orchard: Orchard) -> None:
     """Retrain with progress, versions, cards, activation, log, drift, readiness; a table, and without observations."""
     steps: list[Step] = []

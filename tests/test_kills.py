@@ -9,7 +9,7 @@ from tests.running import ROOT
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kills", [2, pytest.param(40, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.long)])
 def test_nothing_is_lost_when_processes_are_killed(kills: int) -> None:
     """All of them, the main one alone, a worker, a trainer or a helper; see kills.py for what is looked at."""
     done = subprocess.run(

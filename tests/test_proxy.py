@@ -25,7 +25,7 @@ UPLOADS = 12
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("cuts", [3, pytest.param(50, marks=pytest.mark.long)])
+@pytest.mark.parametrize("cuts", [3, pytest.param(20, marks=pytest.mark.long)])
 def test_a_lost_commit_is_carried_out_once(postgresql: Cluster, tmp_path: Path, cuts: int) -> None:
     """Every call, acknowledged or repeated, happens exactly once, and no version of another's is named or made live."""
     witness = run(postgresql, tmp_path, cuts, seed=0)

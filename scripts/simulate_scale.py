@@ -42,6 +42,8 @@ from scripts.bench.retrain import Cost, retrain_seconds
 TUTORIAL = Path(__file__).resolve().parent.parent / "app" / "data" / "tutorial.csv"
 PART_ROWS = 131_072
 """Rows that are learned at a time."""
+MOST_TIMES = 2.0
+"""How many times as long a retrain may take where most is stored, in CPU seconds."""
 AT_ONCE = 64
 """Parts that are merged at once."""
 
@@ -231,15 +233,20 @@ def batches(counts: list[int], *, postgresql: bool) -> None:
     """Print what a retrain on three new rows costs where so many batches are stored."""
     print("retrain on 3 new rows, batches of 30 rows with 2 crops:")
     print(f"  {'':12s} {'batches':>8s} {'seconds':>8s} {'CPU s':>8s} {'memory MB':>10s} {'version bytes':>14s}")
+    used: dict[str, list[float]] = {}
     for kind, count in itertools.product(("SQLite", "PostgreSQL") if postgresql else ("SQLite",), counts):
         # Each in a process of its own: memory that was taken once is not given back.
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as own:
             cost = own.submit(_retrain_cost, kind, count).result()
+        used.setdefault(kind, []).append(cost.cpu)
         print(
             f"  {kind:12s} {count:8d} {cost.seconds:8.3f} {cost.cpu:8.3f} {cost.memory:10.0f} {cost.file:14d}",
             flush=True,
         )
     print()
+
+    if any(max(of) > MOST_TIMES * of[0] for of in used.values()):
+        raise SystemExit(f"a retrain takes more than {MOST_TIMES:g} times as long where more is stored")
 
 
 def _retrain_cost(kind: str, count: int) -> Cost:

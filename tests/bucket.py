@@ -10,6 +10,7 @@ from typing import Any, Literal
 from urllib.parse import parse_qs, quote, unquote
 from xml.sax.saxutils import escape
 
+import pytest
 import uvicorn
 
 from tests.running import lasting_port, until
@@ -169,6 +170,15 @@ async def _answer(send: Send, status: int, content: bytes, headers: dict[str, st
     listed = [(name.lower().encode(), value.encode()) for name, value in told.items()]
     await send({"type": "http.response.start", "status": status, "headers": listed})
     await send({"type": "http.response.body", "body": content})
+
+
+@contextmanager
+def standin_here() -> Iterator[Standin]:
+    """Run a stand-in which this process, and those that it starts, find by the environment."""
+    with standin() as running, pytest.MonkeyPatch.context() as environment:
+        for name, value in running.environment.items():
+            environment.setenv(name, value)
+        yield running
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from app.store.objects import open_store
 from app.store.registry import Registry
 from app.store.version import Version
 from app.training.process import Trainer
-from tests.bucket import NAME, Standin, standin
+from tests.bucket import NAME, Standin, standin_here
 from tests.postgresql import Cluster
 from tests.running import HARVEST, ONE_REGION, Running, copy_store, orchard, serving, until
 
@@ -38,9 +38,7 @@ FOR_EVER = 1e9
 @pytest.fixture(scope="module")
 def running() -> Iterator[Standin]:
     """Return a stand-in that all tests of this file use."""
-    with standin() as running, pytest.MonkeyPatch.context() as environment:
-        for name, value in running.environment.items():
-            environment.setenv(name, value)
+    with standin_here() as running:
         yield running
 
 

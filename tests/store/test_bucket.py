@@ -15,7 +15,7 @@ from app.settings import Settings, StoreURL
 from app.store.bucket import EXTRA, PROBE, Bucket, Patience
 from app.store.objects import Objects, open_store
 from app.store.store import NameTaken
-from tests.bucket import Failure, Standin, standin
+from tests.bucket import Failure, Standin, standin_here
 
 PATIENT = Patience(connect_s=2.0, answer_s=0.3, all_s=10.0)
 HURRIED = Patience(connect_s=0.5, answer_s=0.2, all_s=0.4)
@@ -27,9 +27,7 @@ FOR_EVER = 1e9
 @pytest.fixture(scope="module")
 def running() -> Iterator[Standin]:
     """Return a stand-in that all tests of this file use."""
-    with standin() as running, pytest.MonkeyPatch.context() as environment:
-        for name, value in running.environment.items():
-            environment.setenv(name, value)
+    with standin_here() as running:
         yield running
 
 

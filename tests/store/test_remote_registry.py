@@ -15,7 +15,7 @@ from app.store.bucket import Bucket, Patience
 from app.store.objects import Objects
 from app.store.registry import Registry
 from app.store.version import Version
-from tests.bucket import NAME, Standin, standin
+from tests.bucket import NAME, Standin, standin_here
 from tests.conftest import ROOT
 
 FOR_EVER = 1e9
@@ -31,9 +31,7 @@ def version() -> Version:
 @pytest.fixture(scope="module")
 def running() -> Iterator[Standin]:
     """Return a stand-in that all tests of this file use."""
-    with standin() as running, pytest.MonkeyPatch.context() as environment:
-        for name, value in running.environment.items():
-            environment.setenv(name, value)
+    with standin_here() as running:
         yield running
 
 

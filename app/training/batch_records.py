@@ -47,16 +47,10 @@ class BatchRecords:
         ``new``: the batch that comes with the training, of which ``coming`` says what the live version would have said.
         """
         run = in_use.run
-        asking = _Asking(in_use, transaction, registry) if run.unasked else None
+        found = _Asking(in_use, transaction, registry).records() if run.unasked else {}
         known = []
-        found = {}
-        for part in in_use.parts:
-            known.append(part.merged.record)
-            for batch in transaction.named(part.merged.run.unasked) if asking is not None else ():
-                record = asking.record(batch) if asking is not None else None
-                if record is not None:
-                    found[batch.id] = record
-                    known.append(record)
+        for part in in_use.parts:  # in the order in which they came
+            known += [part.merged.record, *(found[name] for name in part.merged.run.unasked if name in found)]
         return cls(known, found, coming if new is not None else {}, run.many_seasons)
 
     def merged(self) -> dict[str, Sketch]:
@@ -72,12 +66,18 @@ class _Asking:
 
     def __init__(self, in_use: InUse, transaction: Transaction, registry: Registry) -> None:
         """``in_use``: the batches that are trained on."""
+        self._unasked = in_use.run.unasked
         self._used = Ranges(in_use.run.ranges)
         self._transaction = transaction
         self._arrivals = Arrivals(registry, transaction.ids_at)
         self._share: dict[str, bool] = {}
 
-    def record(self, batch: Batch) -> dict[str, Sketch] | None:
+    def records(self) -> dict[str, dict[str, Sketch]]:
+        """Return what can be said of the batches that nobody has asked of before, by id."""
+        asked = ((batch.id, self._record(batch)) for batch in self._transaction.named(self._unasked))
+        return {name: record for name, record in asked if record is not None}
+
+    def _record(self, batch: Batch) -> dict[str, Sketch] | None:
         """Return what the version that was live would have said; nothing where there was none, or none that could.
 
         None where it cannot be said now, since something is damaged.
